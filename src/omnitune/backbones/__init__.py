@@ -1,0 +1,51 @@
+"""Backbones: the Transformers (or convolutional networks) that read text, pictures, later sound."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from omnitune.component import Component, kinds
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from omnitune.nn.encoder import Encoder
+
+
+@dataclass(frozen=True)
+class Backbone(Component, ABC):
+    """A model that turns one kind of input into `Tokens`, and the processor (tokenizer, picture statistics) that goes with it."""
+
+    pretrained: ClassVar[bool] = False
+    """Whether its weights come from a checkpoint, so that it is worth measuring before fine-tuning."""
+
+    @classmethod
+    def from_text(cls, text: str) -> dict[str, Any]:
+        """A word is a kind where one has that name; any other text names a checkpoint: a hub name, a directory or `sample:NAME`."""
+        return {"kind": text} if text in kinds(cls) else {"kind": "pretrained", "name": text}
+
+    @abstractmethod
+    def encoder(self) -> Encoder:
+        """The model, with weights."""
+
+    @abstractmethod
+    def skeleton(self) -> Encoder:
+        """The model without loading weights: the same modules, to be filled from a saved artifact."""
+
+    @abstractmethod
+    def tokenizer(self) -> Any:
+        """The tokenizer of a text backbone."""
+
+    @abstractmethod
+    def picture(self) -> dict[str, Any]:
+        """Of a picture backbone: `size` (height, width), `mean` and `std` per channel, `resample`, `crop_pct`."""
+
+    @abstractmethod
+    def save_processor(self, folder: Path) -> None:
+        """Writes configuration and tokenizer or picture processor, so that `folder` plus weights is a Hugging Face directory."""
+
+    @abstractmethod
+    def check(self) -> str | None:
+        """What is wrong with the reference (no such directory, a pickle), without loading torch; None where nothing is seen."""

@@ -1,0 +1,59 @@
+"""Modalities: kinds of columns a model reads. One file each; drop a file in and it is accepted, trained, served and tested."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from omnitune.component import Component
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor, nn
+
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Modality(Component, ABC):
+    """One input of a recipe: how a column becomes tensors and tensors become `Tokens`.
+
+    Missing values arrive as None. Media (`media = True`) arrive as bytes: paths and data URIs are opened before.
+    """
+
+    media: ClassVar[bool] = False
+    """Values are files: paths relative to the table, data URIs or bytes."""
+    content: ClassVar[bool] = False
+    """Values identify a row well enough that equal values mean a duplicate row (text, pictures, sound)."""
+
+    column: str | None = field(default=None, kw_only=True)
+    """Column of the table; the name of the input where it is left out."""
+
+    @abstractmethod
+    def check(self, value: Any) -> str | None:
+        """What is wrong with one raw value that is not None, in words for the user; None where it can be encoded."""
+
+    @abstractmethod
+    def learn(self, values: Sequence[Any]) -> Facts:
+        """What is counted on the training rows (a vocabulary, a mean), as plain JSON values. Constant memory where possible."""
+
+    @abstractmethod
+    def encode(self, values: Sequence[Any], facts: Facts, rng: np.random.Generator | None = None) -> dict[str, Tensor]:
+        """A batch of checked values as tensors, first dimension B, always with `present` (B,) bool: False where the value is None.
+
+        A generator means training: augment. Without one the result depends on the values alone.
+        """
+
+    @abstractmethod
+    def size(self, value: Any) -> int:
+        """About how long the encoded value will be; rows of one batch are chosen of like size."""
+
+    @abstractmethod
+    def encoder(self, facts: Facts) -> nn.Module:
+        """A module from the dictionary of `encode` to `Tokens`, with `width`, the D of its tokens."""
+
+    @abstractmethod
+    def example(self, n: int, rng: np.random.Generator) -> list[Any]:
+        """`n` different raw values, for tests and documentation."""

@@ -1,0 +1,1 @@
+"""Mathematics: models, fusions, heads, losses. Needs torch and transformers, knows no recipe, is usable alone."""

@@ -1,0 +1,96 @@
+"""Batch, Tokens, View, Loss: what goes in, what flows between encoders, fusion and heads, and what comes out.
+
+Shape letters here and elsewhere: B rows of a batch, L tokens of a row, D width, C classes, K labels.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Pool = Literal["mean", "first", "last"]
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """One sequence of vectors a row, with a mask of those that are real.
+
+    Args:
+        x_BLD: the vectors.
+        mask_BL: True where a token is real. A row without a real token is a missing value.
+        pool: how one vector stands for a row: the mean of real tokens, the first, or the last real one.
+    """
+
+    x_BLD: Tensor
+    mask_BL: Tensor
+    pool: Pool = "mean"
+
+    def pooled(self) -> Tensor:
+        """One vector a row, (B, D); zeros for a row without a real token."""
+        x, mask = self.x_BLD, self.mask_BL
+        if self.pool == "first":
+            return x[:, 0] * mask[:, :1]
+        if self.pool == "last":
+            last = (mask * torch.arange(1, mask.shape[1] + 1, device=mask.device)).argmax(1)
+            return x[torch.arange(len(x), device=x.device), last] * mask.any(1, keepdim=True)
+        weight = mask.to(x.dtype)
+        return torch.einsum("bld,bl->bd", x, weight) / weight.sum(1, keepdim=True).clamp(min=1)
+
+    def only(self, present_B: Tensor) -> "Tokens":
+        """The same tokens, with those of rows that are not present masked and zero."""
+        mask = self.mask_BL & present_B[:, None]
+        return replace(self, x_BLD=self.x_BLD * mask[..., None], mask_BL=mask)
+
+    @property
+    def present(self) -> Tensor:
+        """Rows with at least one real token, (B,) bool."""
+        return self.mask_BL.any(1)
+
+
+@dataclass(frozen=True)
+class View:
+    """What a head may look at: the tokens of every input, and the fused ones."""
+
+    streams: dict[str, Tokens]
+    fused: Tokens
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Encoded rows.
+
+    Args:
+        inputs: tensors by input and name, first dimension B; each input has `present` (B,) bool.
+        rows: number of each row in its table, (B,) int64.
+    """
+
+    inputs: dict[str, dict[str, Tensor]]
+    rows: np.ndarray[Any, np.dtype[np.int64]]
+
+    @property
+    def size(self) -> int:
+        """B."""
+        return len(self.rows)
+
+    def part(self, start: int, stop: int) -> "Batch":
+        """Rows `start` to `stop`."""
+        return Batch({k: {n: t[start:stop] for n, t in v.items()} for k, v in self.inputs.items()}, self.rows[start:stop])
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on `device`."""
+        return Batch({k: {n: t.to(device, non_blocking=True) for n, t in v.items()} for k, v in self.inputs.items()}, self.rows)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A weighted sum of row losses and the weight it sums over, so that means stay exact however rows are grouped."""
+
+    sum: Tensor
+    count: Tensor
+
+    @property
+    def mean(self) -> Tensor:
+        """The weighted mean; zero where nothing was counted."""
+        return self.sum / self.count.clamp(min=1e-12)

@@ -1,0 +1,132 @@
+"""Recipe, Data, Train: everything a run depends on, as values. Read, write, override, fingerprint."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+import yaml
+from pydantic import Field
+
+from omnitune.backbones import Backbone
+from omnitune.component import Component, any_of, find, kinds, plain, read_settings, settings
+from omnitune.errors import Mistake
+from omnitune.fusion import Fusion
+from omnitune.modalities import Modality
+from omnitune.tasks import Task
+from omnitune.tuning import Tuning
+
+FAMILIES: dict[str, type[Component]] = {
+    "modality": Modality, "backbone": Backbone, "fusion": Fusion, "task": Task, "tuning": Tuning,
+}  # fmt: skip
+VERSION = 1
+Auto = Literal["auto"]
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+@settings
+class Data:
+    """Where the rows come from and how they are parted.
+
+    Args:
+        source: `from` in YAML: a file (csv, tsv, jsonl, parquet, arrow), a folder, a hub data set, `sample:NAME`; with `#500` at its end
+            a sample of so many rows; in Python also a pandas, Arrow or `datasets` table or a list of rows.
+        split: shares of training, validation and test rows by a hash of the content, or `given`: the source's own parts.
+        by: columns whose values decide the side of a row (a customer's rows stay together); content columns (text, pictures) by default.
+        bad_rows: `refuse` a table with rows that cannot be read, or `skip` them, counted and listed.
+    """
+
+    source: Any = Field(validation_alias=pydantic.AliasChoices("from", "source"))
+    split: tuple[Share, Share, Share] | Literal["given"] = (0.8, 0.1, 0.1)
+    by: tuple[str, ...] = ()
+    bad_rows: Literal["refuse", "skip"] = "refuse"
+
+    @pydantic.field_validator("split")
+    @classmethod
+    def _sums_to_one(cls, split: Any) -> Any:
+        if split != "given" and (abs(sum(split) - 1) > 1e-6 or split[0] == 0):
+            raise ValueError("the three shares must sum to 1 and the first must not be 0")
+        return split
+
+
+@settings
+class Train:
+    """How long and how the weights move. `auto` values are resolved in `training/auto.py` and saved resolved.
+
+    Args:
+        epochs: passes over the training rows.
+        minutes: stop in time: the schedule follows the clock where that is ahead of the epochs.
+        batch: rows a step learns from.
+        micro_batch: rows in memory at once; gradients add up to exactly those of `batch`.
+        lr: learning rate of pretrained weights and adapters.
+        head_lr: learning rate of what starts from scratch: heads, fusion, small encoders.
+        layer_decay: factor on `lr` per block below the top one.
+        weight_decay: decoupled; biases and norms are spared.
+        optimizer: name of an optimiser of torch.optim, in lower case.
+        schedule: how the rate falls after warm-up.
+        warmup: share of the steps in which the rate rises from zero.
+        clip: largest norm of the gradient; 0 turns it off.
+        dropout: of backbones; `checkpoint` keeps each checkpoint's own.
+        patience: rounds of validation without progress before stopping; 0 turns it off.
+        stop_on: what validation watches: `loss`, or a metric as `task.metric`.
+        validate_every: epochs between rounds of validation.
+        average: average the weights of so many best rounds, kept if validation agrees.
+        precision: `auto` is bfloat16 where the device computes it natively, float32 elsewhere.
+        checkpointing: recompute activations in the backward pass to save memory.
+        save_minutes: minutes between checkpoints to resume from, besides each round of validation.
+        seed: of every random choice.
+    """
+
+    epochs: Positive | Auto = "auto"
+    minutes: Positive | None = None
+    batch: Count | Auto = "auto"
+    micro_batch: Count | Auto = "auto"
+    lr: Positive | Auto = "auto"
+    head_lr: Positive | Auto = "auto"
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    optimizer: str = "adamw"
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup: Share = 0.06
+    clip: Annotated[float, Field(ge=0)] = 1.0
+    dropout: Share | Literal["checkpoint"] = "checkpoint"
+    patience: Annotated[int, Field(ge=0)] = 0
+    stop_on: str = "loss"
+    validate_every: Positive = 1.0
+    average: Count = 1
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    checkpointing: bool = False
+    save_minutes: Positive = 10.0
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+@settings
+class Recipe:
+    """One run: data, inputs, fusion, tasks, tuning, budget. Frozen and complete.
+
+    Args:
+        data: see `Data`; a bare value is its `from`.
+        inputs: modalities by name; the name is the column unless `column` says otherwise.
+        tasks: tasks by name.
+        fusion: how inputs are joined.
+        tuning: what learns inside the backbones.
+        train: see `Train`.
+        expect: ranges that metrics on the test rows must fall in, as `{task.metric: [low, high]}`; a run checks itself against them.
+        parent: fingerprint of the recipe this one continues.
+        version: of this format.
+    """
+
+    data: Data
+    inputs: Annotated[dict[str, any_of(Modality)], Field(min_length=1)]  # type: ignore[valid-type]
+    tasks: Annotated[dict[str, any_of(Task)], Field(min_length=1)]  # type: ignore[valid-type]
+    fusion: any_of(Fusion) = Field(default="concat", validate_default=True)  # type: ignore[valid-type]
+    tuning: any_of(Tuning) = Field(default="full", validate_default=True)  # type: ignore[valid-type]
+    train: Train = Field(default_factory=Train)
+    expect: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    parent: str | None = None
+    version: Literal[1] = VERSION

@@ -1,0 +1,61 @@
+"""Tasks: questions put to the model. A task owns its question, its loss and its metrics; the loop knows none of them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from omnitune.component import Component
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from omnitune.nn.heads import Head
+    from omnitune.nn.metrics import Metric
+    from omnitune.nn.tokens import Batch
+
+Facts = dict[str, Any]
+Target = dict[str, "Tensor"]
+"""`y`: the answers, first dimension B; `weight` (B,): how much each row counts, 0 where there is no answer. `weight` is the loss's count."""
+
+
+@dataclass(frozen=True)
+class Task(Component, ABC):
+    """One question. Missing answers are allowed in any row: such a row teaches other tasks only."""
+
+    form: ClassVar[Literal["classes", "labels", "value"]]
+    """What a prediction looks like: (B, C) probabilities of one class, (B, K) probabilities of labels, or (B,) numbers."""
+
+    weight: float = field(default=1.0, kw_only=True)
+    """Factor of this task's mean loss in the sum."""
+
+    @abstractmethod
+    def columns(self) -> tuple[str, ...]:
+        """The columns it reads as answers."""
+
+    @abstractmethod
+    def check(self, value: Any) -> str | None:
+        """What is wrong with one answer that is not None, in words for the user; None where it can be used."""
+
+    @abstractmethod
+    def learn(self, columns: Mapping[str, Sequence[Any]]) -> Facts:
+        """What is counted on the training rows (classes, their shares, a mean), as plain JSON values."""
+
+    @abstractmethod
+    def prepare(self, batch: Batch, columns: Mapping[str, Sequence[Any]], facts: Facts, rng: np.random.Generator | None) -> tuple[Batch, Target]:
+        """The batch to be read, and what is asked of it. Supervised tasks return `batch` itself, untouched."""
+
+    @abstractmethod
+    def head(self, width: int, facts: Facts) -> Head:
+        """The module that answers from the fused tokens of this width."""
+
+    @abstractmethod
+    def decode(self, output: np.ndarray, facts: Facts) -> list[dict[str, Any]]:
+        """Outputs of the head as answers a person reads: `value`, and `probabilities` where there are any."""
+
+    @abstractmethod
+    def metrics(self, facts: Facts) -> dict[str, Metric]:
+        """Metrics by name, the one that early stopping and comparisons use first."""

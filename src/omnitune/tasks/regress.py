@@ -1,0 +1,5 @@
+from omnitune.component import component
+from omnitune.tasks import Task
+@component
+class Regress(Task):
+    target: str
