@@ -46,7 +46,15 @@ def component(cls: type[T]) -> type[T]:
     return made  # type: ignore[no-any-return]
 
 
-class Component:
+class Settings:
+    """What every frozen settings class can do."""
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with `changes`, checked again."""
+        return dataclasses.replace(self, **changes)  # type: ignore[type-var]
+
+
+class Component(Settings):
     """Settings of one kind: a frozen dataclass whose fields are exactly what a recipe may say."""
 
     kind: ClassVar[str]
@@ -59,10 +67,6 @@ class Component:
     def to_dict(self) -> dict[str, Any]:
         """Every setting as plain values, ready for YAML and JSON."""
         return {"kind": self.kind} | plain(self)
-
-    def replace(self, **changes: Any) -> Self:
-        """A copy with `changes`, checked again."""
-        return dataclasses.replace(self, **changes)  # type: ignore[type-var]
 
 
 def plain(value: Any) -> Any:

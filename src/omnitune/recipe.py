@@ -1,6 +1,5 @@
 """Recipe, Data, Train: everything a run depends on, as values. Read, write, override, fingerprint."""
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -8,11 +7,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pydantic
-import yaml
 from pydantic import Field
 
+from omnitune import yaml_files
 from omnitune.backbones import Backbone
-from omnitune.component import Component, any_of, find, kinds, plain, read_settings, settings
+from omnitune.component import Component, Settings, any_of, plain, read_settings, settings
 from omnitune.errors import Mistake
 from omnitune.fusion import Fusion
 from omnitune.modalities import Modality
@@ -27,10 +26,13 @@ Auto = Literal["auto"]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+Optimizer = Literal[
+    "adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw", "asgd", "nadam", "radam", "rmsprop", "rprop", "sgd"
+]  # fmt: skip
 
 
 @settings
-class Data:
+class Data(Settings):
     """Where the rows come from and how they are parted.
 
     Args:
@@ -55,7 +57,7 @@ class Data:
 
 
 @settings
-class Train:
+class Train(Settings):
     """How long and how the weights move. `auto` values are resolved in `training/auto.py` and saved resolved.
 
     Args:
@@ -83,14 +85,14 @@ class Train:
     """
 
     epochs: Positive | Auto = "auto"
-    minutes: Positive | None = None
+    minutes: Annotated[float | None, Field(gt=0)] = None
     batch: Count | Auto = "auto"
     micro_batch: Count | Auto = "auto"
     lr: Positive | Auto = "auto"
     head_lr: Positive | Auto = "auto"
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    optimizer: str = "adamw"
+    optimizer: Optimizer = "adamw"
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     warmup: Share = 0.06
     clip: Annotated[float, Field(ge=0)] = 1.0
@@ -106,7 +108,7 @@ class Train:
 
 
 @settings
-class Recipe:
+class Recipe(Settings):
     """One run: data, inputs, fusion, tasks, tuning, budget. Frozen and complete.
 
     Args:
@@ -121,7 +123,7 @@ class Recipe:
         version: of this format.
     """
 
-    data: Data
+    data: Annotated[Data, pydantic.BeforeValidator(lambda v: v if isinstance(v, (Data, Mapping)) else Data(v))]
     inputs: Annotated[dict[str, any_of(Modality)], Field(min_length=1)]  # type: ignore[valid-type]
     tasks: Annotated[dict[str, any_of(Task)], Field(min_length=1)]  # type: ignore[valid-type]
     fusion: any_of(Fusion) = Field(default="concat", validate_default=True)  # type: ignore[valid-type]
@@ -130,3 +132,62 @@ class Recipe:
     expect: dict[str, tuple[float, float]] = Field(default_factory=dict)
     parent: str | None = None
     version: Literal[1] = VERSION
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, complete; `read` takes them back. Data handed over in Python stand as their fingerprint alone."""
+        values = plain(self)
+        source = values["data"].pop("source")
+        named = str(source) if isinstance(source, (str, Path)) else f"memory:{type(source).__name__}"
+        return {"version": values.pop("version")} | values | {"data": {"from": named} | values["data"]}
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of everything that decides the result, `expect` excepted."""
+        values = {k: v for k, v in self.to_dict().items() if k != "expect"}
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+    def column(self, name: str) -> str:
+        """The table's column that input `name` reads."""
+        return str(self.inputs[name].column or name)
+
+    def write(self, path: Path) -> None:
+        """Saves as YAML."""
+        path.write_text(yaml_files.write(self.to_dict()), encoding="utf-8")
+
+
+def read(source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) -> Recipe:
+    """A recipe from a YAML file or plain values, with dotted overrides. Raises one `Mistake` with everything that is wrong."""
+    values = dict(source) if isinstance(source, Mapping) else yaml_files.read(Path(source))
+    recipe = read_settings(Recipe, yaml_files.override(values, overrides))
+    check(recipe)
+    return recipe
+
+
+def check(recipe: Recipe) -> None:
+    """What one field alone cannot tell: names that must meet, columns that must differ, checkpoints that must be there."""
+    wrong = [*_shared_columns(recipe), *_metric_names(recipe), *_backbones(recipe)]
+    if wrong:
+        raise Mistake.together(wrong)
+
+
+def _shared_columns(recipe: Recipe) -> Iterable[Mistake]:
+    readers = {recipe.column(name): name for name in recipe.inputs}
+    for name, task in recipe.tasks.items():
+        for column in task.columns():
+            if column in readers:
+                yield Mistake(f"tasks.{name}", f"column {column!r} is also input {readers[column]!r}", "A target must not be an input")
+
+
+def _metric_names(recipe: Recipe) -> Iterable[Mistake]:
+    asked = {"train.stop_on": recipe.train.stop_on} | {f"expect.{name}": name for name in recipe.expect}
+    for where, name in asked.items():
+        task, dot, _ = name.partition(".")
+        if (name != "loss" or where != "train.stop_on") and (not dot or task not in recipe.tasks):
+            yield Mistake(where, f"{name!r} is no metric", f"Write task.metric; tasks: {', '.join(recipe.tasks)}")
+
+
+def _backbones(recipe: Recipe) -> Iterable[Mistake]:
+    for name, modality in recipe.inputs.items():
+        backbone = getattr(modality, "backbone", None)
+        if isinstance(backbone, Backbone) and (problem := backbone.check()):
+            yield Mistake(f"inputs.{name}.backbone", problem)

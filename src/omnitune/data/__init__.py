@@ -1,0 +1,1 @@
+"""Data: from a source to tables, splits, what is learned by counting, and encoded batches."""

@@ -1,0 +1,65 @@
+"""Audit: every value is looked at before anything learns, so that a bad row is refused or listed, never replaced."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from omnitune.data.columns import Column
+from omnitune.data.table import Table
+from omnitune.errors import Mistake, did_you_mean
+from omnitune.recipe import Recipe
+
+SHOWN = 20
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row that cannot be read: its number from 0, the column, and what is wrong."""
+
+    row: int
+    column: str
+    problem: str
+
+
+def columns_exist(recipe: Recipe, table: Table) -> None:
+    """Raises one `Mistake` naming every column the recipe reads and the table lacks."""
+    wanted = {f"inputs.{name}": [recipe.column(name)] for name in recipe.inputs}
+    wanted |= {f"tasks.{name}": list(task.columns()) for name, task in recipe.tasks.items()} | {"data.by": list(recipe.data.by)}
+    missing = [
+        Mistake(where, f"{table.name} has no column {column!r}", did_you_mean(column, table.columns))
+        for where, columns in wanted.items()
+        for column in columns
+        if column not in table.columns
+    ]
+    if missing:
+        raise Mistake.together(missing)
+
+
+def readable(recipe: Recipe, table: Table) -> tuple[np.ndarray[Any, np.dtype[np.int64]], list[BadRow]]:
+    """Numbers of the rows that can be read, and the others with their reasons.
+
+    Raises:
+        Mistake: there are unreadable rows and the recipe says `bad_rows: refuse`; or nothing is left.
+    """
+    bad = list(_bad_rows(recipe, table))
+    if bad and recipe.data.bad_rows == "refuse":
+        first = [Mistake(table.where(b.row, b.column), b.problem) for b in bad[:SHOWN]]
+        more = f"{len(bad) - SHOWN:,} more. " if len(bad) > SHOWN else ""
+        cure = Mistake(table.name, f"{more}{len({b.row for b in bad}):,} rows cannot be read", "Mend them, or set data.bad_rows: skip to leave them out")
+        raise Mistake.together([*first, cure])
+    rows = np.setdiff1d(np.arange(len(table)), [b.row for b in bad])
+    if not len(rows):
+        raise Mistake(table.name, "no row can be read", bad[0].problem if bad else "")
+    return rows, bad
+
+
+def _bad_rows(recipe: Recipe, table: Table) -> Iterator[BadRow]:
+    every = np.arange(len(table))
+    for name, modality in recipe.inputs.items():
+        column = recipe.column(name)
+        yield from (BadRow(r, column, p) for r, p in Column(table, column, every, modality.media).problems(modality.check))
+    for task in recipe.tasks.values():
+        for column in task.columns():
+            yield from (BadRow(r, column, p) for r, p in Column(table, column, every).problems(task.check))

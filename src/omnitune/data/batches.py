@@ -1,0 +1,159 @@
+"""Batches: rows become encoded questions, in an order that the seed and the epoch alone decide; the next ones are made meanwhile."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from omnitune.data.columns import Column
+from omnitune.data.schema import Schema
+from omnitune.data.table import Table
+from omnitune.nn.tokens import Batch
+from omnitune.recipe import Recipe
+from omnitune.tasks import Target
+
+Rows = np.ndarray[Any, np.dtype[np.int64]]
+T = TypeVar("T")
+POOL = 50
+"""Batches whose rows are sorted by length together: large enough for little padding, small enough to stay random."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What every task asks of some rows. Tasks that ask about the same batch object share one forward pass."""
+
+    asked: dict[str, tuple[Batch, Target]]
+
+    @property
+    def rows(self) -> Rows:
+        """Row numbers in the table, (B,)."""
+        return next(iter(self.asked.values()))[0].rows
+
+    def part(self, start: int, stop: int) -> "Question":
+        """Rows `start` to `stop` of every task."""
+        return self._each(lambda batch: batch.part(start, stop), lambda tensor: tensor[start:stop])
+
+    def to(self, device: torch.device) -> "Question":
+        """The same on `device`."""
+        return self._each(lambda batch: batch.to(device), lambda tensor: tensor.to(device, non_blocking=True))
+
+    def _each(self, batches: Callable[[Batch], Batch], tensors: Callable[[torch.Tensor], torch.Tensor]) -> "Question":
+        made = {id(batch): batches(batch) for batch, _ in self.asked.values()}
+        return Question({n: (made[id(b)], {k: tensors(t) for k, t in target.items()}) for n, (b, target) in self.asked.items()})
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Questions about some rows of a table.
+
+    Args:
+        recipe, schema: how values are encoded and what is asked.
+        table: where the values are.
+        rows: the rows.
+        size: rows a batch.
+        seed: of order and augmentation; None reads every row as it is, longest first.
+    """
+
+    recipe: Recipe
+    schema: Schema
+    table: Table
+    rows: Rows
+    size: int
+    seed: int | None = None
+
+    def __len__(self) -> int:
+        return -(-len(self.rows) // self.size)
+
+    def order(self, epoch: int) -> list[Rows]:
+        """The row numbers of every batch of an epoch."""
+        lengths = self.lengths
+        if self.seed is None:
+            return self._cut(np.argsort(-lengths, kind="stable"))
+        rng = np.random.default_rng([self.seed, epoch])
+        shuffled = rng.permutation(len(self.rows))
+        pools = [shuffled[i : i + self.size * POOL] for i in range(0, len(shuffled), self.size * POOL)]
+        batches = [rows for pool in pools for rows in self._cut(pool[np.argsort(lengths[pool], kind="stable")])]
+        return [batches[i] for i in rng.permutation(len(batches))]
+
+    @cached_property
+    def lengths(self) -> Rows:
+        """About how long each row is once encoded, the sum over its inputs; media are all of one size."""
+        total = np.zeros(len(self.rows), dtype=np.int64)
+        for name, modality in self.recipe.inputs.items():
+            if not modality.media:
+                values = Column(self.table, self.recipe.column(name), self.rows)
+                total += np.fromiter((0 if v is None else modality.size(v) for v in values), np.int64, len(self.rows))
+        return total
+
+    def epoch(self, number: int = 0, start: int = 0) -> Iterator[Question]:
+        """The questions of an epoch from batch `start` on, each made while the one before is answered."""
+        order = self.order(number)
+        return ahead(lambda: (self.question(rows, self._rng(number, i)) for i, rows in enumerate(order) if i >= start))
+
+    def question(self, rows: Rows, rng: np.random.Generator | None = None) -> Question:
+        """What every task asks about these rows."""
+        batch = encode(self.recipe, self.schema, rows, lambda column, media: Column(self.table, column, rows, media)[:], rng)
+        asked = {}
+        for name, task in self.recipe.tasks.items():
+            answers = {column: Column(self.table, column, rows)[:] for column in task.columns()}
+            asked[name] = task.prepare(batch, answers, self.schema.tasks[name], rng)
+        return Question(asked)
+
+    def _rng(self, epoch: int, batch: int) -> np.random.Generator | None:
+        return None if self.seed is None else np.random.default_rng([self.seed, epoch, batch])
+
+    def _cut(self, places: np.ndarray[Any, Any]) -> list[Rows]:
+        return [self.rows[places[i : i + self.size]] for i in range(0, len(places), self.size)]
+
+
+def encode(
+    recipe: Recipe, schema: Schema, rows: Rows, values: Callable[[str, bool], list[Any]], rng: np.random.Generator | None = None
+) -> Batch:
+    """A batch of `rows`; `values(column, media)` gives the values of a column for them."""
+    inputs: Mapping[str, dict[str, torch.Tensor]] = {
+        name: modality.encode(values(recipe.column(name), modality.media), schema.inputs[name], rng) for name, modality in recipe.inputs.items()
+    }
+    return Batch(dict(inputs), rows)
+
+
+def ahead(make: Callable[[], Iterator[T]], depth: int = 2) -> Iterator[T]:
+    """The items of `make()`, made in a thread up to `depth` ahead of their use. A thread, since a fork breaks notebooks and locks."""
+    items: queue.Queue[tuple[str, Any]] = queue.Queue(depth)
+    stopped = threading.Event()
+
+    def put(kind: str, value: Any) -> bool:
+        while not stopped.is_set():
+            try:
+                items.put((kind, value), timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def work() -> None:
+        try:
+            for item in make():
+                if not put("item", item):
+                    return
+            put("end", None)
+        except BaseException as error:  # handed over whole: it is raised where the item would have been used
+            put("error", error)
+
+    thread = threading.Thread(target=work, daemon=True, name="omnitune-batches")
+    thread.start()
+    try:
+        while True:
+            kind, value = items.get()
+            if kind == "error":
+                raise value
+            if kind == "end":
+                return
+            yield value
+    finally:
+        stopped.set()
+        thread.join()

@@ -1,0 +1,51 @@
+"""Schema: what is learned by counting, from training rows only. Plain JSON, saved with the model."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from omnitune.data.columns import Column
+from omnitune.data.table import Table
+from omnitune.recipe import Recipe
+
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Facts of every input and task, and the number of rows a part.
+
+    Args:
+        inputs: what each modality learned (a vocabulary, a mean), by input.
+        tasks: what each task learned (its classes, a mean), by task.
+        rows: rows of train, validation and test.
+    """
+
+    inputs: dict[str, Facts]
+    tasks: dict[str, Facts]
+    rows: dict[str, int]
+
+    def to_json(self) -> str:
+        """As JSON text."""
+        return json.dumps(asdict(self), indent=1, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Schema":
+        """The reverse of `to_json`."""
+        return cls(**json.loads(text))
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the content, shortened."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
+
+
+def learn(recipe: Recipe, table: Table, parts: dict[str, np.ndarray[Any, Any]]) -> Schema:
+    """Counts on the training rows of `table`."""
+    train = parts["train"]
+    inputs = {n: m.learn(Column(table, recipe.column(n), train, m.media)) for n, m in recipe.inputs.items()}
+    tasks = {n: t.learn({c: Column(table, c, train) for c in t.columns()}) for n, t in recipe.tasks.items()}
+    return Schema(inputs, tasks, {part: len(rows) for part, rows in parts.items()})

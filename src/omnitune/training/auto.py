@@ -1,0 +1,68 @@
+"""Auto: the one place where `auto` becomes a number. Each rule gives a value, a reason and its source."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from omnitune.recipe import Recipe, Train
+from omnitune.training import device as devices
+
+Rule = Callable[[Recipe, int, torch.device], tuple[Any, str]]
+
+RATES = {
+    "full": (5e-5, "of 2e-5 to 5e-5 the highest, for small models (Devlin et al. 2019)"),
+    "freeze": (5e-5, "as for full fine-tuning (Devlin et al. 2019)"),
+    "bias": (1e-3, "biases bear larger steps (Ben Zaken et al. 2022, section 4)"),
+    "lora": (5e-4, "about ten times the rate of full fine-tuning (Schulman et al. 2025, LoRA Without Regret)"),
+}
+
+
+def resolve(recipe: Recipe, rows: int, device: torch.device) -> tuple[Train, dict[str, str]]:
+    """`recipe.train` without `auto`, and the reason for every value that was chosen here.
+
+    Args:
+        recipe: the recipe.
+        rows: training rows.
+        device: where it will run.
+    """
+    train, reasons = recipe.train, {}
+    for field, rule in RULES.items():
+        if getattr(train, field) == "auto":
+            value, reason = rule(recipe.replace(train=train), rows, device)
+            train = train.replace(**{field: value})
+            reasons[f"train.{field}"] = f"{value}: {reason}"
+    return train, reasons
+
+
+def _batch(recipe: Recipe, rows: int, device: torch.device) -> tuple[int, str]:
+    size = min(32, 2 ** max(0, int(math.log2(max(1, rows / 8)))))
+    return size, "32, or an eighth of few rows (Devlin et al. 2019 use 16 and 32)"
+
+
+def _micro_batch(recipe: Recipe, rows: int, device: torch.device) -> tuple[int, str]:
+    return int(recipe.train.batch), "the whole batch; halved when memory ends"
+
+
+def _epochs(recipe: Recipe, rows: int, device: torch.device) -> tuple[float, str]:
+    steps = math.ceil(rows / int(recipe.train.batch))
+    epochs = min(20, max(3, round(600 / steps)))
+    return float(epochs), "at least 3 (Devlin et al. 2019), and some 600 steps for few rows, at most 20 epochs (Mosbach et al. 2021)"
+
+
+def _lr(recipe: Recipe, rows: int, device: torch.device) -> tuple[float, str]:
+    return RATES.get(recipe.tuning.kind, (1e-3, "no pretrained weight learns"))
+
+
+def _head_lr(recipe: Recipe, rows: int, device: torch.device) -> tuple[float, str]:
+    return 1e-3, "Adam's default (Kingma and Ba 2015), since heads start from scratch"
+
+
+def _precision(recipe: Recipe, rows: int, device: torch.device) -> tuple[str, str]:
+    return devices.precision(device), f"what {device.type} computes natively"
+
+
+RULES: dict[str, Rule] = {
+    "batch": _batch, "micro_batch": _micro_batch, "epochs": _epochs, "lr": _lr, "head_lr": _head_lr, "precision": _precision,
+}  # fmt: skip

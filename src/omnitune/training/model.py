@@ -1,0 +1,87 @@
+"""Model: a recipe and a schema as one module. Encoders make tokens, the fusion joins them, heads answer."""
+
+from typing import Any
+from urllib.parse import quote
+
+import torch
+from torch import Tensor, nn
+
+from omnitune.data.batches import Question
+from omnitune.data.schema import Schema
+from omnitune.nn.encoder import Encoder
+from omnitune.nn.heads import Head
+from omnitune.nn.tokens import Batch, Loss, View
+from omnitune.recipe import Recipe
+
+
+def slug(name: str) -> str:
+    """`name` as a file name and as a module name, reversible and never that of an attribute."""
+    return quote(name, safe=" ").replace(".", "%2E") + "_"
+
+
+class Model(nn.Module):
+    """What a recipe describes.
+
+    Args:
+        recipe: inputs, fusion and tasks.
+        schema: what they learned by counting.
+        weights: read the weights of pretrained backbones; False makes the same modules to be filled from an artifact.
+    """
+
+    def __init__(self, recipe: Recipe, schema: Schema, weights: bool = True) -> None:
+        super().__init__()
+        self.inputs, self.tasks = list(recipe.inputs), list(recipe.tasks)
+        encoders: dict[str, Any] = {
+            name: (modality.encoder if weights else modality.skeleton)(schema.inputs[name]) for name, modality in recipe.inputs.items()
+        }
+        self.encoders = nn.ModuleDict({slug(name): encoder for name, encoder in encoders.items()})
+        self.fusion = recipe.fusion.module({name: encoder.width for name, encoder in encoders.items()})
+        width = int(self.fusion.width)
+        self.heads = nn.ModuleDict({slug(name): task.head(width, schema.tasks[name]) for name, task in recipe.tasks.items()})
+
+    @property
+    def backbones(self) -> dict[str, Encoder]:
+        """The Hugging Face models inside, by input."""
+        found = {name: getattr(self.encoders[slug(name)], "backbone", None) for name in self.inputs}
+        return {name: backbone for name, backbone in found.items() if isinstance(backbone, Encoder)}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def head(self, task: str) -> Head:
+        """The head of `task`."""
+        head = self.heads[slug(task)]
+        assert isinstance(head, Head)
+        return head
+
+    def forward(self, batch: Batch) -> View:
+        """Tokens of every input, missing values masked, and the fused ones."""
+        streams = {name: self.encoders[slug(name)](batch.inputs[name]).only(batch.inputs[name]["present"]) for name in self.inputs}
+        return View(streams, self.fusion(streams))
+
+    def losses(self, question: Question) -> dict[str, Loss]:
+        """The loss of every task; tasks that ask about the same batch share one forward pass."""
+        views = self._views(question)
+        return {task: self.head(task).loss(views[id(batch)], target) for task, (batch, target) in question.asked.items()}
+
+    def answers(self, question: Question) -> dict[str, tuple[Tensor, Loss]]:
+        """Prediction and loss of every task."""
+        views = self._views(question)
+        return {
+            task: (self.head(task).predict(views[id(batch)]), self.head(task).loss(views[id(batch)], target))
+            for task, (batch, target) in question.asked.items()
+        }
+
+    def predict(self, batch: Batch) -> dict[str, Tensor]:
+        """The prediction of every task, first dimension B."""
+        view = self(batch)
+        return {task: self.head(task).predict(view) for task in self.tasks}
+
+    def _views(self, question: Question) -> dict[int, View]:
+        return {key: self(batch) for key, batch in {id(batch): batch for batch, _ in question.asked.values()}.items()}
+
+    def learning(self) -> dict[str, nn.Parameter]:
+        """The parameters that learn, by name."""
+        return {name: p for name, p in self.named_parameters() if p.requires_grad}

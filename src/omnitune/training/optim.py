@@ -1,0 +1,80 @@
+"""Optimisers: which weights move how fast, and when."""
+
+import inspect
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from omnitune.recipe import Train
+from omnitune.training.model import Model, slug
+
+NAMES = {"adadelta": "Adadelta", "adafactor": "Adafactor", "adagrad": "Adagrad", "adam": "Adam", "adamax": "Adamax", "adamw": "AdamW",
+         "asgd": "ASGD", "nadam": "NAdam", "radam": "RAdam", "rmsprop": "RMSprop", "rprop": "Rprop", "sgd": "SGD"}  # fmt: skip
+
+
+def groups(model: Model, train: Train) -> list[dict[str, Any]]:
+    """Parameter groups with their own `lr` and `weight_decay`.
+
+    Pretrained weights take `lr`, times `layer_decay` for every block below the top (Howard and Ruder 2018; Clark et al. 2020); all
+    else takes `head_lr`. Biases, norms and other vectors are spared weight decay (Loshchilov and Hutter 2019 decay weights apart from
+    the gradient; sparing vectors follows BERT's own training).
+    """
+    rates = _rates(model, train)
+    made: dict[tuple[float, float], dict[str, Any]] = {}
+    for name, parameter in model.learning().items():
+        key = (rates[name], train.weight_decay if parameter.ndim > 1 else 0.0)
+        made.setdefault(key, {"params": [], "lr": key[0], "weight_decay": key[1]})["params"].append(parameter)
+    return list(made.values())
+
+
+def _rates(model: Model, train: Train) -> dict[str, float]:
+    assert isinstance(train.lr, float) and isinstance(train.head_lr, float), "auto values are resolved before"
+    rates = dict.fromkeys(model.learning(), train.head_lr)
+    for name, backbone in model.backbones.items():
+        prefix, top = f"encoders.{slug(name)}.backbone.", len(backbone.blocks) + 1
+        for parameter, _ in backbone.named_parameters():
+            if prefix + parameter in rates:
+                rates[prefix + parameter] = train.lr * train.layer_decay ** (top - backbone.depth(parameter))
+    return rates
+
+
+def optimizer(model: Model, train: Train) -> torch.optim.Optimizer:
+    """The optimiser of the recipe over what learns; fused where torch has it (one pass over the weights instead of several)."""
+    kind = getattr(torch.optim, NAMES[train.optimizer])
+    known = inspect.signature(kind).parameters
+    options: dict[str, Any] = {"fused": True} if "fused" in known else {}
+    if train.optimizer == "sgd":
+        options["momentum"] = 0.9
+    parts = groups(model, train)
+    if "weight_decay" not in known:
+        parts = [{k: v for k, v in part.items() if k != "weight_decay"} for part in parts]
+    elif train.optimizer not in ("adamw", "adafactor", "sgd") and "decoupled_weight_decay" in known:
+        options["decoupled_weight_decay"] = True
+    made = kind(parts, **options)
+    for group in made.param_groups:
+        group["peak"] = group["lr"]
+    return made  # type: ignore[no-any-return]
+
+
+def set_rate(optimizer: torch.optim.Optimizer, train: Train, progress: float) -> float:
+    """Sets every group's rate for `progress` in [0, 1] through the run; returns the factor on the peak rates."""
+    factor = rate(train, progress)
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak"] * factor
+    return factor
+
+
+def rate(train: Train, progress: float) -> float:
+    """Warm-up from zero, then the schedule down to zero (or constant)."""
+    if progress < train.warmup:
+        return progress / train.warmup
+    rest = min(1.0, (progress - train.warmup) / max(1e-9, 1 - train.warmup))
+    return {"cosine": (1 + math.cos(math.pi * rest)) / 2, "linear": 1 - rest, "constant": 1.0}[train.schedule]
+
+
+def clip(model: nn.Module, largest: float) -> float:
+    """Scales gradients so that their norm is at most `largest` (0: leaves them); returns the norm before."""
+    gradients = [p for p in model.parameters() if p.grad is not None]
+    return float(nn.utils.clip_grad_norm_(gradients, largest or math.inf))
