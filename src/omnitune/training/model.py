@@ -1,5 +1,6 @@
 """Model: a recipe and a schema as one module. Encoders make tokens, the fusion joins them, heads answer."""
 
+from collections.abc import Collection
 from typing import Any
 from urllib.parse import quote
 
@@ -25,14 +26,14 @@ class Model(nn.Module):
     Args:
         recipe: inputs, fusion and tasks.
         schema: what they learned by counting.
-        weights: read the weights of pretrained backbones; False makes the same modules to be filled from an artifact.
+        skeletons: inputs whose backbone is made without reading its weights, to be filled from an artifact.
     """
 
-    def __init__(self, recipe: Recipe, schema: Schema, weights: bool = True) -> None:
+    def __init__(self, recipe: Recipe, schema: Schema, skeletons: Collection[str] = ()) -> None:
         super().__init__()
         self.inputs, self.tasks = list(recipe.inputs), list(recipe.tasks)
         encoders: dict[str, Any] = {
-            name: (modality.encoder if weights else modality.skeleton)(schema.inputs[name]) for name, modality in recipe.inputs.items()
+            name: (modality.skeleton if name in skeletons else modality.encoder)(schema.inputs[name]) for name, modality in recipe.inputs.items()
         }
         self.encoders = nn.ModuleDict({slug(name): encoder for name, encoder in encoders.items()})
         self.fusion = recipe.fusion.module({name: encoder.width for name, encoder in encoders.items()})

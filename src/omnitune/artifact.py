@@ -1,0 +1,168 @@
+"""Artifact: a saved model as a directory. Load it anywhere, predict with it.
+
+    recipe.yaml   schema.json   lineage.json   model.safetensors (heads, fusion, small encoders)
+    inputs/NAME/  a Hugging Face directory for every backbone: configuration, tokenizer or picture processor, and weights or an adapter
+    report.json   report.md   report.html   README.md (model card)   log.csv   predictions.parquet
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from omnitune import recipe as recipes
+from omnitune.backbones.pretrained import Pretrained
+from omnitune.data.schema import Schema
+from omnitune.errors import Mistake
+from omnitune.evaluation.report import Report
+from omnitune.nn.encoder import Encoder
+from omnitune.prediction import Predictor
+from omnitune.recipe import Recipe
+from omnitune.training import checkpoint
+from omnitune.training.device import best_device, precision
+from omnitune.training.model import Model, slug
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A trained model with all that is known of it.
+
+    Args:
+        path: its directory.
+        recipe: complete, as trained.
+        schema: what was counted on the training rows.
+        model: in evaluation mode, adapters merged.
+        lineage: fingerprints of recipe, data and schema, the checkpoints it builds on, versions.
+    """
+
+    path: Path
+    recipe: Recipe
+    schema: Schema
+    model: Model
+    lineage: dict[str, Any]
+
+    @cached_property
+    def report(self) -> Report:
+        """The measurement made at the end of training."""
+        return Report.read(self.path)
+
+    def predict(self, rows: Any, batch: int = 32) -> Any:
+        """Answers in the order of the rows: `{task: {"value": ..., "probabilities": {...}}}` each, or `{"error": why}` for an unreadable row.
+
+        Args:
+            rows: one row (a mapping; gives one answer), a list of rows, a table or data frame, or the path of a file.
+            batch: rows in memory at once.
+        """
+        answers = list(self.stream(rows, batch))
+        return answers[0] if isinstance(rows, Mapping) and len(answers) == 1 else answers
+
+    def stream(self, rows: Any, batch: int = 32) -> Iterator[dict[str, Any]]:
+        """As `predict`, one answer after the other; rows may be an endless iterator."""
+        return Predictor(self.model, self.recipe, self.schema, precision(self.model.device), batch)(rows)
+
+
+def save(folder: Path, recipe: Recipe, schema: Schema, model: Model, lineage: dict[str, Any]) -> None:
+    """Writes everything but the report. Weights of a frozen backbone stay away where its name finds them on any machine."""
+    recipe.write(folder / "recipe.yaml")
+    (folder / "schema.json").write_text(schema.to_json(), encoding="utf-8")
+    bases = {}
+    for name, encoder in model.backbones.items():
+        backbone, target = recipe.inputs[name].backbone, folder / "inputs" / slug(name)
+        target.mkdir(parents=True, exist_ok=True)
+        backbone.save_processor(target)
+        kept = portable(backbone) and not learned(encoder)
+        encoder.save(target, weights=not kept)
+        bases[name] = {"checkpoint": backbone.to_dict(), "pool": encoder.pool, "stored": not kept, "sha256": lineage["bases"][name]}
+    checkpoint.save(folder / "model.safetensors", _own(model), {"format": "pt"})
+    facts = lineage | {"format": FORMAT, "bases": bases, "versions": versions(), "recipe": recipe.fingerprint, "schema": schema.fingerprint}
+    (folder / "lineage.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    (folder / "config.json").write_text(json.dumps({"model_type": "omnitune", "omnitune_version": version("omnitune")}), encoding="utf-8")
+
+
+def load(path: str | Path, device: torch.device | None = None) -> Artifact:
+    """A saved model, ready to predict; needs no training data.
+
+    Raises:
+        Mistake: there is no finished model, a file is damaged, or a checkpoint it builds on is another one today.
+    """
+    folder = Path(path)
+    if not (folder / "lineage.json").exists():
+        unfinished = (folder / "resume.safetensors").exists()
+        fix = "Its training has not ended: `omnitune fit ... --resume` goes on" if unfinished else "Give the folder that `fit` wrote"
+        raise Mistake(str(path), "no finished model here", fix)
+    lineage = json.loads((folder / "lineage.json").read_text(encoding="utf-8"))
+    schema = Schema.from_json((folder / "schema.json").read_text(encoding="utf-8"))
+    saved = recipes.read_settings(Recipe, recipes.yaml_files.read(folder / "recipe.yaml"))
+    stored = {name for name, base in lineage["bases"].items() if base["stored"]}
+    model = Model(_located(saved, folder, lineage), schema, skeletons=stored)
+    for name, encoder in model.backbones.items():
+        if name not in stored and digest(encoder) != lineage["bases"][name]["sha256"]:
+            named = lineage["bases"][name]["checkpoint"].get("name")
+            raise Mistake(f"inputs.{name}", f"checkpoint {named!r} has other weights than in training", "Bring back that version of it")
+        encoder.load(folder / "inputs" / slug(name))
+        encoder.merge()
+    _fill(model, folder / "model.safetensors")
+    return Artifact(folder, saved, schema, model.to(device or best_device()).eval().requires_grad_(False), lineage)
+
+
+def portable(backbone: Any) -> bool:
+    """Whether another machine finds the checkpoint by its name."""
+    return isinstance(backbone, Pretrained) and not Path(backbone.name).expanduser().exists()
+
+
+def learned(encoder: Encoder) -> bool:
+    """Whether weights of the checkpoint itself, not only adapters beside them, learn."""
+    return any(p.requires_grad and "lora_" not in name for name, p in encoder.named_parameters())
+
+
+def digest(encoder: Encoder) -> str:
+    """SHA-256 of a checkpoint's weights."""
+    total = hashlib.sha256()
+    for name, tensor in sorted(encoder.model.state_dict().items()):
+        total.update(name.encode())
+        total.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return total.hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Of what a result depends on."""
+    return {name: version(name) for name in ("omnitune", "torch", "transformers", "tokenizers", "peft")}
+
+
+def _located(recipe: Recipe, folder: Path, lineage: dict[str, Any]) -> Recipe:
+    """The recipe with stored backbones read from the artifact's own folder."""
+    inputs = dict(recipe.inputs)
+    for name, base in lineage["bases"].items():
+        if base["stored"]:
+            inputs[name] = inputs[name].replace(backbone=Pretrained(str(folder / "inputs" / slug(name)), pool=base["pool"]))
+    return recipe.replace(inputs=inputs)
+
+
+def _own(model: Model) -> dict[str, Tensor]:
+    """The weights outside backbones."""
+    inside = tuple(f"encoders.{slug(name)}.backbone." for name in model.backbones)
+    return {name: t for name, t in model.state_dict().items() if not name.startswith(inside or ("\0",))}
+
+
+def _fill(model: Model, path: Path) -> None:
+    try:
+        weights = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise Mistake(str(path), f"damaged: {error}", "Copy the artifact again") from None
+    own = _own(model)
+    if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in weights.items()}:
+        raise Mistake(str(path), "does not fit the recipe beside it", "Copy the artifact again")
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(weights[name])

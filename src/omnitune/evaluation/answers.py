@@ -1,0 +1,63 @@
+"""Answers: what a model says about rows, beside what is true, in the order of the rows."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from omnitune.data.batches import Batches
+from omnitune.training.device import autocast
+from omnitune.training.model import Model
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Of one task on some rows.
+
+    Args:
+        rows: row numbers, (n,).
+        y: true answers, first dimension n.
+        known: which rows have an answer, (n,) bool.
+        p: predictions, first dimension n.
+        loss: mean loss over the rows that have an answer.
+    """
+
+    rows: Array
+    y: Array
+    known: Array
+    p: Array
+    loss: float
+
+
+@torch.inference_mode()
+def answer(model: Model, batches: Batches, precision: str) -> dict[str, Answers]:
+    """The answers of every task; `batches` are unshuffled. No graph is built."""
+    model.eval()
+    rows: list[Array] = []
+    found: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
+    for question in batches.epoch():
+        rows.append(question.rows)
+        with autocast(model.device, precision):
+            answers = model.answers(question.to(model.device))
+        for task, (p, loss) in answers.items():
+            target = question.asked[task][1]
+            pieces = {"p": p.float(), "y": target["y"], "weight": target["weight"], "sum": loss.sum[None], "count": loss.count[None]}
+            for name, piece in pieces.items():
+                found[task][name].append(piece.cpu().numpy())
+    order = np.argsort(_places(np.concatenate(rows), batches.rows), kind="stable")
+    return {task: _ordered(batches.rows, order, {k: np.concatenate(v) for k, v in pieces.items()}) for task, pieces in found.items()}
+
+
+def _places(rows: Array, wanted: Array) -> Array:
+    """Place of every row of `rows` in `wanted`."""
+    sorter = np.argsort(wanted, kind="stable")
+    return sorter[np.searchsorted(wanted, rows, sorter=sorter)]
+
+
+def _ordered(rows: Array, order: Array, found: dict[str, Array]) -> Answers:
+    loss = float(found["sum"].sum() / max(found["count"].sum(), 1e-12))
+    return Answers(rows, found["y"][order], found["weight"][order] > 0, found["p"][order], loss)

@@ -1,0 +1,257 @@
+"""The loop: a generator of steps. It knows no task, no modality and no tuning; what it is given decides whether it pre-trains or fine-tunes."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from omnitune.data.batches import Batches, Question
+from omnitune.errors import Mistake
+from omnitune.recipe import Train
+from omnitune.training import checkpoint, optim
+from omnitune.training.device import autocast, out_of_memory
+from omnitune.training.model import Model
+
+Validation = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What happened in one step.
+
+    Args:
+        step: number, from 1.
+        epoch: passes over the training rows so far.
+        seconds: of training so far, validation included, over all sessions of a resumed run.
+        progress: share of the run that is done, in [0, 1].
+        rows: rows learned from in this step.
+        losses: mean loss of every task in this batch.
+        lr: the highest learning rate of any group.
+        norm: gradient norm before clipping.
+        micro_batch: rows in memory at once.
+        validation: metrics on the validation rows where this step ended with them.
+        last: no step follows.
+        state: gives tensors and plain values from which `Loop.restore` goes on; to be called before the next step.
+    """
+
+    step: int
+    epoch: float
+    seconds: float
+    progress: float
+    rows: int
+    losses: dict[str, float]
+    lr: float
+    norm: float
+    micro_batch: int
+    validation: Validation | None
+    last: bool
+    state: Callable[[], tuple[dict[str, Tensor], dict[str, Any]]] = field(repr=False, compare=False)
+
+
+@dataclass
+class Progress:
+    """How far a run is. Everything here is saved and restored."""
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    seconds: float = 0.0
+    micro_batch: int = 0
+    waited: int = 0
+    stopped: str = ""
+    best: list[tuple[float, int]] = field(default_factory=list)
+    """(score, step) of the rounds whose weights are kept, best first."""
+
+
+class Loop:
+    """Trains `model` on `batches`.
+
+    Args:
+        model: on its device, with `requires_grad` set by the tuning.
+        batches: of training rows.
+        train: settings without `auto`.
+        weights: factor of every task in the sum of mean losses.
+        validate: measures the validation rows: a dictionary with `loss` and `task.metric`; None where there are none.
+        higher: whether more is better in `train.stop_on`.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        batches: Batches,
+        train: Train,
+        weights: dict[str, float],
+        validate: Callable[[], Validation] | None = None,
+        higher: bool = False,
+    ) -> None:
+        assert isinstance(train.epochs, float) and isinstance(train.micro_batch, int), "auto values are resolved before"
+        self.model, self.batches, self.train, self.weights = model, batches, train, weights
+        self.validate, self.higher = validate, higher
+        self.optimizer = optim.optimizer(model, train)
+        self.progress = Progress(micro_batch=train.micro_batch)
+        self.kept: dict[int, dict[str, Tensor]] = {}
+        self.steps = max(1, math.ceil(train.epochs * len(batches)))
+        self.every = max(1, round(train.validate_every * len(batches)))
+
+    def __iter__(self) -> Iterator[Step]:
+        at, began = self.progress, time.monotonic() - self.progress.seconds
+        while not self._done():
+            for question in self.batches.epoch(at.epoch, at.batch):
+                lr = self._set_rate()
+                losses, norm = self._learn(question)
+                at.step, at.batch, at.seconds = at.step + 1, at.batch + 1, time.monotonic() - began
+                if at.batch == len(self.batches):
+                    at.epoch, at.batch = at.epoch + 1, 0
+                validation = self._validate() if at.step % self.every == 0 or self._done() else None
+                at.seconds = time.monotonic() - began
+                yield self._step(question, losses, norm, lr, validation)
+                if self._done():
+                    return
+
+    # One step
+
+    def _set_rate(self) -> float:
+        optim.set_rate(self.optimizer, self.train, self._share())
+        return max(float(group["lr"]) for group in self.optimizer.param_groups)
+
+    def _share(self) -> float:
+        clock = self.progress.seconds / (60 * self.train.minutes) if self.train.minutes else 0.0
+        return min(1.0, max(self.progress.step / self.steps, clock))
+
+    def _learn(self, question: Question) -> tuple[dict[str, float], float]:
+        self.model.train()
+        self.optimizer.zero_grad()
+        losses = self._gradients(question)
+        self._finite(losses, "loss", question)
+        norm = optim.clip(self.model, self.train.clip)
+        self._finite({"": norm}, "gradient", question)
+        self.optimizer.step()
+        return losses, norm
+
+    def _gradients(self, question: Question) -> dict[str, float]:
+        """Gradients of the whole batch, in parts that fit into memory."""
+        while True:
+            random = torch.get_rng_state()
+            try:
+                return self._accumulate(question)
+            except Exception as error:
+                if not out_of_memory(error):
+                    raise
+                self._halve(error)
+            self.optimizer.zero_grad()
+            torch.set_rng_state(random)
+
+    def _halve(self, error: Exception) -> None:
+        if self.progress.micro_batch == 1:
+            raise Mistake("train", f"memory ends with a single row in it: {error}", "Use a smaller backbone, shorter inputs or checkpointing") from error
+        self.progress.micro_batch //= 2
+        if self.model.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _accumulate(self, question: Question) -> dict[str, float]:
+        device, micro = self.model.device, self.progress.micro_batch
+        counts = {task: target["weight"].sum().clamp(min=1e-12) for task, (_, target) in question.asked.items()}
+        means = dict.fromkeys(counts, 0.0)
+        for start in range(0, len(question.rows), micro):
+            part = question.part(start, start + micro).to(device)
+            with autocast(device, self.train.precision):
+                losses = self.model.losses(part)
+            shares = {task: loss.sum / counts[task].to(device) for task, loss in losses.items()}
+            torch.stack([self.weights[task] * share for task, share in shares.items()]).sum().backward()  # type: ignore[no-untyped-call]
+            for task, share in shares.items():
+                means[task] += float(share.detach())
+        return means
+
+    def _finite(self, values: dict[str, float], what: str, question: Question) -> None:
+        for task, value in values.items():
+            if not math.isfinite(value):
+                rows = ", ".join(str(row + 1) for row in question.rows[:64])
+                of = f" of task {task!r}" if task else ""
+                raise Mistake(
+                    f"train step {self.progress.step + 1}",
+                    f"the {what}{of} is {value}; rows {rows}",
+                    "Lower train.lr, or look at these rows for extreme values; the last checkpoint is whole",
+                )
+
+    # Validation, and when to stop
+
+    def _validate(self) -> Validation | None:
+        if self.validate is None:
+            return None
+        self.model.eval()
+        found = self.validate()
+        if self.train.stop_on not in found:
+            raise Mistake("train.stop_on", f"{self.train.stop_on!r} is not measured", f"There are: {', '.join(found)}")
+        value = found[self.train.stop_on]
+        self._keep(-math.inf if math.isnan(value) else value if self.higher else -value)
+        return found
+
+    def _keep(self, score: float) -> None:
+        at = self.progress
+        better = not at.best or score > at.best[0][0]
+        at.waited = 0 if better else at.waited + 1
+        at.best = sorted([*at.best, (score, at.step)], key=lambda b: (-b[0], b[1]))[: self.train.average]
+        if at.step in {step for _, step in at.best}:
+            self.kept[at.step] = {name: p.detach().cpu().clone() for name, p in self.model.learning().items()}
+        self.kept = {step: self.kept[step] for _, step in at.best}
+        if self.train.patience and at.waited >= self.train.patience:
+            at.stopped = f"no progress in {self.train.stop_on} for {at.waited} rounds"
+
+    def _done(self) -> bool:
+        at = self.progress
+        if not at.stopped and at.step >= self.steps:
+            at.stopped = "all epochs done"
+        if not at.stopped and at.step and self._share() >= 1.0:
+            at.stopped = f"{self.train.minutes} minutes are over"
+        return bool(at.stopped)
+
+    def _step(self, question: Question, losses: dict[str, float], norm: float, lr: float, validation: Validation | None) -> Step:
+        at = self.progress
+        epoch = at.epoch + at.batch / len(self.batches)
+        return Step(
+            at.step, epoch, at.seconds, self._share(), len(question.rows), losses, lr, norm, at.micro_batch, validation, self._done(), self.state
+        )
+
+    # Best weights, saving and going on
+
+    def candidates(self) -> list[dict[str, Tensor]]:
+        """Weights worth choosing from: those of the best round, and the average of the best rounds where there are several."""
+        best = [self.kept[step] for _, step in self.progress.best]
+        if len(best) < 2:
+            return best
+        return [best[0], {name: torch.stack([weights[name] for weights in best]).mean(0) for name in best[0]}]
+
+    def put(self, weights: dict[str, Tensor]) -> None:
+        """Sets the learning weights."""
+        with torch.no_grad():
+            for name, parameter in self.model.learning().items():
+                parameter.copy_(weights[name])
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything needed to go on bit for bit, as tensors and plain values."""
+        tensors, optimizer = checkpoint.pack_optimizer(self.optimizer)
+        tensors |= {f"model.{name}": p for name, p in self.model.learning().items()}
+        tensors |= {f"best.{step}.{name}": t for step, weights in self.kept.items() for name, t in weights.items()}
+        tensors |= {"random.cpu": torch.get_rng_state()}
+        if torch.cuda.is_available():
+            tensors["random.cuda"] = torch.cuda.get_rng_state()
+        return tensors, {"progress": asdict(self.progress), "optimizer": optimizer}
+
+    def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Goes on from what `state` gave."""
+        self.progress = Progress(**facts["progress"])
+        self.progress.best = [(score, step) for score, step in self.progress.best]
+        self.put({name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")})
+        self.kept = {step: {} for _, step in self.progress.best}
+        for name, tensor in tensors.items():
+            if name.startswith("best."):
+                _, step, parameter = name.split(".", 2)
+                self.kept[int(step)][parameter] = tensor
+        checkpoint.unpack_optimizer(self.optimizer, tensors, facts["optimizer"])
+        torch.set_rng_state(tensors["random.cpu"])
+        if torch.cuda.is_available() and "random.cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["random.cuda"])
