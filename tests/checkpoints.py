@@ -1,0 +1,259 @@
+"""Tiny random checkpoints in the Hugging Face layout, with real tokenizers and picture settings: every test's backbones.
+
+Each `tiny_NAME()` gives a folder, written once a process. Copy it before changing anything in it.
+"""
+
+import atexit
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+SENTENCES = [
+    "this dress fits well and the colour is lovely",
+    "the fabric feels cheap and it shrank after one wash",
+    "I love it, bought two more for my sister",
+    "too small, poor quality, sent it back the next day",
+    "a soft jumper for cold evenings, true to size",
+    "Größe stimmt, Stoff ist angenehm; très jolie robe, 服は素敵です",
+]
+SIDE = 32
+MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+TEXT_SIZES = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48, "max_position_embeddings": 96}
+PICTURE_SIZES = TEXT_SIZES | {"image_size": SIDE, "patch_size": 8}
+del PICTURE_SIZES["max_position_embeddings"]
+
+
+@cache
+def _root() -> Path:
+    folder = tempfile.mkdtemp(prefix="omnitune-tests-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
+def _write(name: str, model_class: str, config: Any, processor: Callable[[Path], None]) -> Path:
+    """A folder with random weights, the same in every process."""
+    import torch
+    import transformers
+
+    folder = _root() / name
+    if not folder.exists():
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            model = getattr(transformers, model_class)(config)
+            for parameter in model.parameters():
+                torch.nn.init.normal_(parameter, 1.0 if parameter.ndim == 1 else 0.0, 0.2)
+        model.save_pretrained(folder)
+        processor(folder)
+    return folder
+
+
+def _config(name: str, **settings: Any) -> Any:
+    import transformers
+
+    return getattr(transformers, name)(**settings)
+
+
+def _word_pieces(folder: Path) -> None:
+    """A BERT tokenizer with the words of SENTENCES and the letters, so that unknown words fall into pieces."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+    from transformers import BertTokenizerFast
+
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    normalizer, splitter = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
+    words = [word for line in SENTENCES for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(line))]
+    letters = sorted({letter for word in words for letter in word} | set("abcdefghijklmnopqrstuvwxyz0123456789.,!?'"))
+    entries = dict.fromkeys([*special, *letters, *(f"##{letter}" for letter in letters), *words])
+    tokenizer = Tokenizer(models.WordPiece({entry: i for i, entry in enumerate(entries)}, unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, splitter
+    ends = [("[CLS]", 2), ("[SEP]", 3)]
+    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ends)
+    tokenizer.decoder = decoders.WordPiece()
+    BertTokenizerFast(tokenizer_object=tokenizer, model_max_length=96).save_pretrained(folder)
+
+
+def _bytes(folder: Path) -> None:
+    """A GPT-2 tokenizer (bytes, merged); it has no padding token, as the real one."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=299, special_tokens=["<|endoftext|>"], initial_alphabet=alphabet, show_progress=False)
+    tokenizer.train_from_iterator(SENTENCES, trainer)
+    end = "<|endoftext|>"
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=end, eos_token=end, unk_token=end, model_max_length=96).save_pretrained(folder)
+
+
+def _roberta_bytes(folder: Path) -> None:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    special, alphabet = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"], pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=299, special_tokens=special, initial_alphabet=alphabet, show_progress=False)
+    tokenizer.train_from_iterator(SENTENCES, trainer)
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+    names = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>", "mask_token": "<mask>", "cls_token": "<s>"}
+    made = PreTrainedTokenizerFast(tokenizer_object=tokenizer, sep_token="</s>", model_max_length=96, **names)
+    made.save_pretrained(folder)
+
+
+def _picture(size: dict[str, int], **more: Any) -> Callable[[Path], None]:
+    """A preprocessor_config.json as image models carry it."""
+    values = {"do_resize": True, "size": size, "resample": 3, "do_normalize": True, "image_mean": MEAN, "image_std": STD} | more
+
+    def write(folder: Path) -> None:
+        (folder / "preprocessor_config.json").write_text(json.dumps(values), encoding="utf-8")
+
+    return write
+
+
+def _sound(folder: Path) -> None:
+    from transformers import WhisperFeatureExtractor
+
+    WhisperFeatureExtractor(feature_size=16, chunk_length=1).save_pretrained(folder)
+
+
+def tiny_bert() -> Path:
+    """BERT with its masked-word head on top: 3 blocks of width 32."""
+    return _write("bert", "BertForMaskedLM", _config("BertConfig", vocab_size=300, **TEXT_SIZES), _word_pieces)
+
+
+def tiny_sentence_bert() -> Path:
+    """A sentence-transformers folder that pools the first token."""
+    folder = _root() / "sentence-bert"
+    if not folder.exists():
+        shutil.copytree(tiny_bert(), folder)
+        (folder / "1_Pooling").mkdir()
+        pooling = {"word_embedding_dimension": 32, "pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
+        (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling), encoding="utf-8")
+    return folder
+
+
+def tiny_distilbert() -> Path:
+    """DistilBERT: names of its own (`dim`, `n_layers`)."""
+    config = _config("DistilBertConfig", vocab_size=300, dim=32, n_layers=3, n_heads=4, hidden_dim=48, max_position_embeddings=96)
+    return _write("distilbert", "DistilBertModel", config, _word_pieces)
+
+
+def tiny_roberta() -> Path:
+    """RoBERTa: positions count from the padding token."""
+    config = _config("RobertaConfig", vocab_size=300, pad_token_id=1, bos_token_id=0, eos_token_id=2, type_vocab_size=1, **TEXT_SIZES)
+    return _write("roberta", "RobertaModel", config, _roberta_bytes)
+
+
+def tiny_modernbert() -> Path:
+    """ModernBERT: rotary positions, local attention, no biases."""
+    special = {"pad_token_id": 0, "bos_token_id": 2, "cls_token_id": 2, "eos_token_id": 3, "sep_token_id": 3}
+    return _write(
+        "modernbert", "ModernBertModel", _config("ModernBertConfig", vocab_size=300, local_attention=16, **special, **TEXT_SIZES), _word_pieces
+    )
+
+
+def tiny_gpt2() -> Path:
+    """GPT-2 with its language head: layers are Conv1D, the tokenizer has no padding token."""
+    config = _config("GPT2Config", vocab_size=300, n_positions=96, n_embd=32, n_layer=3, n_head=4, bos_token_id=0, eos_token_id=0)
+    return _write("gpt2", "GPT2LMHeadModel", config, _bytes)
+
+
+def tiny_llama() -> Path:
+    """Llama with its language head: rotary positions, grouped heads, no biases."""
+    config = _config("LlamaConfig", vocab_size=300, num_key_value_heads=2, bos_token_id=0, eos_token_id=0, **TEXT_SIZES)
+    return _write("llama", "LlamaForCausalLM", config, _bytes)
+
+
+def tiny_qwen3() -> Path:
+    """Qwen3."""
+    config = _config("Qwen3Config", vocab_size=300, num_key_value_heads=2, head_dim=8, bos_token_id=0, eos_token_id=0, **TEXT_SIZES)
+    return _write("qwen3", "Qwen3ForCausalLM", config, _bytes)
+
+
+def tiny_t5() -> Path:
+    """T5: encoder and decoder share their embeddings."""
+    config = _config("T5Config", vocab_size=300, d_model=32, d_kv=8, d_ff=48, num_layers=3, num_heads=4, pad_token_id=0, eos_token_id=3)
+    return _write("t5", "T5ForConditionalGeneration", config, _word_pieces)
+
+
+def tiny_bart() -> Path:
+    """BART."""
+    ids = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "decoder_start_token_id": 2, "forced_eos_token_id": 2}
+    heads = {"encoder_attention_heads": 4, "decoder_attention_heads": 4, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48}
+    layers = {"encoder_layers": 3, "decoder_layers": 2, "d_model": 32, "vocab_size": 300, "max_position_embeddings": 96}
+    return _write("bart", "BartForConditionalGeneration", _config("BartConfig", **layers, **heads, **ids), _roberta_bytes)
+
+
+def tiny_whisper() -> Path:
+    """Whisper: hears one second, 100 frames of 16 mel bins."""
+    heads = {"encoder_attention_heads": 4, "decoder_attention_heads": 4, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48}
+    layers = {"encoder_layers": 3, "decoder_layers": 2, "d_model": 32, "num_mel_bins": 16, "max_source_positions": 50}
+    ids = {"vocab_size": 300, "pad_token_id": 0, "bos_token_id": 0, "eos_token_id": 0, "decoder_start_token_id": 1}
+    return _write("whisper", "WhisperForConditionalGeneration", _config("WhisperConfig", **layers, **heads, **ids), _sound)
+
+
+def tiny_vit() -> Path:
+    """ViT with a classification head: 16 patches and a class token."""
+    return _write("vit", "ViTForImageClassification", _config("ViTConfig", **PICTURE_SIZES), _picture({"height": SIDE, "width": SIDE}))
+
+
+def tiny_dinov2() -> Path:
+    """DINOv2."""
+    sizes = PICTURE_SIZES | {"mlp_ratio": 2}
+    del sizes["intermediate_size"]
+    crop = {"do_center_crop": True, "crop_size": {"height": SIDE, "width": SIDE}}
+    return _write("dinov2", "Dinov2Model", _config("Dinov2Config", **sizes), _picture({"shortest_edge": 36}, **crop))
+
+
+def tiny_clip() -> Path:
+    """CLIP, both towers: 3 blocks for pictures, 2 for text."""
+    ids = {"vocab_size": 300, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
+    text = ids | {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+    config = _config("CLIPConfig", vision_config=PICTURE_SIZES, text_config=text, projection_dim=8)
+    crop = {"do_center_crop": True, "crop_size": SIDE}
+    return _write("clip", "CLIPModel", config, _picture({"shortest_edge": SIDE}, **crop))
+
+
+def tiny_siglip() -> Path:
+    """SigLIP, both towers; its picture tower has no class token."""
+    ids = {"vocab_size": 300, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
+    text = ids | {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+    config = _config("SiglipConfig", vision_config=PICTURE_SIZES, text_config=text)
+    return _write("siglip", "SiglipModel", config, _picture({"height": SIDE, "width": SIDE}, image_mean=[0.5] * 3, image_std=[0.5] * 3))
+
+
+def tiny_efficientnet() -> Path:
+    """EfficientNet with a classification head: convolutions and batch norms, a map of 2 x 2."""
+    shape = {"in_channels": [16, 8, 16], "out_channels": [8, 16, 24], "kernel_sizes": [3, 3, 5], "strides": [1, 2, 2], "depthwise_padding": []}
+    repeats = {"num_block_repeats": [1, 2, 1], "expand_ratios": [1, 4, 4], "width_coefficient": 1.0, "depth_coefficient": 1.0}
+    config = _config("EfficientNetConfig", image_size=SIDE, hidden_dim=40, depth_divisor=8, **shape, **repeats)
+    return _write("efficientnet", "EfficientNetForImageClassification", config, _picture({"height": SIDE, "width": SIDE}))
+
+
+def tiny_resnet() -> Path:
+    """ResNet."""
+    config = _config("ResNetConfig", embedding_size=8, hidden_sizes=[8, 16, 24], depths=[1, 1, 1], layer_type="basic")
+    return _write("resnet", "ResNetForImageClassification", config, _picture({"shortest_edge": SIDE}, crop_pct=0.875))
+
+
+def tiny_convnext() -> Path:
+    """ConvNeXt."""
+    config = _config("ConvNextConfig", hidden_sizes=[8, 16, 24], depths=[1, 2, 1], num_stages=3, image_size=SIDE)
+    return _write("convnext", "ConvNextForImageClassification", config, _picture({"shortest_edge": SIDE}, crop_pct=0.875))
+
+
+TEXT: dict[str, Callable[[], Path]] = {
+    "bert": tiny_bert, "distilbert": tiny_distilbert, "roberta": tiny_roberta, "modernbert": tiny_modernbert, "gpt2": tiny_gpt2,
+    "llama": tiny_llama, "qwen3": tiny_qwen3, "t5": tiny_t5, "bart": tiny_bart,
+}  # fmt: skip
+PICTURE: dict[str, Callable[[], Path]] = {
+    "vit": tiny_vit, "dinov2": tiny_dinov2, "clip": tiny_clip, "siglip": tiny_siglip, "efficientnet": tiny_efficientnet,
+    "resnet": tiny_resnet, "convnext": tiny_convnext,
+}  # fmt: skip
+ALL = TEXT | PICTURE | {"whisper": tiny_whisper}
