@@ -9,7 +9,7 @@ import importlib
 import pkgutil
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Annotated, Any, ClassVar, Self, TypeVar, dataclass_transform
+from typing import Annotated, Any, ClassVar, Self, TypeVar, dataclass_transform, get_args, get_origin
 
 import pydantic
 import pydantic.dataclasses
@@ -163,6 +163,7 @@ def _field(loc: tuple[Any, ...], cls: Any) -> tuple[tuple[Any, ...], list[str]]:
     """The path down to a field of settings (without pydantic's names of union members), and the fields beside it."""
     fields = {_name(f): f for f in dataclasses.fields(cls)}
     inner = getattr(fields.get(str(loc[0])), "type", None) if loc else None
+    inner = get_args(inner)[0] if get_origin(inner) is Annotated else inner
     if len(loc) > 1 and isinstance(inner, type) and dataclasses.is_dataclass(inner):
         place, known = _field(loc[1:], inner)
         return loc[:1] + place, known

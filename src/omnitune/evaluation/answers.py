@@ -48,14 +48,14 @@ def answer(model: Model, batches: Batches, precision: str) -> dict[str, Answers]
             pieces = {"p": p.float(), "y": target["y"], "weight": target["weight"], "sum": loss.sum[None], "count": loss.count[None]}
             for name, piece in pieces.items():
                 found[task][name].append(piece.cpu().numpy())
-    order = np.argsort(_places(np.concatenate(rows), batches.rows), kind="stable")
+    order = places(np.concatenate(rows), batches.rows)
     return {task: _ordered(batches.rows, order, {k: np.concatenate(v) for k, v in pieces.items()}) for task, pieces in found.items()}
 
 
-def _places(rows: Array, wanted: Array) -> Array:
-    """Place of every row of `rows` in `wanted`."""
-    sorter = np.argsort(wanted, kind="stable")
-    return sorter[np.searchsorted(wanted, rows, sorter=sorter)]
+def places(rows: Array, wanted: Array) -> Array:
+    """Where in `rows` each of `wanted` stands; both hold the same different numbers."""
+    sorter = np.argsort(rows, kind="stable")
+    return sorter[np.searchsorted(rows, wanted, sorter=sorter)]
 
 
 def _ordered(rows: Array, order: Array, found: dict[str, Array]) -> Answers:

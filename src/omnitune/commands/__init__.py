@@ -1,0 +1,1 @@
+"""Commands: one verb, one file, one public function, one command of the command line."""

@@ -1,0 +1,82 @@
+"""fit: from a recipe to a measured, saved model."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from omnitune import artifact as artifacts
+from omnitune import recipe as recipes
+from omnitune.artifact import Artifact
+from omnitune.data.prepared import Prepared, prepare
+from omnitune.evaluation import assess
+from omnitune.recipe import Recipe
+from omnitune.training import auto, session
+from omnitune.training.device import best_device
+from omnitune.training.log import open_log
+from omnitune.training.loop import Loop
+from omnitune.training.model import Model
+
+
+def fit(
+    recipe: Recipe, out: str | Path, *, resume: bool = False, log: Sequence[str] = (), watch: session.Watch | None = None
+) -> Artifact:
+    """Trains what `recipe` says, measures it before and after on the same test rows, and saves it all in `out`.
+
+    Args:
+        recipe: what to do.
+        out: a folder that is empty or not there; with `resume`, the folder of a run that was cut off.
+        resume: go on from its last checkpoint, bit for bit.
+        log: more logs: `tensorboard`, `wandb`, `mlflow`.
+        watch: called after each step, for progress bars.
+
+    Raises:
+        Mistake: the recipe, the data or the folder is wrong, memory ends, or the loss is no longer finite.
+    """
+    recipes.check(recipe)
+    folder = session.open_folder(Path(out), resume)
+    if resume and (folder / "lineage.json").exists():
+        return artifacts.load(folder)
+    prepared, device = prepare(recipe), best_device()
+    train, reasons = auto.resolve(recipe, len(prepared.parts["train"]), device)
+    recipe = recipe.replace(train=train)
+    prepared = replace(prepared, recipe=recipe)
+    recipe.write(folder / "recipe.yaml")
+    assess.write_bad_rows(folder, prepared)
+    model, bases = _model(prepared, device)
+    before = assess.before(model, prepared)
+    validate = assess.Validate(model, prepared)
+    loop = Loop(
+        model,
+        prepared.batches("train", int(train.batch), train.seed),
+        train,
+        {name: task.weight for name, task in recipe.tasks.items()},
+        validate if len(prepared.parts["validation"]) else None,
+        validate.higher(train.stop_on),
+    )
+    identity = {"recipe": recipe.fingerprint, "table": prepared.table.fingerprint}
+    logs = [open_log(name, folder) for name in log]
+    session.run(loop, folder, identity, resume, logs, validate.columns(), watch)
+    assess.choose(loop, validate)
+    report = assess.report(model, prepared, before, loop, folder, reasons)
+    report.write(folder)
+    artifacts.save(folder, recipe, prepared.schema, model, {"parent": recipe.parent, "table": prepared.table.fingerprint, "bases": bases})
+    (folder / session.FILE).unlink()
+    return artifacts.load(folder, device)
+
+
+def _model(prepared: Prepared, device: torch.device) -> tuple[Model, dict[str, str]]:
+    """The model as training starts, and the digests of the checkpoints inside it."""
+    recipe, train = prepared.recipe, prepared.recipe.train
+    torch.manual_seed(train.seed)
+    model = Model(recipe, prepared.schema)
+    digests = {name: artifacts.digest(encoder) for name, encoder in model.backbones.items()}
+    for encoder in model.backbones.values():
+        recipe.tuning.apply(encoder)
+        if train.dropout != "checkpoint":
+            encoder.set_dropout(train.dropout)
+        if train.checkpointing:
+            encoder.model.gradient_checkpointing_enable({"use_reentrant": False})
+    return model.to(device), digests

@@ -1,0 +1,60 @@
+"""Prepared: a recipe's table, audited, parted and counted; all that training and measuring need of the data."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from omnitune.data.audit import BadRow, columns_exist, readable
+from omnitune.data.batches import Batches
+from omnitune.data.schema import Schema, learn
+from omnitune.data.split import split
+from omnitune.data.table import Table, read
+from omnitune.recipe import Recipe
+
+Rows = np.ndarray[Any, np.dtype[np.int64]]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Rows ready to be asked about.
+
+    Args:
+        recipe: as given.
+        table: all rows.
+        parts: row numbers of train, validation and test.
+        bad: rows left out because they cannot be read.
+        schema: what was counted on the training rows.
+    """
+
+    recipe: Recipe
+    table: Table
+    parts: dict[str, Rows]
+    bad: list[BadRow]
+    schema: Schema
+
+    def batches(self, part: str, size: int, seed: int | None = None, rows: Rows | None = None) -> Batches:
+        """Questions about a part, or about some `rows` of it; shuffled and augmented where a seed is given."""
+        return Batches(self.recipe, self.schema, self.table, self.parts[part] if rows is None else rows, size, seed)
+
+
+def prepare(recipe: Recipe) -> Prepared:
+    """Reads, audits, parts and counts. Raises `Mistake` for whatever is wrong with the data, all at once where it can."""
+    table = read(recipe.data.source)
+    columns_exist(recipe, table)
+    rows, bad = readable(recipe, table)
+    parts = split(table, recipe.data.split, identity(recipe), media(recipe), rows)
+    return Prepared(recipe, table, parts, bad, learn(recipe, table, parts))
+
+
+def identity(recipe: Recipe) -> list[str]:
+    """Columns whose values make two rows the same: as the recipe says, else texts and pictures, else every input."""
+    if recipe.data.by:
+        return list(recipe.data.by)
+    inputs = {recipe.column(name): modality for name, modality in recipe.inputs.items()}
+    return [column for column, modality in inputs.items() if modality.content] or list(inputs)
+
+
+def media(recipe: Recipe) -> set[str]:
+    """Columns that hold files."""
+    return {recipe.column(name) for name, modality in recipe.inputs.items() if modality.media}
