@@ -29,6 +29,7 @@ class Step:
         seconds: of training so far, validation included, over all sessions of a resumed run.
         progress: share of the run that is done, in [0, 1].
         rows: rows learned from in this step.
+        rate: rows learned from a second, waiting for data included, validation not.
         losses: mean loss of every task in this batch.
         lr: the highest learning rate of any group.
         norm: gradient norm before clipping.
@@ -43,6 +44,7 @@ class Step:
     seconds: float
     progress: float
     rows: int
+    rate: float
     losses: dict[str, float]
     lr: float
     norm: float
@@ -98,19 +100,21 @@ class Loop:
         self.every = max(1, round(train.validate_every * len(batches)))
 
     def __iter__(self) -> Iterator[Step]:
-        at, began = self.progress, time.monotonic() - self.progress.seconds
+        at, began, ready = self.progress, time.monotonic() - self.progress.seconds, time.monotonic()
         while not self._done():
             for question in self.batches.epoch(at.epoch, at.batch):
                 lr = self._set_rate()
                 losses, norm = self._learn(question)
+                rate = len(question.rows) / (time.monotonic() - ready)
                 at.step, at.batch, at.seconds = at.step + 1, at.batch + 1, time.monotonic() - began
                 if at.batch == len(self.batches):
                     at.epoch, at.batch = at.epoch + 1, 0
                 validation = self._validate() if at.step % self.every == 0 or self._done() else None
                 at.seconds = time.monotonic() - began
-                yield self._step(question, losses, norm, lr, validation)
+                yield self._step(question, rate, losses, norm, lr, validation)
                 if self._done():
                     return
+                ready = time.monotonic()
 
     # One step
 
@@ -209,12 +213,12 @@ class Loop:
             at.stopped = f"{self.train.minutes} minutes are over"
         return bool(at.stopped)
 
-    def _step(self, question: Question, losses: dict[str, float], norm: float, lr: float, validation: Validation | None) -> Step:
-        at = self.progress
+    def _step(
+        self, question: Question, rate: float, losses: dict[str, float], norm: float, lr: float, validation: Validation | None
+    ) -> Step:
+        at, rows = self.progress, len(question.rows)
         epoch = at.epoch + at.batch / len(self.batches)
-        return Step(
-            at.step, epoch, at.seconds, self._share(), len(question.rows), losses, lr, norm, at.micro_batch, validation, self._done(), self.state
-        )
+        return Step(at.step, epoch, at.seconds, self._share(), rows, rate, losses, lr, norm, at.micro_batch, validation, self._done(), self.state)
 
     # Best weights, saving and going on
 

@@ -1,0 +1,46 @@
+"""Validate: the measurement during training, on the validation rows."""
+
+from omnitune.data.prepared import Prepared
+from omnitune.evaluation.answers import Answers, answer
+from omnitune.training.loop import Validation
+from omnitune.training.model import Model
+
+
+class Validate:
+    """Called by the loop: mean loss and every metric of every task on the validation rows, exact over all of them.
+
+    Args:
+        model: as it learns.
+        prepared: the data.
+    """
+
+    def __init__(self, model: Model, prepared: Prepared) -> None:
+        self.model, self.recipe = model, prepared.recipe
+        self.batches = prepared.batches("validation", int(self.recipe.train.micro_batch))
+        self.metrics = {name: task.metrics(prepared.schema.tasks[name]) for name, task in self.recipe.tasks.items()}
+
+    def __call__(self) -> Validation:
+        return self.of(self.answers())
+
+    def answers(self) -> dict[str, Answers]:
+        """What the model says about the validation rows now."""
+        return answer(self.model, self.batches, self.recipe.train.precision)
+
+    def of(self, answers: dict[str, Answers]) -> Validation:
+        """`loss`, and `task.metric` for every metric."""
+        found = {"loss": sum(self.recipe.tasks[name].weight * a.loss for name, a in answers.items())}
+        for task, a in answers.items():
+            found |= {f"{task}.{name}": m.compute(a.y[a.known], a.p[a.known]) for name, m in self.metrics[task].items()}
+        return found
+
+    def higher(self, name: str) -> bool:
+        """Whether more is better in `loss` or `task.metric`."""
+        task, _, metric = name.partition(".")
+        known = self.metrics.get(task, {}).get(metric)
+        return known is not None and known.higher_is_better
+
+    def columns(self) -> list[str]:
+        """The numbers of a step and of a round of validation, in the order of the log."""
+        tasks = list(self.metrics)
+        metrics = [f"validation.{task}.{name}" for task in tasks for name in self.metrics[task]]
+        return ["epoch", "lr", "gradient_norm", *(f"loss.{task}" for task in tasks), "validation.loss", *metrics, "rows_per_second", "seconds"]

@@ -1,0 +1,158 @@
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from runs import ready, rows, table_recipe
+
+from omnitune.errors import Mistake
+from omnitune.training.loop import Loop, Step
+
+WEIGHTS = {"class": 1.0, "value": 1.0}
+
+
+def looped(*overrides: str, validate=None, higher=False, table=None) -> tuple[Loop, list[Step]]:
+    recipe = table_recipe(table or rows(), "fusion.dropout=0", *overrides)
+    model, prepared = ready(recipe)
+    train = prepared.recipe.train
+    loop = Loop(model, prepared.batches("train", train.batch, train.seed), train, WEIGHTS, validate, higher)
+    return loop, list(loop)
+
+
+def weights(loop: Loop) -> dict[str, torch.Tensor]:
+    return {name: p.detach().clone() for name, p in loop.model.learning().items()}
+
+
+def test_training_lowers_both_losses() -> None:
+    _, steps = looped("train.epochs=8")
+    first, last = steps[0].losses, steps[-1].losses
+    assert last["class"] < 0.7 * first["class"] and last["value"] < 0.7 * first["value"]
+    assert steps[-1].last and not steps[0].last
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not() -> None:
+    first, second, other = (weights(looped(f"train.seed={seed}")[0]) for seed in (1, 1, 2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+def test_accumulated_gradients_equal_those_of_the_large_batch() -> None:
+    whole, parts = (looped("train.epochs=1", "train.optimizer=sgd", f"train.micro_batch={m}")[0] for m in (16, 3))
+    for name, value in weights(whole).items():
+        torch.testing.assert_close(weights(parts)[name], value, rtol=1e-6, atol=1e-6)
+
+
+def test_rows_without_an_answer_do_not_change_accumulation() -> None:
+    table = rows()
+    for row in table[::3]:
+        row["value"] = None
+    whole, parts = (looped("train.epochs=1", "train.optimizer=sgd", f"train.micro_batch={m}", table=table)[0] for m in (16, 5))
+    for name, value in weights(whole).items():
+        torch.testing.assert_close(weights(parts)[name], value, rtol=1e-6, atol=1e-6)
+
+
+def test_memory_that_ends_halves_the_micro_batch_and_loses_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = table_recipe(rows(), "fusion.dropout=0", "train.epochs=1", "train.optimizer=sgd")
+    model, prepared = ready(recipe)
+    losses = model.losses
+
+    def small(question):  # stands for a device with room for five rows
+        if len(question.rows) > 5:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return losses(question)
+
+    monkeypatch.setattr(model, "losses", small)
+    loop = Loop(model, prepared.batches("train", 16, 0), prepared.recipe.train, WEIGHTS)
+    steps = list(loop)
+    assert {step.micro_batch for step in steps} == {4}
+    whole, _ = looped("train.epochs=1", "train.optimizer=sgd")
+    for name, value in weights(whole).items():
+        torch.testing.assert_close(weights(loop)[name], value, rtol=1e-6, atol=1e-6)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_naming_step_and_rows() -> None:
+    with pytest.raises(Mistake, match=r"train step \d+: the (loss|gradient).* rows \d+, ") as caught:
+        looped("train.epochs=20", "train.head_lr=1e30", "train.warmup=0", "train.clip=0", "train.optimizer=sgd")
+    assert "Lower train.lr" in str(caught.value)
+
+
+def test_early_stopping_keeps_the_best_round() -> None:
+    scores = iter([3.0, 1.0, 2.0, 2.5, 9.0, 9.0])
+    loop, steps = looped("train.epochs=6", "train.patience=2", validate=lambda: {"loss": next(scores)})
+    rounds = [step for step in steps if step.validation]
+    assert [r.validation["loss"] for r in rounds] == [3.0, 1.0, 2.0, 2.5]
+    assert loop.progress.best == [(-1.0, rounds[1].step)]
+    assert "no progress in loss" in loop.progress.stopped
+
+
+def test_early_stopping_watches_any_metric_in_its_direction() -> None:
+    scores = iter([0.5, 0.9, 0.8])
+    loop, _ = looped("train.epochs=3", "train.stop_on=class.accuracy", validate=lambda: {"loss": 0.0, "class.accuracy": next(scores)}, higher=True)
+    assert loop.progress.best[0][0] == 0.9
+
+
+def test_an_unknown_metric_to_stop_on_is_a_mistake() -> None:
+    with pytest.raises(Mistake, match=r"'class.acuracy' is not measured. There are: loss"):
+        looped("train.stop_on=class.acuracy", validate=lambda: {"loss": 0.0})
+
+
+def test_the_average_of_the_best_rounds_is_the_mean_of_their_weights() -> None:
+    scores = iter([3.0, 1.0, 2.0])
+    loop, _ = looped("train.average=2", validate=lambda: {"loss": next(scores)})
+    best, average = loop.candidates()
+    (_, first), (_, second) = loop.progress.best
+    for name in best:
+        torch.testing.assert_close(average[name], (loop.kept[first][name] + loop.kept[second][name]) / 2)
+
+
+def test_a_budget_in_minutes_ends_the_run_and_its_schedule() -> None:
+    loop, steps = looped("train.epochs=100000", "train.minutes=0.02")
+    assert "minutes are over" in loop.progress.stopped
+    assert steps[-1].progress == 1.0 and steps[-2].lr < 0.2 * max(step.lr for step in steps)
+
+
+def test_restoring_a_state_goes_on_bit_for_bit() -> None:
+    _, whole = looped("train.optimizer=adamw", "train.average=2", validate=lambda: {"loss": 1.0})
+    model, prepared = ready(table_recipe(rows(), "fusion.dropout=0", "train.average=2"))
+    train = prepared.recipe.train
+    first = Loop(model, prepared.batches("train", 16, 0), train, WEIGHTS, lambda: {"loss": 1.0})
+    for step in first:
+        if step.step == 14:
+            tensors, facts = step.state()
+            tensors = {name: t.detach().clone() for name, t in tensors.items()}
+            break
+    torch.manual_seed(999)
+    model, _ = ready(table_recipe(rows(), "train.seed=5"))
+    second = Loop(model, prepared.batches("train", 16, 0), train, WEIGHTS, lambda: {"loss": 1.0})
+    second.restore(tensors, facts)
+    rest = list(second)
+    assert [s.losses for s in rest] == [s.losses for s in whole[14:]]
+    assert [s.lr for s in rest] == [s.lr for s in whole[14:]]
+    assert all(math.isfinite(s.norm) for s in rest) and [s.norm for s in rest] == [s.norm for s in whole[14:]]
+
+
+@pytest.mark.parametrize("name", ["adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw", "asgd", "nadam", "radam", "rmsprop", "rprop", "sgd"])
+def test_every_optimizer_moves_the_weights_and_survives_a_checkpoint(name: str) -> None:
+    model, prepared = ready(table_recipe(rows(48), f"train.optimizer={name}", "train.epochs=1"))
+    before = {n: p.detach().clone() for n, p in model.learning().items()}
+    loop = Loop(model, prepared.batches("train", 16, 0), prepared.recipe.train, WEIGHTS)
+    steps = list(loop)
+    assert any(not torch.equal(before[n], p) for n, p in model.learning().items())
+    loop.restore(*steps[-1].state())
+
+
+def test_biases_and_norms_are_spared_weight_decay() -> None:
+    loop, _ = looped("train.epochs=1", "train.weight_decay=0.5")
+    decay = {id(p): group["weight_decay"] for group in loop.optimizer.param_groups for p in group["params"]}
+    for p in loop.model.learning().values():
+        assert decay[id(p)] == (0.5 if p.ndim > 1 else 0.0)
+
+
+def test_the_schedule_warms_up_and_falls_to_zero() -> None:
+    from omnitune.training.optim import rate
+
+    _, prepared = ready(table_recipe(rows(48)))
+    train = replace(prepared.recipe.train, warmup=0.1)
+    assert rate(train, 0.0) == 0 and rate(train, 0.05) == 0.5 and rate(train, 0.1) == pytest.approx(1) and rate(train, 1.0) == pytest.approx(0)
+    assert rate(replace(train, schedule="linear"), 0.55) == pytest.approx(0.5)
+    assert rate(replace(train, schedule="constant"), 1.0) == 1.0
