@@ -44,8 +44,11 @@ def _write(name: str, model_class: str, config: Any, processor: Callable[[Path],
         with torch.random.fork_rng():
             torch.manual_seed(0)
             model = getattr(transformers, model_class)(config)
-            for parameter in model.parameters():
-                torch.nn.init.normal_(parameter, 1.0 if parameter.ndim == 1 else 0.0, 0.2)
+            for key, weight in model.state_dict().items():
+                if weight.is_floating_point():
+                    torch.nn.init.normal_(weight, 1.0 if weight.ndim == 1 and "bias" not in key else 0.0, 0.2).clamp_(
+                        min=0.1 if "running_var" in key else None, max=9
+                    )
         model.save_pretrained(folder)
         processor(folder)
     return folder
@@ -230,8 +233,8 @@ def tiny_siglip() -> Path:
 
 def tiny_efficientnet() -> Path:
     """EfficientNet with a classification head: convolutions and batch norms, a map of 2 x 2."""
-    shape = {"in_channels": [16, 8, 16], "out_channels": [8, 16, 24], "kernel_sizes": [3, 3, 5], "strides": [1, 2, 2], "depthwise_padding": []}
-    repeats = {"num_block_repeats": [1, 2, 1], "expand_ratios": [1, 4, 4], "width_coefficient": 1.0, "depth_coefficient": 1.0}
+    shape = {"in_channels": [16, 8, 16], "out_channels": [8, 16, 24], "kernel_sizes": [3, 3, 5], "strides": [1, 2, 2], "depthwise_padding": [1, 2]}
+    repeats = {"num_block_repeats": [1, 2, 1], "expand_ratios": [1, 4, 4], "width_coefficient": 0.03, "depth_coefficient": 1.0}
     config = _config("EfficientNetConfig", image_size=SIDE, hidden_dim=40, depth_divisor=8, **shape, **repeats)
     return _write("efficientnet", "EfficientNetForImageClassification", config, _picture({"height": SIDE, "width": SIDE}))
 

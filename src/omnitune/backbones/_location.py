@@ -1,0 +1,73 @@
+"""Where a checkpoint's files are: a directory, a sample, or the hub's cache on this machine. Loads no torch."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+from omnitune.errors import Mistake
+
+SAMPLE = "sample:"
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+UNWANTED = ["*/*.safetensors", "consolidated*", "onnx/*", "openvino/*"]
+
+
+def is_directory(name: str) -> bool:
+    """Whether `name` means a directory: there is one, or it is written as a path."""
+    return not name.startswith(SAMPLE) and (Path(name).expanduser().is_dir() or name.startswith((".", "/", "~")))
+
+
+def problem(name: str) -> str | None:
+    """What is wrong with a reference, as far as can be seen without network and torch."""
+    if name.startswith(SAMPLE):
+        return None
+    folder = Path(name).expanduser()
+    if not is_directory(name):
+        return None if HUB_NAME.fullmatch(name) else f"{name!r} is neither a directory nor a name on the hub"
+    if not folder.is_dir():
+        return f"no directory {name!r}"
+    if not (folder / "config.json").is_file():
+        return f"no config.json in {name!r}"
+    if any(folder.glob("*.safetensors")):
+        return None
+    return f"no model.safetensors in {name!r}" + (" (a pickle is never read)" if any(folder.glob("*.bin")) else "")
+
+
+def locate(name: str, revision: str | None) -> Path:
+    """The folder with the files of a checkpoint; downloads it where it is a hub name that the cache does not hold.
+
+    Raises:
+        Mistake: there is no such checkpoint, or it is not here and the hub cannot be reached.
+    """
+    if name.startswith(SAMPLE):
+        from omnitune import samples
+
+        return Path(samples.path(name.removeprefix(SAMPLE)))
+    folder = Path(name).expanduser()
+    if not is_directory(name):
+        return _from_hub(name, revision)
+    if not folder.is_dir():
+        raise Mistake(f"backbone {name}", "no such directory", "Give a directory, a hub name or sample:NAME")
+    return folder.absolute()
+
+
+@cache
+def _from_hub(name: str, revision: str | None) -> Path:
+    from huggingface_hub import errors, snapshot_download
+
+    where = f"backbone {name}"
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=WANTED, ignore_patterns=UNWANTED))
+    except errors.HFValidationError:
+        raise Mistake(where, "neither a directory nor a name on the hub", "Give a directory, a hub name or sample:NAME") from None
+    except errors.GatedRepoError:
+        raise Mistake(where, "its owner asks for a login", "Accept its terms on the hub and log in with `hf auth login`") from None
+    except errors.RepositoryNotFoundError:
+        raise Mistake(where, "no such checkpoint on the hub", "Check the name; private ones need `hf auth login`") from None
+    except errors.RevisionNotFoundError:
+        raise Mistake(where, f"no revision {revision!r} on the hub") from None
+    except (errors.LocalEntryNotFoundError, errors.HfHubHTTPError, ConnectionError, OSError) as error:
+        fix = "Fetch it once with a connection and HF_HUB_OFFLINE unset, or give a directory"
+        raise Mistake(where, f"not in the cache of this machine, and the hub cannot be reached ({type(error).__name__})", fix) from None

@@ -1,0 +1,165 @@
+"""Encoder: any Hugging Face backbone as stem -> blocks -> tail, from its inputs to `Tokens`.
+
+Shape letters: B rows, L tokens, D width, C channels, H and W of a feature map (then L = H * W and D = C).
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from omnitune.errors import Mistake
+from omnitune.nn import adapters, checkpoints
+from omnitune.nn.tokens import Pool, Tokens
+
+
+class Encoder(nn.Module):
+    """A pretrained model read for its tokens, not for its pooled output.
+
+    Stem, blocks and tail are numbered by `depth`: 0, 1 to n, n + 1. A model without a list of like modules is all stem, and `blocks` is
+    empty: it can learn whole or not at all.
+
+    Args:
+        model: base model without a head, or the encoder of an encoder-decoder.
+        pool: how one vector stands for a row.
+        filled: whether its weights are real; False for a skeleton, until `load`.
+    """
+
+    model: Any  # the Hugging Face model: nn.Module with a `config`
+
+    def __init__(self, model: nn.Module, pool: Pool, filled: bool = True) -> None:
+        super().__init__()
+        self.model, self.pool, self.filled = model, pool, filled
+        self.prefix, self.blocks = find_blocks(model)
+        self.width = checkpoints.width(self.model.config)
+        self.adapted = False
+        self._tail = _after(self.prefix, [name for name, _ in model.named_parameters()])
+        self._read = {name for name, p in self.named_parameters() if p.requires_grad and not _unread(name)}
+
+    def forward(self, **inputs: Tensor) -> Tokens:
+        """Tokens of `input_ids` and `attention_mask` (B, L; padded on the right), `pixel_values` (B, 3, H, W) or `input_features`."""
+        mask = inputs.get("attention_mask") if "input_ids" in inputs else None
+        if mask is not None:
+            inputs |= {"attention_mask": _never_empty(mask.long())}
+        output = self.model(**inputs, **self._options())
+        x_BLD = _normed(self.model, output.last_hidden_state)
+        assert x_BLD.shape[-1] == self.width, f"width {self.width} expected of {type(self.model).__name__}, got {x_BLD.shape[-1]}"
+        mask_BL = torch.ones(x_BLD.shape[:2], dtype=torch.bool, device=x_BLD.device) if mask is None else mask.bool()
+        return Tokens(x_BLD, mask_BL, self.pool)
+
+    def _options(self) -> dict[str, Any]:
+        return {"use_cache": False} if checkpoints.accepts(type(self.model).forward, "use_cache") else {}
+
+    def depth(self, parameter: str) -> int:
+        """Where a parameter (a name of `named_parameters`) lies: 0 in the stem, 1 to n in a block, n + 1 in the tail."""
+        name = parameter.removeprefix("model.")
+        if self.blocks and name.startswith(self.prefix + "."):
+            return int(name[len(self.prefix) + 1 :].split(".")[0]) + 1
+        return len(self.blocks) + 1 if name in self._tail else 0
+
+    def weights(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """The parameters that decide the tokens: without poolers, tokens of masks, and tables that the model itself keeps fixed."""
+        return ((name, p) for name, p in self.named_parameters() if name in self._read)
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode only for parts with a learning weight, so that a frozen prefix gives the same tokens every time.
+
+        Batch norms keep the checkpoint's statistics: those of a small batch are noise. Modules that hold several parts, or no weight
+        outside the blocks, follow the stem: their dropout comes right after it (T5 has one for both of its ends).
+        """
+        super().train(mode)
+        places: dict[str, set[int]] = {}
+        for name, _ in self.named_parameters():
+            for end in [i for i, letter in enumerate(name) if letter == "."]:
+                places.setdefault(name[:end], set()).add(self.depth(name))
+        learning = {self.depth(name) for name, p in self.named_parameters() if p.requires_grad}
+        for name, module in self.model.named_modules(prefix="model"):
+            inside = self.blocks and name.startswith(f"model.{self.prefix}.")
+            own = {self.depth(name + ".")} if inside else places.get(name, {0})
+            still = isinstance(module, nn.modules.batchnorm._BatchNorm) or (own.pop() if len(own) == 1 else 0) not in learning
+            module.training = mode and not still
+        return self
+
+    def adapt(self, config: Any) -> None:
+        """Adds the adapters that a `peft` configuration describes; they alone learn."""
+        assert not self.adapted, "one adapter at a time"
+        adapters.inject(self.model, config)
+        self.adapted = True
+
+    def save(self, folder: Path, weights: bool) -> None:
+        """Writes config.json, model.safetensors with its checksum where `weights`, and the adapter in PEFT's format where there is one."""
+        folder.mkdir(parents=True, exist_ok=True)
+        checkpoints.write(self.model, folder, adapters.without(self.model.state_dict()) if weights else None)
+        if self.adapted:
+            adapters.write(self.model, folder)
+
+    def load(self, folder: Path) -> None:
+        """Reads what `save` wrote: weights where they are there, the adapter where it is there.
+
+        Raises:
+            Mistake: a file is damaged, or made for another model, or a skeleton stays empty.
+        """
+        if checkpoints.has_weights(folder):
+            fresh = checkpoints.read(folder, str(folder)).state_dict()
+            checkpoints.same_shapes(self.model.state_dict(), fresh, str(folder))
+            self.model.load_state_dict(fresh, assign=True)
+            self.filled = True
+        if not self.filled:
+            raise Mistake(str(folder), "no weights here", "Copy the folder again, with model.safetensors")
+        if (folder / "adapter_config.json").exists():
+            adapters.read(self.model, folder)
+            self.adapted = True
+
+    def merge(self) -> None:
+        """Folds adapters into the weights: the same answers without the extra products."""
+        if self.adapted:
+            adapters.merge(self.model)
+            self.adapted = False
+
+
+def find_blocks(model: nn.Module) -> tuple[str, list[nn.Module]]:
+    """The longest ModuleList whose members share one class, and its name; ("", []) where there is none. Experts of a mixture are no blocks."""
+    lists = [(name, list(m)) for name, m in model.named_modules() if isinstance(m, nn.ModuleList) and not name.endswith("experts")]
+    alike = [(name, members) for name, members in lists if len({type(member) for member in members}) == 1]
+    return max(alike, key=lambda found: len(found[1]), default=("", []))
+
+
+def _after(prefix: str, parameters: list[str]) -> set[str]:
+    """Parameters defined after the blocks. Embeddings, and the norms and positions that go with them, come first wherever they are defined."""
+    inside = [i for i, name in enumerate(parameters) if prefix and name.startswith(prefix + ".")]
+    later = parameters[inside[-1] + 1 :] if inside else []
+    return {name for name in later if "embed" not in name and "relative" not in name}
+
+
+def _unread(name: str) -> bool:
+    """Weights behind `pooler_output`, which nobody reads here, and the token that stands for hidden patches."""
+    return ".pooler." in name or name.endswith("mask_token")
+
+
+def _never_empty(mask_BL: Tensor) -> Tensor:
+    """A row without a token attends to its first one: attention over nothing is NaN. Its tokens stay masked."""
+    first = torch.zeros_like(mask_BL)
+    first[:, 0] = mask_BL.sum(1) == 0
+    return mask_BL | first
+
+
+def _normed(model: Any, x: Tensor) -> Tensor:
+    """Tokens after the norm that the model's own head would read, (B, L, D)."""
+    if x.ndim == 4:
+        x_BLD = x.flatten(2).transpose(1, 2)  # (B, C, H, W) -> (B, H * W, C)
+        norm = getattr(model, "layernorm", None)
+        return _norm_of_mean(norm, x_BLD) if isinstance(norm, nn.LayerNorm) else x_BLD
+    norm = getattr(model, "post_layernorm", None)
+    if isinstance(norm, nn.LayerNorm) and "clip" in model.config.model_type:
+        x = norm(x)  # CLIP norms the class token outside last_hidden_state; other towers norm inside
+    return x
+
+
+def _norm_of_mean(norm: nn.LayerNorm, x_BLD: Tensor) -> Tensor:
+    """ConvNeXt norms the mean of its map. With the mean's statistics on every token, the mean of the normed tokens is the normed mean."""
+    mean_B1D = x_BLD.mean(1, keepdim=True)
+    scale = (mean_B1D.var(-1, correction=0, keepdim=True) + norm.eps).rsqrt()
+    normed: Tensor = norm(mean_B1D) + (x_BLD - mean_B1D) * scale * norm.weight
+    return normed
