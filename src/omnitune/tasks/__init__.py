@@ -45,6 +45,10 @@ class Task(Component, ABC):
         """What is counted on the training rows (classes, their shares, a mean), as plain JSON values."""
 
     @abstractmethod
+    def unseen(self, columns: Mapping[str, Sequence[Any]], facts: Facts) -> int:
+        """Rows with an answer that was not there in training (a new class). It weighs nothing, and figures leave it out."""
+
+    @abstractmethod
     def prepare(self, batch: Batch, columns: Mapping[str, Sequence[Any]], facts: Facts, rng: np.random.Generator | None) -> tuple[Batch, Target]:
         """The batch to be read, and what is asked of it. Supervised tasks return `batch` itself, untouched."""
 
@@ -59,3 +63,7 @@ class Task(Component, ABC):
     @abstractmethod
     def metrics(self, facts: Facts) -> dict[str, Metric]:
         """Metrics by name, the one that early stopping and comparisons use first."""
+
+    @abstractmethod
+    def example(self, n: int, rng: np.random.Generator) -> dict[str, list[Any]]:
+        """Answers of `n` rows by column, for tests and documentation."""

@@ -1,5 +1,108 @@
+"""regress: how much?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from numbers import Real
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
 from omnitune.component import component
-from omnitune.tasks import Task
+from omnitune.errors import Mistake
+from omnitune.nn import values
+from omnitune.tasks import Facts, Target, Task
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from omnitune.nn.heads import Head
+    from omnitune.nn.metrics import Metric
+    from omnitune.nn.tokens import Batch
+
+LARGEST = 1e30
+"""Beyond it float32, in which models compute, has no room for a spread."""
+
+
 @component
 class Regress(Task):
+    """A number, in the table's own units. An empty cell is a row without an answer.
+
+    Args:
+        target: the column with the answers.
+        loss: `huber` (squared near the answer, linear beyond one standard deviation: outliers pull less; Huber 1964) or `mse`.
+        dropout: before the head.
+    """
+
+    form: ClassVar[Literal["value"]] = "value"
+
     target: str
+    loss: Literal["huber", "mse"] = "huber"
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+
+    def columns(self) -> tuple[str, ...]:
+        """The target."""
+        return (self.target,)
+
+    def check(self, value: Any) -> str | None:
+        """Text, true/false, infinite and immense numbers are no answer."""
+        if values.missing(value):
+            return None
+        if isinstance(value, bool) or not isinstance(value, (Real, Decimal)):
+            return f"expected a number, got {type(value).__name__} {str(value)[:40]!r}; for classes use kind: classify"
+        return None if abs(value) <= LARGEST else f"{value} is too large; at most {LARGEST:g} can be learned"  # type: ignore[operator]
+
+    def learn(self, columns: Mapping[str, Sequence[Any]]) -> Facts:
+        """`mean` and `std`, in one pass (Welford 1962).
+
+        Raises:
+            Mistake: no answer at all, or one number only.
+        """
+        rows, mean, squares = 0, 0.0, 0.0
+        for value in columns[self.target]:
+            if not values.missing(value):
+                rows += 1
+                step = float(value) - mean
+                mean += step / rows
+                squares += step * (float(value) - mean)
+        std = math.sqrt(squares / rows) if rows else 0.0
+        where = f"target {self.target!r}"
+        if not rows:
+            raise Mistake(where, "no training row has an answer", "Fill the column, or choose another target")
+        if std <= 1e-12 * abs(mean):
+            raise Mistake(where, f"all {rows:,} training rows are {mean:g}", "There is nothing to learn: choose another target")
+        return {"mean": mean, "std": std}
+
+    def unseen(self, columns: Mapping[str, Sequence[Any]], facts: Facts) -> int:
+        """None: every number is an answer."""
+        return 0
+
+    def prepare(self, batch: Batch, columns: Mapping[str, Sequence[Any]], facts: Facts, rng: np.random.Generator | None) -> tuple[Batch, Target]:
+        """`y` (B,) in the table's units, NaN where there is none; `z` (B,) less the mean in units of std, 0 there; `weight` (B,), 0 there."""
+        import torch
+
+        y = torch.tensor([math.nan if values.missing(v) else float(v) for v in columns[self.target]], dtype=torch.float64)
+        z = ((y - facts["mean"]) / facts["std"]).nan_to_num(0.0)
+        return batch, {"y": y.float(), "z": z.float(), "weight": (~y.isnan()).float()}
+
+    def head(self, width: int, facts: Facts) -> Head:
+        """A `RegressHead`."""
+        from omnitune.nn.heads import RegressHead
+
+        return RegressHead(width, facts["mean"], facts["std"], self.loss, self.dropout)
+
+    def decode(self, output: np.ndarray, facts: Facts) -> list[dict[str, Any]]:
+        """`value`: the number."""
+        return [{"value": value} for value in output.tolist()]
+
+    def metrics(self, facts: Facts) -> dict[str, Metric]:
+        """Of numbers."""
+        from omnitune.nn.metrics import value_metrics
+
+        return value_metrics()
+
+    def example(self, n: int, rng: np.random.Generator) -> dict[str, list[Any]]:
+        """Numbers around 100, and a rarer row without an answer."""
+        return {self.target: [None if i % 16 == 15 else float(rng.normal(100, 20)) for i in range(n)]}

@@ -1,0 +1,104 @@
+"""Fusions: from the tokens of several inputs to one sequence. A missing input is a learned stand-in, in training and in prediction alike.
+
+M is the number of inputs. Inputs are told apart by their order, so names may be anything.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from omnitune.nn.block import Block
+from omnitune.nn.tokens import Tokens
+
+
+class Concat(nn.Module):
+    """One vector a row: the pooled vectors of all inputs side by side, mixed by one layer.
+
+    Each is normalised first, so that a backbone with large activations does not drown the others. A single input passes as it is (its
+    head then reads what the checkpoint was pre-trained to give), unless a width is asked for.
+
+    Args:
+        widths: D of every input.
+        width: D of the result; None: that of the widest input.
+        dropout: share of the normalised values that training drops.
+        hide: share of present inputs that training hides.
+    """
+
+    def __init__(self, widths: Mapping[str, int], width: int | None = None, dropout: float = 0.0, hide: float = 0.0) -> None:
+        super().__init__()
+        self.inputs, self.hide = list(widths), hide
+        self.width = width or max(widths.values())
+        self.as_it_is = width is None and len(widths) == 1
+        self.norms = nn.ModuleList(nn.Identity() if self.as_it_is else nn.LayerNorm(w) for w in widths.values())
+        self.stand_ins = nn.ParameterList(torch.zeros(w) for w in widths.values())
+        mixed = nn.Sequential(nn.Dropout(dropout), nn.Linear(sum(widths.values()), self.width), nn.GELU())
+        self.mix = nn.Identity() if self.as_it_is else mixed
+
+    def forward(self, streams: Mapping[str, Tokens]) -> Tokens:
+        """(B, 1, width), all real."""
+        tokens = [streams[name] for name in self.inputs]
+        shown_BM = shown(torch.stack([t.present for t in tokens], 1), self.hide if self.training else 0.0)
+        parts = [
+            torch.where(shown_B[:, None], norm(t.pooled()), stand_in)
+            for t, shown_B, norm, stand_in in zip(tokens, shown_BM.T, self.norms, self.stand_ins, strict=True)
+        ]
+        x_BD = self.mix(torch.cat(parts, 1))
+        return Tokens(x_BD[:, None], torch.ones_like(shown_BM[:, :1]), "first")
+
+
+class Attend(nn.Module):
+    """A Transformer over the tokens of all inputs, read at a class token of its own (the fusion of FT-Transformer, Gorishniy et al. 2021,
+    https://arxiv.org/abs/2106.11959, over the tokens of Transformers).
+
+    Every input is projected to `width` and marked by an embedding of its own.
+
+    Args:
+        widths: D of every input.
+        width: D of the result.
+        layers: blocks.
+        heads: of each block, a divisor of `width`.
+        dropout: of the blocks.
+        hide: share of present inputs that training hides.
+    """
+
+    def __init__(self, widths: Mapping[str, int], width: int, layers: int, heads: int, dropout: float = 0.0, hide: float = 0.0) -> None:
+        super().__init__()
+        self.inputs, self.width, self.hide = list(widths), width, hide
+        self.projections = nn.ModuleList(nn.Linear(w, width) for w in widths.values())
+        self.marks, self.stand_ins = (nn.ParameterList(_embedding(width) for _ in widths) for _ in range(2))
+        self.class_token = _embedding(width)
+        self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, streams: Mapping[str, Tokens]) -> Tokens:
+        """(B, 1 + tokens of all inputs, width), read at the first."""
+        tokens = [streams[name] for name in self.inputs]
+        shown_BM = shown(torch.stack([t.present for t in tokens], 1), self.hide if self.training else 0.0)
+        parts = [self._tokens(i, t.only(shown_B)) for i, (t, shown_B) in enumerate(zip(tokens, shown_BM.T, strict=True))]
+        x_BLD = torch.cat([self.class_token.expand(len(shown_BM), 1, -1), *(x for x, _ in parts)], 1)
+        mask_BL = torch.cat([torch.ones_like(shown_BM[:, :1]), *(mask for _, mask in parts)], 1)
+        for block in self.blocks:
+            x_BLD = block(x_BLD, mask_BL)
+        return Tokens(self.norm(x_BLD), mask_BL, "first")
+
+    def _tokens(self, i: int, tokens: Tokens) -> tuple[Tensor, Tensor]:
+        """Tokens of input `i` and their mask; where the row has none, the stand-in is its first."""
+        x_BLD, mask_BL = self.projections[i](tokens.x_BLD), tokens.mask_BL
+        stands_BL = torch.zeros_like(mask_BL)
+        stands_BL[:, 0] = ~tokens.present
+        x_BLD = torch.where(stands_BL[..., None], self.stand_ins[i], x_BLD)
+        return x_BLD + self.marks[i], mask_BL | stands_BL
+
+
+def shown(present_BM: Tensor, hide: float) -> Tensor:
+    """`present_BM` with each input hidden with probability `hide`, but never the last one of a row (after ModDrop, Neverova et al. 2015,
+    https://arxiv.org/abs/1501.00102). So stand-ins learn even where no training row lacks an input."""
+    if not hide:
+        return present_BM
+    luck_BM = torch.rand(present_BM.shape, device=present_BM.device) * present_BM
+    return present_BM & ((luck_BM >= hide) | (luck_BM == luck_BM.amax(1, keepdim=True)))
+
+
+def _embedding(width: int) -> nn.Parameter:
+    return nn.Parameter(torch.randn(width) * 0.02)
