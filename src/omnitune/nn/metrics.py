@@ -1,10 +1,18 @@
-"""Metrics as plain functions of answers and predictions."""
+"""Metrics as plain functions of answers and predictions, quick enough to be computed on a thousand resamples.
+
+Shape letters: n rows, C classes, K labels. Where a figure is undefined on the given rows (one class only, a constant) it is nan.
+Definitions follow scikit-learn and scipy; averages skip classes and labels that the given rows neither hold nor predict.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
+
+Array = np.ndarray[Any, Any]
+Form = Literal["classes", "labels", "value"]
 
 
 @dataclass(frozen=True)
@@ -16,5 +24,167 @@ class Metric:
         higher_is_better: its direction.
     """
 
-    compute: Callable[[np.ndarray[Any, Any], np.ndarray[Any, Any]], float]
+    compute: Callable[[Array, Array], float]
     higher_is_better: bool = True
+
+
+def of_form(form: Form, outputs: int) -> dict[str, Metric]:
+    """The metrics of a form of prediction; `outputs` is C, K, or ignored for values."""
+    if form == "classes":
+        return class_metrics(outputs)
+    return label_metrics(outputs) if form == "labels" else value_metrics()
+
+
+def class_metrics(classes: int) -> dict[str, Metric]:
+    """For y (n,) int in [0, C) and p (n, C) probabilities."""
+    return {
+        "accuracy": Metric(_defined(accuracy)),
+        "macro_f1": Metric(_defined(lambda y, p: macro_f1(confusion(y, p.argmax(1), classes)))),
+        "balanced_accuracy": Metric(_defined(lambda y, p: balanced_accuracy(confusion(y, p.argmax(1), classes)))),
+        "auroc": Metric(_defined(class_auroc)),
+        "log_loss": Metric(_defined(log_loss), higher_is_better=False),
+        "brier": Metric(_defined(brier), higher_is_better=False),
+    }
+
+
+def label_metrics(labels: int) -> dict[str, Metric]:
+    """For y (n, K) of 0 and 1 and p (n, K) probabilities; a label is given from 0.5 on."""
+    assert labels > 0, "at least one label"
+    return {
+        "micro_f1": Metric(_defined(partial(label_f1, average="micro"))),
+        "macro_f1": Metric(_defined(partial(label_f1, average="macro"))),
+        "exact_match": Metric(_defined(lambda y, p: float(((p >= 0.5) == (y > 0.5)).all(1).mean()))),
+        "mean_average_precision": Metric(_defined(mean_average_precision)),
+        "log_loss": Metric(_defined(label_log_loss), higher_is_better=False),
+    }
+
+
+def value_metrics() -> dict[str, Metric]:
+    """For y (n,) and p (n,) in the table's own units."""
+    return {
+        "mae": Metric(_defined(lambda y, p: float(np.abs(p - y).mean())), higher_is_better=False),
+        "rmse": Metric(_defined(lambda y, p: float(np.sqrt(np.square(p - y).mean()))), higher_is_better=False),
+        "r2": Metric(_defined(r2)),
+        "spearman": Metric(_defined(spearman)),
+    }
+
+
+def _defined(compute: Callable[[Array, Array], float]) -> Callable[[Array, Array], float]:
+    """`compute`, and nan for no rows."""
+    return lambda y, p: compute(y, p) if len(y) else float("nan")
+
+
+# Classes
+
+
+def accuracy(y: Array, p: Array) -> float:
+    """Share of rows whose most probable class is right."""
+    return float((p.argmax(1) == y).mean())
+
+
+def confusion(y: Array, said: Array, classes: int) -> Array:
+    """Rows by true class (first axis) and said class (second), (C, C) int."""
+    return np.bincount(y.astype(np.int64) * classes + said, minlength=classes * classes).reshape(classes, classes)
+
+
+def macro_f1(counts_CC: Array) -> float:
+    """Unweighted mean of the classes' F1."""
+    return _mean_f1(np.diag(counts_CC), counts_CC.sum(0), counts_CC.sum(1))
+
+
+def balanced_accuracy(counts_CC: Array) -> float:
+    """Mean recall of the classes that occur."""
+    support = counts_CC.sum(1)
+    there = support > 0
+    return float((np.diag(counts_CC)[there] / support[there]).mean())
+
+
+def class_auroc(y: Array, p: Array) -> float:
+    """Area under the ROC curve: of the second class where there are two, else the mean of one class against the rest."""
+    classes = [1] if p.shape[1] == 2 else range(p.shape[1])
+    score_Cn = np.ascontiguousarray(p.T)
+    areas = [area for c in classes if not np.isnan(area := auroc(y == c, score_Cn[c]))]
+    return float(np.mean(areas)) if areas else float("nan")
+
+
+def auroc(positive: Array, score: Array) -> float:
+    """Chance that a positive row scores above a negative one, ties counting half (Mann-Whitney U)."""
+    above, below = np.sort(score[positive]), np.sort(score[~positive])
+    if not len(above) or not len(below):
+        return float("nan")
+    wins = np.searchsorted(below, above, "left").sum() + np.searchsorted(below, above, "right").sum()
+    return float(wins / (2 * len(above) * len(below)))
+
+
+def log_loss(y: Array, p: Array) -> float:
+    """Mean negative log probability of the true class, probabilities clipped at the precision of their type."""
+    given = p[np.arange(len(y)), y.astype(np.int64)]
+    return float(-np.log(np.clip(given, np.finfo(p.dtype).eps, 1)).mean())
+
+
+def brier(y: Array, p: Array) -> float:
+    """Mean squared distance of the probabilities from the truth, summed over classes (Brier 1950): from 0 to 2."""
+    given = p[np.arange(len(y)), y.astype(np.int64)]
+    return float((np.square(p).sum(1) - 2 * given + 1).mean())
+
+
+# Labels
+
+
+def label_f1(y: Array, p: Array, average: Literal["micro", "macro"]) -> float:
+    """F1 of all decisions together (micro), or the mean of the labels' F1 (macro)."""
+    said, true = p >= 0.5, y > 0.5
+    right, given, support = (said & true).sum(0), said.sum(0), true.sum(0)
+    if average == "micro":
+        right, given, support = right.sum(keepdims=True), given.sum(keepdims=True), support.sum(keepdims=True)
+    return _mean_f1(right, given, support)
+
+
+def mean_average_precision(y: Array, p: Array) -> float:
+    """Mean over the labels that occur of their average precision."""
+    positive_Kn, score_Kn = np.ascontiguousarray(y.T > 0.5), np.ascontiguousarray(p.T)
+    found = [average_precision(positive, score) for positive, score in zip(positive_Kn, score_Kn, strict=True) if positive.any()]
+    return float(np.mean(found)) if found else float("nan")
+
+
+def average_precision(positive: Array, score: Array) -> float:
+    """Mean over the positive rows of the precision at their score; by values, since sorting those is far quicker than their order."""
+    every, hits = np.sort(score), np.sort(score[positive])
+    given = len(every) - np.searchsorted(every, hits)  # rows that score at least as much as each positive one
+    right = len(hits) - np.searchsorted(hits, hits)
+    return float((right / given).mean())
+
+
+def label_log_loss(y: Array, p: Array) -> float:
+    """Mean binary cross-entropy over all rows and labels."""
+    given = np.where(y > 0.5, p, 1 - p)
+    return float(-np.log(np.clip(given, np.finfo(p.dtype).eps, 1)).mean())
+
+
+# Values
+
+
+def r2(y: Array, p: Array) -> float:
+    """Share of the variance explained; below 0 where the mean of these rows would do better."""
+    spread = np.square(y - y.mean()).sum()
+    return float(1 - np.square(y - p).sum() / spread) if spread > 0 else float("nan")
+
+
+def spearman(y: Array, p: Array) -> float:
+    """Rank correlation, ties sharing their mean rank."""
+    a, b = _ranks(y), _ranks(p)
+    a, b = a - a.mean(), b - b.mean()
+    scale = np.sqrt((a @ a) * (b @ b))
+    return float(a @ b / scale) if scale > 0 else float("nan")
+
+
+def _ranks(values: Array) -> Array:
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (counts.cumsum() - (counts - 1) / 2)[place]
+
+
+def _mean_f1(right: Array, given: Array, support: Array) -> float:
+    """Mean of 2 right / (given + support) over the columns where either is there."""
+    total = given + support
+    there = total > 0
+    return float((2 * right[there] / total[there]).mean()) if there.any() else float("nan")

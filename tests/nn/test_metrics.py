@@ -1,0 +1,98 @@
+"""Metrics against scikit-learn and scipy, and on rows where they are undefined."""
+
+import warnings
+
+import numpy as np
+import pytest
+import scipy.stats
+from sklearn import metrics as reference
+
+from omnitune.nn.metrics import class_metrics, label_metrics, of_form, value_metrics
+
+
+def probabilities(rng, n, classes, decimals=None):
+    p = rng.dirichlet(np.ones(classes), n)
+    return p if decimals is None else np.round(p, decimals)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 7])
+@pytest.mark.parametrize("seed", range(3))
+def test_class_metrics_equal_scikit_learn(classes, seed):
+    rng = np.random.default_rng(seed)
+    y, p = rng.integers(classes, size=300), probabilities(rng, 300, classes)
+    y[:classes] = np.arange(classes)
+    said, ours = p.argmax(1), {name: m.compute(y, p) for name, m in class_metrics(classes).items()}
+    assert ours["accuracy"] == pytest.approx(reference.accuracy_score(y, said))
+    assert ours["balanced_accuracy"] == pytest.approx(reference.balanced_accuracy_score(y, said))
+    assert ours["macro_f1"] == pytest.approx(reference.f1_score(y, said, average="macro"))
+    assert ours["log_loss"] == pytest.approx(reference.log_loss(y, p, labels=range(classes)))
+    assert ours["brier"] == pytest.approx(np.square(p - np.eye(classes)[y]).sum(1).mean())
+    area = reference.roc_auc_score(y, p[:, 1]) if classes == 2 else reference.roc_auc_score(y, p, multi_class="ovr")
+    assert ours["auroc"] == pytest.approx(area)
+
+
+def test_equal_scores_count_half():
+    rng = np.random.default_rng(0)
+    y, p = rng.integers(2, size=200), probabilities(rng, 200, 2, decimals=1)
+    assert class_metrics(2)["auroc"].compute(y, p) == pytest.approx(reference.roc_auc_score(y, p[:, 1]))
+    labels, scores = rng.integers(2, size=(200, 3)), np.round(rng.random((200, 3)), 1)
+    ours = label_metrics(3)["mean_average_precision"].compute(labels, scores)
+    assert ours == pytest.approx(reference.average_precision_score(labels, scores, average="macro"))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_label_metrics_equal_scikit_learn(seed):
+    rng = np.random.default_rng(seed)
+    y, p = (rng.random((200, 5)) < [0.5, 0.3, 0.1, 0.7, 0.02]).astype(int), rng.random((200, 5))
+    said, ours = (p >= 0.5).astype(int), {name: m.compute(y, p) for name, m in label_metrics(5).items()}
+    assert ours["micro_f1"] == pytest.approx(reference.f1_score(y, said, average="micro"))
+    assert ours["macro_f1"] == pytest.approx(reference.f1_score(y, said, average="macro", zero_division=np.nan))
+    assert ours["exact_match"] == pytest.approx(reference.accuracy_score(y, said))
+    there = y.any(0)
+    assert ours["mean_average_precision"] == pytest.approx(reference.average_precision_score(y[:, there], p[:, there], average="macro"))
+    assert ours["log_loss"] == pytest.approx(np.mean([reference.log_loss(y[:, k], p[:, k], labels=[0, 1]) for k in range(5)]))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_value_metrics_equal_scikit_learn_and_scipy(seed):
+    rng = np.random.default_rng(seed)
+    y = np.round(rng.normal(size=200), 1)
+    p = np.round(y + rng.normal(size=200), 1)
+    ours = {name: m.compute(y, p) for name, m in value_metrics().items()}
+    assert ours["mae"] == pytest.approx(reference.mean_absolute_error(y, p))
+    assert ours["rmse"] == pytest.approx(reference.root_mean_squared_error(y, p))
+    assert ours["r2"] == pytest.approx(reference.r2_score(y, p))
+    assert ours["spearman"] == pytest.approx(scipy.stats.spearmanr(y, p).statistic)
+
+
+@pytest.mark.parametrize(("form", "shape"), [("classes", (0, 3)), ("labels", (0, 3)), ("value", (0,))])
+def test_no_rows_is_nan(form, shape):
+    y = np.zeros(0) if form != "labels" else np.zeros((0, 3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert all(np.isnan(m.compute(y, np.zeros(shape))) for m in of_form(form, 3).values())
+
+
+def test_one_class_only_is_defined_where_it_can_be():
+    p = np.array([[0.9, 0.1], [0.4, 0.6]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = {name: m.compute(np.array([0, 0]), p) for name, m in class_metrics(2).items()}
+    assert np.isnan(found["auroc"])
+    assert found["accuracy"] == found["balanced_accuracy"] == 0.5
+    assert found["macro_f1"] == pytest.approx(1 / 3)
+
+
+def test_absent_labels_and_constants_are_nan_not_errors():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        labels = {name: m.compute(np.zeros((4, 2)), np.zeros((4, 2))) for name, m in label_metrics(2).items()}
+        values = {name: m.compute(np.ones(4), np.full(4, 2.0)) for name, m in value_metrics().items()}
+    assert np.isnan(labels["micro_f1"]) and np.isnan(labels["mean_average_precision"]) and labels["exact_match"] == 1
+    assert np.isnan(values["r2"]) and np.isnan(values["spearman"]) and values["mae"] == 1
+
+
+def test_certain_and_wrong_is_finite():
+    p = np.array([[1.0, 0.0]], dtype=np.float32)
+    assert 15 < class_metrics(2)["log_loss"].compute(np.array([1]), p) < 17
+    assert np.isfinite(label_metrics(1)["log_loss"].compute(np.array([[0]]), np.array([[1.0]])))
