@@ -1,0 +1,44 @@
+# make demo | make test: everything from a bare checkout (Python 3.11+, pip and make). `make check` before a commit.
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+STAMP := $(VENV)/installed
+FAST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+.PHONY: install demo test check format recipes clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make install PYTHON=python3.12"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $(STAMP)
+
+demo: install
+	test -e runs/demo/lineage.json || $(BIN)/omnitune fit recipes/demo.yaml --out runs/demo $$(test ! -d runs/demo || echo --resume)
+	$(BIN)/omnitune report runs/demo
+	$(BIN)/omnitune predict runs/demo recipes/demo-rows.json --json
+
+test: install
+	$(BIN)/python -m pytest
+
+check: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(FAST) -m "not slow" -q
+
+format: install
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+recipes: install
+	@failed=; for recipe in recipes/*.yaml; do \
+	  out=runs/recipes/$$(basename $$recipe .yaml); rm -rf $$out; \
+	  echo "$$recipe"; $(BIN)/omnitune fit $$recipe --out $$out || failed="$$failed $$recipe"; \
+	done; test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
+
+clean:
+	rm -rf build dist runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
