@@ -3,6 +3,8 @@
 Each `tiny_NAME()` gives a folder, written once a process. Copy it before changing anything in it.
 """
 
+from __future__ import annotations
+
 import atexit
 import json
 import shutil
@@ -10,7 +12,10 @@ import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SENTENCES = [
     "this dress fits well and the colour is lovely",
@@ -260,3 +265,18 @@ PICTURE: dict[str, Callable[[], Path]] = {
     "resnet": tiny_resnet, "convnext": tiny_convnext,
 }  # fmt: skip
 ALL = TEXT | PICTURE | {"whisper": tiny_whisper}
+
+
+def inputs(name: str) -> dict[str, Tensor]:
+    """What the encoder of checkpoint `name` reads: SENTENCES of unlike length, or two random pictures or sounds."""
+    import torch
+
+    from omnitune.backbones.pretrained import Pretrained
+
+    random = torch.Generator().manual_seed(1)
+    if name in TEXT:
+        made = Pretrained(str(TEXT[name]())).tokenizer()(SENTENCES, padding=True, return_tensors="pt")
+        return {key: made[key] for key in ("input_ids", "attention_mask")}
+    if name in PICTURE:
+        return {"pixel_values": torch.randn(2, 3, SIDE, SIDE, generator=random)}
+    return {"input_features": torch.randn(2, 16, 100, generator=random)}

@@ -133,7 +133,7 @@ def _tokenizer(folder: Path, where: str) -> Any:
     config = _config(folder, where)
     try:
         made = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # noqa: BLE001 - the tokenizers library raises bare Exception
+    except Exception as error:
         line = str(error).strip().splitlines() or [type(error).__name__]
         raise Mistake(where, f"no tokenizer that can be read: {line[0]}", "A text input needs a checkpoint with tokenizer.json") from None
     made.padding_side = made.truncation_side = "right"

@@ -27,7 +27,9 @@ def write(model: Any, folder: Path) -> None:
 
     model.peft_config[NAME].save_pretrained(str(folder))
     state = get_peft_model_state_dict(model, adapter_name=NAME, save_embedding_layers=False)
-    save_file({PREFIX + name: t.detach().contiguous() for name, t in state.items()}, folder / "adapter_model.safetensors", {"format": "pt"})
+    path = folder / "adapter_model.safetensors"
+    path.unlink(missing_ok=True)  # never written into: other processes may have it mapped
+    save_file({PREFIX + name: t.detach().contiguous() for name, t in state.items()}, path, {"format": "pt"})
 
 
 def read(model: nn.Module, folder: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from omnitune.errors import Mistake
-from omnitune.nn import adapters, checkpoints
+from omnitune.nn import adapters, checkpoints, weights
 from omnitune.nn.tokens import Pool, Tokens
 
 
@@ -37,6 +37,7 @@ class Encoder(nn.Module):
         self.adapted = False
         self._tail = _after(self.prefix, [name for name, _ in model.named_parameters()])
         self._read = {name for name, p in self.named_parameters() if p.requires_grad and not _unread(name)}
+        self.eval()
 
     def forward(self, **inputs: Tensor) -> Tokens:
         """Tokens of `input_ids` and `attention_mask` (B, L; padded on the right), `pixel_values` (B, 3, H, W) or `input_features`."""
@@ -101,7 +102,7 @@ class Encoder(nn.Module):
         Raises:
             Mistake: a file is damaged, or made for another model, or a skeleton stays empty.
         """
-        if checkpoints.has_weights(folder):
+        if weights.there(folder):
             fresh = checkpoints.read(folder, str(folder)).state_dict()
             checkpoints.same_shapes(self.model.state_dict(), fresh, str(folder))
             self.model.load_state_dict(fresh, assign=True)
