@@ -68,6 +68,8 @@ def _from_hub(name: str, revision: str | None) -> Path:
         raise Mistake(where, "no such checkpoint on the hub", "Check the name; private ones need `hf auth login`") from None
     except errors.RevisionNotFoundError:
         raise Mistake(where, f"no revision {revision!r} on the hub") from None
-    except (errors.LocalEntryNotFoundError, errors.HfHubHTTPError, ConnectionError, OSError) as error:
+    except (errors.LocalEntryNotFoundError, errors.HfHubHTTPError, ConnectionError) as error:
         fix = "Fetch it once with a connection and HF_HUB_OFFLINE unset, or give a directory"
         raise Mistake(where, f"not in the cache of this machine, and the hub cannot be reached ({type(error).__name__})", fix) from None
+    except OSError as error:
+        raise Mistake(where, f"cannot be stored: {error}", "Make room, or let HF_HOME name another disk") from None
