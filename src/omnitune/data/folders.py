@@ -1,0 +1,149 @@
+"""Folders: what a folder of tables or pictures holds, by its layout alone.
+
+In this order: a data set saved by `datasets`; `metadata.csv` (or .jsonl, .parquet) that describes files by `file_name`; table files or
+sub-folders called train, validation, test (also `train-00000-of-00002.parquet`, also inside `data`); one table file; one sub-folder of
+pictures a class. Hidden files are ignored.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from omnitune.data import hub
+from omnitune.data.files import Piece, checked, is_table, read_file
+from omnitune.errors import Mistake, did_you_mean
+
+PARTS = {
+    "train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+SHARD = re.compile(rf"({'|'.join(PARTS)})(?:[-_.]?\d+(?:-of-\d+)?)?")
+PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm", ".jp2", ".avif", ".ico", ".tga"}
+
+
+@dataclass(frozen=True)
+class Found:
+    """The pieces of a table in order, and the folder that paths in them are relative to."""
+
+    pieces: list[Piece]
+    root: Path
+
+
+def read_folder(folder: Path) -> Found:
+    """Everything in `folder`; raises `Mistake` where no layout fits, or a file in it cannot be read."""
+    layouts: Sequence[Callable[[Path], Found | None]] = (_saved, _described, _part_files, _part_folders, _inside_data, _single, _classes)
+    for layout in layouts:
+        if found := layout(folder):
+            return found
+    raise Mistake(
+        str(folder),
+        "nothing in this folder can be read",
+        "Put one table file there, or train.csv and test.csv (or .parquet, .jsonl), or metadata.csv with a column file_name beside the "
+        "pictures, or one sub-folder of pictures a class",
+    )
+
+
+def _saved(folder: Path) -> Found | None:
+    saved = any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
+    return Found(hub.from_disk(folder), folder) if saved else None
+
+
+def _described(folder: Path) -> Found | None:
+    files = [path for path in _files(folder) if path.name.partition(".")[0] == "metadata" and is_table(path)]
+    if not files:
+        return None
+    return Found([_with_images(read_file(_one(folder, files)))], folder)
+
+
+def _with_images(piece: Piece) -> Piece:
+    """The column `file_name` is called `image`, as in picture folders of `datasets`."""
+    names = piece.arrow.column_names
+    if "file_name" not in names:
+        raise Mistake(piece.name, "there is no column file_name", did_you_mean("file_name", names))
+    table = piece.arrow.rename_columns(["image" if name == "file_name" else name for name in names])
+    return replace(piece, arrow=checked(piece.name, table))
+
+
+def _part_files(folder: Path) -> Found | None:
+    """train.csv, validation.csv, test.csv; or several files a part."""
+    parted = [(PARTS[match[1]], path) for path in _tables(folder) if (match := SHARD.fullmatch(path.name.partition(".")[0].lower()))]
+    if not any(part == "train" for part, _ in parted):
+        return None
+    if len(endings := {"".join(path.suffixes[-2:]) for _, path in parted}) > 1:
+        raise Mistake(str(folder), f"parts are there as {' and '.join(sorted(endings))}", "Leave the files of one kind in the folder")
+    order = list(dict.fromkeys(PARTS.values()))
+    parted.sort(key=lambda found: (order.index(found[0]), found[1].name))
+    return Found([read_file(path, part=part) for part, path in parted], folder)
+
+
+def _part_folders(folder: Path) -> Found | None:
+    """train, validation, test, each a folder that is read as one; no other folder beside them."""
+    folders = _folders(folder)
+    if "train" not in (parts := {PARTS.get(path.name.lower(), "") for path in folders}) or "" in parts:
+        return None
+    if len(parts) < len(folders):
+        raise Mistake(str(folder), f"one part has two folders among {', '.join(path.name for path in folders)}", "Leave one")
+    found = {path: read_folder(path) for path in folders}
+    pieces = [
+        replace(piece, name=f"{path.name}/{piece.name}", part=PARTS[path.name.lower()], arrow=_below(piece.arrow, path.name))
+        for path, inner in found.items()
+        for piece in inner.pieces
+    ]
+    return Found(pieces, folder)
+
+
+def _below(table: pa.Table, folder: str) -> pa.Table:
+    """Paths of pictures in a sub-folder, as seen from above."""
+    if "image" not in table.column_names or not pa.types.is_string(table.schema.field("image").type):
+        return table
+    paths = pc.binary_join_element_wise(folder, table["image"], "/")
+    return table.set_column(table.column_names.index("image"), "image", paths)
+
+
+def _inside_data(folder: Path) -> Found | None:
+    """A data set cloned from the hub keeps its files in `data`."""
+    return _part_files(folder / "data") if (folder / "data").is_dir() else None
+
+
+def _single(folder: Path) -> Found | None:
+    tables = _tables(folder)
+    return Found([read_file(_one(folder, tables))], folder) if tables else None
+
+
+def _one(folder: Path, tables: list[Path]) -> Path:
+    if len(tables) > 1:
+        names = ", ".join(path.name for path in tables)
+        raise Mistake(str(folder), f"several tables: {names}", "Name one of them, or call them train, validation and test")
+    return tables[0]
+
+
+def _classes(folder: Path) -> Found | None:
+    """One sub-folder a class: columns `image` and `label`."""
+    files = {path.name: [file for file in sorted(path.rglob("*")) if file.is_file() and not _hidden(file, folder)] for path in _folders(folder)}
+    if not any(file.suffix.lower() in PICTURES for listed in files.values() for file in listed):
+        return None
+    images = [file.relative_to(folder).as_posix() for listed in files.values() for file in listed]
+    labels = [name for name, listed in files.items() for _ in listed]
+    return Found([Piece(folder.name, pa.table({"image": images, "label": labels}))], folder)
+
+
+def _hidden(path: Path, root: Path) -> bool:
+    return any(part.startswith((".", "__")) for part in path.relative_to(root).parts)
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.iterdir()) if path.is_dir() and not _hidden(path, folder)]
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.iterdir()) if path.is_file() and not _hidden(path, folder)]
+
+
+def _tables(folder: Path) -> list[Path]:
+    """Table files; those ending in .json, which are mostly settings, only where there is no other."""
+    tables = [path for path in _files(folder) if is_table(path)]
+    return [path for path in tables if path.suffix != ".json"] or tables

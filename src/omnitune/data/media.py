@@ -1,0 +1,113 @@
+"""Media: a value of a column of files, in any of the forms tables hold it, becomes the file's bytes."""
+
+import base64
+import binascii
+import difflib
+import io
+import os
+import re
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from omnitune.errors import Mistake
+
+FORMS = "Give a path below the table's folder, bytes, or a data: URI"
+PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"}
+LISTED = 1000
+"""Names of a folder that are compared with a missing one: enough to find a slip, few enough to stay quick in a folder of millions."""
+
+
+def open_media(value: Any, root: Path | None) -> bytes:
+    """The encoded bytes that `value` stands for.
+
+    Args:
+        value: a path, bytes, a `data:` URI, a mapping with `bytes` or `path` (as `datasets` keeps pictures and sound), a PIL picture, or a
+            file opened for reading.
+        root: folder that paths are relative to and must not leave, also not through links; the current folder where it is None.
+
+    Raises:
+        Mistake: there is no such file, it lies outside `root`, it is empty, or the value is of another form (an URL is never fetched).
+    """
+    data = _read(value, Path.cwd() if root is None else root)
+    if not data:
+        raise Mistake("", f"{_shown(value)} is empty (0 bytes)", "Replace the file, or leave the value missing")
+    return data
+
+
+def _read(value: Any, root: Path) -> bytes:
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value)
+    if isinstance(value, Mapping):
+        return _read_mapping(value, root)
+    if type(value).__module__.startswith("PIL."):
+        return _png(value)
+    if hasattr(value, "read"):
+        return _read(value.read(), root)
+    if not isinstance(value, (str, os.PathLike)):
+        raise Mistake("", f"{_shown(value)} is no file", FORMS)
+    text = os.fspath(value)
+    if text[:5].lower() == "data:":
+        return _data_uri(text)
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
+        raise Mistake("", f"{_shown(text)} is an URL, and URLs are not fetched", "Download the file below the table's folder and give its path")
+    return _read_path(text, root)
+
+
+def _read_mapping(value: Mapping[Any, Any], root: Path) -> bytes:
+    for key in ("bytes", "path"):
+        if value.get(key) is not None:
+            return _read(value[key], root)
+    raise Mistake("", f"{_shown(dict(value))} holds neither `bytes` nor `path`", FORMS)
+
+
+def _read_path(text: str, root: Path) -> bytes:
+    try:
+        path = (root / text).resolve()
+        if not path.is_relative_to(root.resolve()):
+            raise Mistake("", f"{_shown(text)} lies outside {root}", "Move the file below the table's folder, or give its bytes")
+        return path.read_bytes()
+    except IsADirectoryError:
+        raise Mistake("", f"{_shown(text)} is a folder", "Give the path of a file") from None
+    except FileNotFoundError:
+        raise Mistake("", f"there is no file {_shown(text)} in {root}", _nearest(root / text)) from None
+    except (OSError, ValueError, RuntimeError) as error:  # no permission, a name too long, a null character, a loop of links
+        why = getattr(error, "strerror", None) or str(error)
+        raise Mistake("", f"cannot open {_shown(text)}: {why.lower()}", FORMS) from None
+
+
+def _nearest(path: Path) -> str:
+    """'Did you mean b.jpg?' by the names in the folder where `path` should be."""
+    folder = path.parent
+    if not folder.is_dir():
+        return f"There is no folder {_shown(str(folder))}"
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in islice(entries, LISTED)]
+    near = difflib.get_close_matches(path.name, names, 1)
+    return f"Did you mean {near[0]!r}?" if near else "Put the file there, or leave the value missing"
+
+
+def _data_uri(text: str) -> bytes:
+    head, comma, body = text[5:].partition(",")
+    if not comma:
+        raise Mistake("", f"{_shown(text)} is no data: URI", "Write data:image/png;base64,...")
+    data = unquote_to_bytes(body)
+    if not head.lower().endswith(";base64"):
+        return data
+    try:
+        return base64.b64decode(b"".join(data.split()), validate=True)
+    except binascii.Error:
+        raise Mistake("", f"the base64 text of {_shown(text)} is damaged", "Write data:image/png;base64,... with the whole file") from None
+
+
+def _png(picture: Any) -> bytes:
+    file = io.BytesIO()
+    (picture if picture.mode in PNG_MODES else picture.convert("RGB")).save(file, format="PNG")
+    return file.getvalue()
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:60]}...{text[-10:]}"

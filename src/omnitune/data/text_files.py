@@ -1,0 +1,63 @@
+"""Text files: their bytes, decompressed; where they are not UTF-8; on which line a row of a CSV file starts."""
+
+import gzip
+import re
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import IO
+
+from omnitune.errors import Mistake
+
+OPENING = re.compile(rb'(?:^|[,;\t])"')
+CLOSING = re.compile(rb'[^"]*(?:""[^"]*)*+"')
+
+
+def line(path: Path, row: int) -> int | None:
+    """Line of a CSV file, from 1, where row number `row` (from 0) starts; None where the file is no longer what it was."""
+    try:
+        with open_binary(path) as file:
+            return next((start for start, _, _ in islice(records(file), row + 1, None)), None)
+    except OSError:
+        return None
+
+
+def open_binary(path: Path) -> IO[bytes]:
+    """The file's bytes, decompressed."""
+    return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")  # type: ignore[return-value]
+
+
+def not_utf8(path: Path) -> Mistake | None:
+    """Where a file is not UTF-8 text; None where it is."""
+    with open_binary(path) as file:
+        for number, text in enumerate(file, 1):
+            try:
+                text.decode()
+            except UnicodeDecodeError as error:
+                what = f"is not UTF-8 text (byte {text[error.start]:#04x} at position {error.start + 1})"
+                return Mistake(f"{path.name} line {number}", what, f"Save the file as UTF-8, for example: iconv -f latin1 -t utf-8 {path.name}")
+    return None
+
+
+def records(file: IO[bytes]) -> Iterator[tuple[int, bytes, bool]]:
+    """(line number, text, whole) of every row, header included. A line end inside quotes does not end a row, empty lines are none, and a row
+    is not whole where the file ends inside its quotes."""
+    start, parts, quoted = 1, list[bytes](), False
+    for number, text in enumerate(file, 1):
+        start = start if parts else number
+        parts.append(text)
+        quoted = _quoted_after(text, quoted)
+        if not quoted:
+            if text.strip(b"\r\n") or len(parts) > 1:
+                yield start, b"".join(parts), True
+            parts = []
+    if parts:
+        yield start, b"".join(parts), False
+
+
+def _quoted_after(text: bytes, quoted: bool) -> bool:
+    """Whether the end of a line lies inside quotes, by whether its beginning does."""
+    place = 0
+    while found := (CLOSING.match if quoted else OPENING.search)(text, place):
+        place, quoted = found.end(), not quoted
+    return quoted
