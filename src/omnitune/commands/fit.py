@@ -10,8 +10,11 @@ import torch
 from omnitune import artifact as artifacts
 from omnitune import recipe as recipes
 from omnitune.artifact import Artifact
+from omnitune.data.audit import list_bad_rows
 from omnitune.data.prepared import Prepared, prepare
 from omnitune.evaluation import assess
+from omnitune.evaluation.rivals import rivals
+from omnitune.evaluation.validate import Validate
 from omnitune.recipe import Recipe
 from omnitune.training import auto, session
 from omnitune.training.device import best_device
@@ -44,10 +47,10 @@ def fit(
     recipe = recipe.replace(train=train)
     prepared = replace(prepared, recipe=recipe)
     recipe.write(folder / "recipe.yaml")
-    assess.write_bad_rows(folder, prepared)
+    list_bad_rows(folder / "bad_rows.csv", prepared.table, prepared.bad)
     model, bases = _model(prepared, device)
-    before = assess.before(model, prepared)
-    validate = assess.Validate(model, prepared)
+    beaten = rivals(model, prepared)
+    validate = Validate(model, prepared)
     loop = Loop(
         model,
         prepared.batches("train", int(train.batch), train.seed),
@@ -60,8 +63,9 @@ def fit(
     logs = [open_log(name, folder) for name in log]
     session.run(loop, folder, identity, resume, logs, validate.columns(), watch)
     assess.choose(loop, validate)
-    report = assess.report(model, prepared, before, loop, folder, reasons)
-    report.write(folder)
+    assessment = assess.Assessment(model, prepared, beaten, validate)
+    assess.report(assessment, loop, folder, reasons, artifacts.versions()).write(folder)
+    assessment.write_predictions(folder)
     artifacts.save(folder, recipe, prepared.schema, model, {"parent": recipe.parent, "table": prepared.table.fingerprint, "bases": bases})
     (folder / session.FILE).unlink()
     return artifacts.load(folder, device)

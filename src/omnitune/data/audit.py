@@ -1,7 +1,9 @@
 """Audit: every value is looked at before anything learns, so that a bad row is refused or listed, never replaced."""
 
+import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -63,3 +65,11 @@ def _bad_rows(recipe: Recipe, table: Table) -> Iterator[BadRow]:
     for task in recipe.tasks.values():
         for column in task.columns():
             yield from (BadRow(r, column, p) for r, p in Column(table, column, every).problems(task.check))
+
+
+def list_bad_rows(path: Path, table: Table, bad: list[BadRow]) -> None:
+    """Writes rows that were left out, with place and reason, as CSV; nothing where there are none."""
+    if bad:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerows([("row", "place", "problem"), *((b.row + 1, table.where(b.row, b.column), b.problem) for b in bad)])

@@ -43,7 +43,7 @@ def prepare(recipe: Recipe) -> Prepared:
     table = read(recipe.data.source)
     columns_exist(recipe, table)
     rows, bad = readable(recipe, table)
-    parts = split(table, recipe.data.split, identity(recipe), media(recipe), rows)
+    parts = split(table, recipe.data.split, identity(recipe), media(recipe), rows, [recipe.column(name) for name in recipe.inputs])
     return Prepared(recipe, table, parts, bad, learn(recipe, table, parts))
 
 

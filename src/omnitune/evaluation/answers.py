@@ -60,4 +60,10 @@ def places(rows: Array, wanted: Array) -> Array:
 
 def _ordered(rows: Array, order: Array, found: dict[str, Array]) -> Answers:
     loss = float(found["sum"].sum() / max(found["count"].sum(), 1e-12))
-    return Answers(rows, found["y"][order], found["weight"][order] > 0, found["p"][order], loss)
+    y, weight = found["y"][order], found["weight"][order]
+    return Answers(rows, y, known(y, weight), found["p"][order], loss)
+
+
+def known(y: Array, weight: Array) -> Array:
+    """Rows that can be measured, (n,) bool: they weigh something, and of several labels (n, K) each is known."""
+    return (weight > 0) & ((y >= 0).all(1) if y.ndim == 2 else True)

@@ -15,11 +15,11 @@ ROWS = 2000
 """Training rows a probe sees: enough for a stable linear model, few enough for seconds."""
 
 
-def sample(rows: Array, seed: int) -> Array:
-    """At most `ROWS` of `rows`, in their order."""
-    if len(rows) <= ROWS:
+def sample(rows: Array, most: int, seed: int) -> Array:
+    """At most `most` of `rows`, in their order."""
+    if len(rows) <= most:
         return rows
-    return np.sort(np.random.default_rng(seed).choice(rows, ROWS, replace=False))
+    return np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
 
 
 @torch.inference_mode()

@@ -83,6 +83,15 @@ class Encoder(nn.Module):
             module.training = mode and not still
         return self
 
+    def set_dropout(self, share: float) -> None:
+        """Every dropout of the model becomes `share`: of layers, and of attention, which models keep as plain numbers beside them."""
+        for module in self.model.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = share
+            for name in ("attention_dropout", "dropout_prob", "dropout"):
+                if isinstance(getattr(module, name, None), float):
+                    setattr(module, name, share)
+
     def adapt(self, config: Any) -> None:
         """Adds the adapters that a `peft` configuration describes; they alone learn."""
         assert not self.adapted, "one adapter at a time"

@@ -1,0 +1,91 @@
+"""Rivals: what a trained model has to beat on the same test rows: a constant, a simple model of the table, the pretrained backbone as it was."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from omnitune.data.columns import Column
+from omnitune.data.prepared import Prepared
+from omnitune.evaluation import baselines, before
+from omnitune.evaluation.answers import known
+from omnitune.nn.tokens import Batch
+from omnitune.training.model import Model
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is known of one task on some rows: `y` and the numbers of the rows that have an answer, and which of all rows those are."""
+
+    y: Array
+    rows: Array
+    known: Array
+
+
+@dataclass(frozen=True)
+class Rivals:
+    """Of one task, on its labelled test rows.
+
+    Args:
+        p: predictions by name: constant; simple, where some input has a simple model; before, where something is pretrained.
+        words: what each of them is.
+    """
+
+    p: dict[str, Array]
+    words: dict[str, str]
+
+
+def truth(prepared: Prepared, task: str, rows: Array) -> Truth:
+    """The answers of `task` on `rows`, in their order."""
+    asked = prepared.recipe.tasks[task]
+    columns = {column: Column(prepared.table, column, rows)[:] for column in asked.columns()}
+    _, target = asked.prepare(Batch({}, rows), columns, prepared.schema.tasks[task], None)
+    y = target["y"].numpy()
+    there = known(y, target["weight"].numpy())
+    return Truth(y[there], rows[there], there)
+
+
+def rivals(model: Model, prepared: Prepared) -> dict[str, Rivals]:
+    """The rivals of every task. `model` stands as it was before training."""
+    probed = prepared.parts | {"train": before.sample(prepared.parts["train"], before.ROWS, prepared.recipe.train.seed)}
+    frozen = _features(model, prepared, probed) if model.backbones and len(prepared.parts["test"]) else None
+    return {name: _of_task(name, prepared, probed, frozen) for name in prepared.recipe.tasks}
+
+
+def _features(model: Model, prepared: Prepared, parts: dict[str, Array]) -> dict[str, Array]:
+    train = prepared.recipe.train
+    return {
+        part: before.features(model, prepared.batches(part, int(train.micro_batch), rows=rows), train.precision) if len(rows) else np.zeros((0, 1))
+        for part, rows in parts.items()
+    }
+
+
+def _of_task(name: str, prepared: Prepared, probed: dict[str, Array], frozen: dict[str, Array] | None) -> Rivals:
+    form, classes = prepared.recipe.tasks[name].form, len(prepared.schema.tasks[name].get("classes", ()))
+    train = truth(prepared, name, prepared.parts["train"])
+    true = {part: truth(prepared, name, rows) for part, rows in probed.items()}
+    p = {"constant": baselines.constant(form, train.y, len(true["test"].y), classes)}
+    words = {"constant": "the mean of the training rows" if form == "value" else "the shares of the training rows"}
+    if not len(true["test"].y):
+        return Rivals(p, words)
+    if made := _simple(name, prepared, train, true):
+        p["simple"], words["simple"] = made
+    if frozen is not None:
+        x = {part: frozen[part][t.known] for part, t in true.items()}
+        p["before"] = baselines.probe(form, x["train"], true["train"].y, x["validation"], true["validation"].y, x["test"], classes)
+        words["before"] = f"a linear probe on the model as pretrained, {len(x['train']):,} training rows"
+    return Rivals(p, words)
+
+
+def _simple(name: str, prepared: Prepared, train: Truth, true: dict[str, Truth]) -> tuple[Array, str] | None:
+    recipe = prepared.recipe
+    seen = before.sample(np.arange(len(train.rows)), baselines.ROWS, recipe.train.seed)
+    kinds = {input: modality.kind for input, modality in recipe.inputs.items() if not modality.media}
+    columns = [
+        {input: Column(prepared.table, recipe.column(input), rows)[:] for input in kinds}
+        for rows in (train.rows[seen], true["validation"].rows, true["test"].rows)
+    ]
+    classes = len(prepared.schema.tasks[name].get("classes", ()))
+    return baselines.simple(recipe.tasks[name].form, *columns, kinds, train.y[seen], true["validation"].y, classes)
