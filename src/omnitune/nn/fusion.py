@@ -15,8 +15,9 @@ from omnitune.nn.tokens import Tokens
 class Concat(nn.Module):
     """One vector a row: the pooled vectors of all inputs side by side, mixed by one layer.
 
-    Each is normalised first, so that a backbone with large activations does not drown the others. A single input passes as it is (its
-    head then reads what the checkpoint was pre-trained to give), unless a width is asked for.
+    Each is scaled to unit mean square first (Zhang and Sennrich 2019, https://arxiv.org/abs/1910.07467), so that a backbone with large
+    activations does not drown the others; the 1/D beside the mean square keeps an input of one feature from becoming its sign. A single
+    input passes as it is (its head then reads what the checkpoint was pre-trained to give), unless a width is asked for.
 
     Args:
         widths: D of every input.
@@ -30,7 +31,7 @@ class Concat(nn.Module):
         self.inputs, self.hide = list(widths), hide
         self.width = width or max(widths.values())
         self.as_it_is = width is None and len(widths) == 1
-        self.norms = nn.ModuleList(nn.Identity() if self.as_it_is else nn.LayerNorm(w) for w in widths.values())
+        self.norms = nn.ModuleList(nn.Identity() if self.as_it_is else nn.RMSNorm(w, eps=1 / w) for w in widths.values())
         self.stand_ins = nn.ParameterList(torch.zeros(w) for w in widths.values())
         mixed = nn.Sequential(nn.Dropout(dropout), nn.Linear(sum(widths.values()), self.width), nn.GELU())
         self.mix = nn.Identity() if self.as_it_is else mixed

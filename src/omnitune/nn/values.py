@@ -18,10 +18,12 @@ def scalar(value: Any) -> Scalar:
     """`value` as JSON can hold it: whole numbers as integers, dates and times as ISO text. Raises TypeError for what is no single value."""
     if isinstance(value, (str, bool)):
         return str(value) if isinstance(value, str) else value
-    if isinstance(value, (Integral, Real, Decimal)):
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, (Real, Decimal)):
         if not math.isfinite(value):
             raise TypeError(f"{value} is no finite number")
-        whole = int(math.trunc(value))
+        whole = int(math.floor(value))
         return whole if value == whole else float(value)
     if isinstance(value, (datetime.date, datetime.time)):
         return value.isoformat()
@@ -45,7 +47,9 @@ def problem(value: Any) -> str | None:
 
 def missing(value: Any) -> bool:
     """None, NaN, and text of nothing but white space: what an empty cell reads as."""
-    return value is None or (isinstance(value, (float, Decimal)) and math.isnan(value)) or (isinstance(value, str) and not value.strip())
+    if isinstance(value, str):
+        return not value.strip()
+    return value is None or (isinstance(value, (Real, Decimal)) and bool(value != value))
 
 
 def ordered(values: Iterable[Scalar]) -> list[Scalar]:

@@ -61,8 +61,9 @@ class Label(Task):
             return None
         if not isinstance(value, (list, tuple)):
             return f"expected a list of labels or a text, got {type(value).__name__}; for a 0/1 column write target: [COLUMN]"
-        wrong = [values.problem(v) or "" for v in value if values.missing(v) or values.problem(v)]
-        return f"a label in the list cannot be read: {wrong[0] or 'it is empty'}" if wrong else None
+        problems = ("it is empty" if values.missing(v) else values.problem(v) for v in value)
+        wrong = next(filter(None, problems), None)
+        return f"a label in the list cannot be read: {wrong}" if wrong else None
 
     def learn(self, columns: Mapping[str, Sequence[Any]]) -> Facts:
         """`labels` in order, and of each how often it is `known` and how often it holds (`counts`).
@@ -84,10 +85,10 @@ class Label(Task):
         labels: dict[str, values.Scalar] = {}
         for value in column:
             if value is not None:
-                found = self._split(value)
                 rows += 1
-                counts.update(found)
-                labels = found | labels
+                for name, label in self._split(value).items():
+                    counts[name] += 1
+                    labels.setdefault(name, label)
                 texts.update({s for s in SEPARATORS if isinstance(value, str) and s in value})
         self._separated(texts, rows)
         if values.mostly_different(len(labels), counts.total()):
