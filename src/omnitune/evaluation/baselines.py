@@ -24,11 +24,10 @@ def constant(form: Form, y_train: Array, n: int, classes: int = 0) -> Array:
 
     `classes` is C; the largest class of `y_train` decides where it is left out.
     """
-    if form == "classes":
-        share = np.bincount(y_train.astype(np.int64), minlength=classes) / len(y_train)
-    else:
-        share = np.asarray(y_train.mean(0))
-    return np.tile(share, (n, *[1] * share.ndim)) if share.ndim else np.full(n, float(share))
+    if form == "value":
+        return np.full(n, y_train.mean())
+    shares = y_train.mean(0) if form == "labels" else np.bincount(y_train.astype(np.int64), minlength=classes) / len(y_train)
+    return np.tile(shares, (n, 1))
 
 
 def simple(
@@ -61,7 +60,7 @@ def simple(
     if not used:
         return None
     pick = np.arange(len(y_train)) if len(y_train) <= ROWS else np.sort(np.random.default_rng(0).choice(len(y_train), ROWS, replace=False))
-    train, y = {name: [columns_train[name][i] for i in pick] for name in used}, y_train[pick]
+    train, y = _part({name: columns_train[name] for name in used}, pick), y_train[pick]
     val = {name: list(columns_val[name]) for name in used}
     if not len(y_val):
         y, y_val, train, val = _hold_out(y, train)
@@ -181,8 +180,11 @@ def _hold_out(y: Array, train: dict[str, list[Any]]) -> tuple[Array, Array, dict
     order = np.random.default_rng(0).permutation(len(y))
     held, kept = order[: max(1, len(y) // 5)], order[max(1, len(y) // 5) :]
     kept = kept if len(kept) else held
-    part = lambda rows: {name: [values[i] for i in rows] for name, values in train.items()}
-    return y[kept], y[held], part(kept), part(held)
+    return y[kept], y[held], _part(train, kept), _part(train, held)
+
+
+def _part(columns: Mapping[str, Sequence[Any]], rows: Array) -> dict[str, list[Any]]:
+    return {name: [values[i] for i in rows] for name, values in columns.items()}
 
 
 def _width(form: Form, y: Array, classes: int) -> int:

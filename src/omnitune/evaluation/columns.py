@@ -18,12 +18,14 @@ LARGEST = 1e15
 
 def usable(columns: Columns, kinds: Mapping[str, str]) -> dict[str, str]:
     """Columns, with their kinds, from which a simple model can learn: text, numbers and categories with at least one value."""
-    tests = {"text": lambda v: bool(re.search(r"\w", str(v))), "number": lambda v: not math.isnan(number(v)), "category": lambda v: True}
-    found = {}
-    for name, kind in kinds.items():
-        if kind in tests and any(value is not None and tests[kind](value) for value in columns[name]):
-            found[name] = kind
-    return found
+    known = {name: kind for name, kind in kinds.items() if kind in ("text", "number", "category")}
+    return {name: kind for name, kind in known.items() if any(_says_something(kind, value) for value in columns[name])}
+
+
+def _says_something(kind: str, value: Any) -> bool:
+    if kind == "text":
+        return value is not None and re.search(r"\w", str(value)) is not None
+    return not math.isnan(number(value)) if kind == "number" else value is not None
 
 
 def number(value: Any) -> float:

@@ -100,10 +100,15 @@ def _worst_class(names: Sequence[str], test: Predictions) -> list[dict[str, Any]
 def _worst_labels(names: Sequence[str], test: Predictions) -> list[dict[str, Any]]:
     true = test.y > 0.5
     loss = -np.log(np.clip(np.where(true, test.p, 1 - test.p), np.finfo(test.p.dtype).eps, 1)).mean(1)
-    text = lambda given: ", ".join(name for name, there in zip(names, given, strict=True) if there)
     order = np.argsort(-loss, kind="stable")[:10]
-    return [{"row": int(test.rows[i]), "loss": float(loss[i]), "true": text(true[i]), "said": text(test.p[i] >= 0.5)} for i in order]
+    return [
+        {"row": int(test.rows[i]), "loss": float(loss[i]), "true": _given(names, true[i]), "said": _given(names, test.p[i] >= 0.5)} for i in order
+    ]
 
 
 def _surprise(probability: float) -> float:
     return float(-np.log(max(probability, 1e-12)))
+
+
+def _given(names: Sequence[str], there: Array) -> str:
+    return ", ".join(name for name, given in zip(names, there, strict=True) if given)

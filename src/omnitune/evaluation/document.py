@@ -1,0 +1,57 @@
+"""Document: a report as a Markdown page."""
+
+from typing import TYPE_CHECKING, Any
+
+from omnitune import yaml_files
+from omnitune.evaluation import tables
+from omnitune.evaluation.tables import escape, markdown
+
+if TYPE_CHECKING:
+    from omnitune.evaluation.report import Report
+
+
+def document(report: "Report") -> str:
+    """Tables of every task, then data, cost and how to repeat the run."""
+    parts = [f"# {escape(report.name)}", METHOD, *cautions(report)]
+    for name, task in report.tasks.items():
+        parts += [f"## {escape(name)}", *results(task), *_details(task["details"])]
+    parts += ["## Data", *data(report), "## Cost", markdown(tables.facts_table(report.cost, "cost") or [["cost"]])]
+    if report.reasons:
+        parts += ["## Chosen automatically", *[f"- `{path}`: {escape(reason)}" for path, reason in report.reasons.items()]]
+    parts += ["## Recipe", f"```yaml\n{yaml_files.write(report.recipe).strip()}\n```"]
+    parts += ["## Versions", ", ".join(f"{name} {version}" for name, version in report.versions.items())]
+    return "\n\n".join(parts) + "\n"
+
+
+METHOD = (
+    "All models are measured on the same test rows, which no model has learned from. Intervals hold 95 % of bootstrap resamples of these rows; "
+    "differences are paired. `unclear` means that the interval of the difference holds 0."
+)
+
+
+def cautions(report: "Report") -> list[str]:
+    """The warnings, one line each."""
+    return [f"> **Warning** ({escape(caution['where'])}): {escape(caution['text'])}" for caution in report.warnings]
+
+
+def results(task: dict[str, Any]) -> list[str]:
+    """Before and after, and what each model is."""
+    rows = f"{task['metrics']['rows']:,} test rows."
+    return [rows, markdown(tables.task_table(task["metrics"])), *([markdown(tables.model_table(task["baselines"]))] if task["baselines"] else [])]
+
+
+def data(report: "Report") -> list[str]:
+    """Rows a part, counts, and classes a part."""
+    found = [tables.counts_table({part: {"rows": n} for part, n in report.data["rows"].items()}, "part"), tables.facts_table(report.data, "data")]
+    found += [tables.counts_table(counts, name) for name, counts in report.data.get("classes", {}).items()]
+    return [markdown(table) for table in found if table]
+
+
+def _details(details: dict[str, Any]) -> list[str]:
+    found = {
+        "Classes": tables.class_table(details),
+        "Calibration": tables.calibration_table(details),
+        "Residuals": tables.residual_table(details),
+        "Rows with the highest loss": tables.worst_table(details),
+    }
+    return [part for title, table in found.items() if table for part in (f"### {title}", markdown(table))]

@@ -1,0 +1,79 @@
+"""Page: a report as one HTML file that needs nothing else: no script, no font, no network."""
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omnitune import yaml_files
+from omnitune.evaluation import document, plots, tables
+from omnitune.evaluation.measure import verdict
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+    from omnitune.evaluation.report import Report
+
+TEMPLATE = Path(__file__).with_name("report.html.j2")
+
+
+def page(report: "Report") -> str:
+    """The page; names and texts from the data are escaped."""
+    sections = [_section(report, i, name, task) for i, (name, task) in enumerate(report.tasks.items())]
+    rows = tables.counts_table({part: {"rows": n} for part, n in report.data["rows"].items()}, "part")
+    classes = [tables.counts_table(counts, name) for name, counts in report.data.get("classes", {}).items()]
+    return _template().render(
+        report=report,
+        method=document.METHOD.replace("`", ""),
+        sections=sections,
+        curves=plots.curves(report.curves, "curves"),
+        data=[table for table in (rows, tables.facts_table(report.data, "data"), *classes) if table],
+        cost=tables.facts_table(report.cost, "cost"),
+        recipe=yaml_files.write(report.recipe),
+    )
+
+
+def _section(report: "Report", number: int, name: str, task: dict[str, Any]) -> dict[str, Any]:
+    """What the template shows of one task."""
+    details, metrics, salt = task["details"], task["metrics"], f"task{number}"
+    found = [plots.scores(report.curves, name, list(metrics["higher"]), f"{salt}-scores")]
+    if details.get("confusion"):
+        found.append(plots.confusion(details["confusion"], [c["name"] for c in details["classes"]], f"{salt}-confusion"))
+    if details.get("calibration"):
+        found.append(plots.reliability(details["calibration"], f"{salt}-reliability"))
+    if details.get("points"):
+        found.append(plots.scatter(details["points"], f"{salt}-scatter"))
+    shown = {
+        "Classes": tables.class_table(details),
+        "Calibration": tables.calibration_table(details),
+        "Residuals": tables.residual_table(details),
+        "Rows with the highest loss": tables.worst_table(details),
+    }
+    return {
+        "name": name,
+        "rows": metrics["rows"],
+        "headline": _headline(metrics),
+        "results": tables.task_table(metrics),
+        "models": tables.model_table(task["baselines"]) if task["baselines"] else [],
+        "bars": plots.bars(metrics, f"{salt}-bars"),
+        "plots": [plot for plot in found if plot],
+        "details": {title: table for title, table in shown.items() if table},
+    }
+
+
+def _headline(metrics: dict[str, Any]) -> dict[str, str]:
+    """The first metric of the trained model, and what it gained."""
+    name, reference = next(iter(metrics["higher"])), tables.reference_of(metrics)
+    found = {"metric": name, "value": tables.interval(metrics["models"][metrics["subject"]][name]), "gain": "", "verdict": ""}
+    if reference:
+        difference = metrics["differences"][reference][name]
+        found["gain"] = f"{tables.interval(difference, sign=True)} over {reference}"
+        found["verdict"] = verdict(difference, metrics["higher"][name])
+    return found
+
+
+@cache
+def _template() -> "Template":
+    from jinja2 import Environment, StrictUndefined
+
+    house = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return house.from_string(TEMPLATE.read_text(encoding="utf-8"))

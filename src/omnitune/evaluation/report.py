@@ -1,0 +1,87 @@
+"""Report: everything that was measured in a run, as JSON, Markdown, one HTML page and a model card."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from omnitune.errors import Mistake
+from omnitune.evaluation.tables import plain, task_table
+
+FORMAT = 1
+FILE = "report.json"
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Plain JSON values behind attributes; undefined figures are None.
+
+    Args:
+        name: title of the run.
+        tasks: by name: `form` (classes, labels or value); `metrics`, from `measure.measure`, its models among constant, simple, before and
+            after; `details`, from `details.details`; `baselines` {model: description}.
+        curves: a dictionary a step (or a selection of steps): `step`, `epoch`, `seconds`, `losses` {task: mean}, `lr`, and `validation`
+            {loss and task.metric: value} or None.
+        cost: `seconds`, `rows_per_second`, `peak_memory_bytes`, `parameters_total`, `parameters_trainable`, `device`; more may follow.
+        data: `rows` {part: rows}, `classes` {task: {part: {class: rows}}}, and counts such as `duplicates`, `dropped`, `truncated`.
+        warnings: cautions, each `name`, `where` and `text`.
+        recipe: as trained, plain values.
+        reasons: why a value that was `auto` is what it is, by its dotted path.
+        versions: of the libraries.
+    """
+
+    name: str
+    tasks: Mapping[str, Facts]
+    curves: list[Facts]
+    cost: Facts
+    data: Facts
+    warnings: list[dict[str, str]]
+    recipe: Facts
+    reasons: Mapping[str, str]
+    versions: Mapping[str, str]
+
+    @classmethod
+    def read(cls, path: Path) -> "Report":
+        """From `report.json`, or the folder that holds it. Raises `Mistake` where it is not there, damaged or of another format."""
+        file = path / FILE if path.is_dir() else path
+        if not file.exists():
+            raise Mistake(str(path), "no report here", "Give the folder of a finished run")
+        try:
+            values = json.loads(file.read_text(encoding="utf-8"))
+            if values["format"] != FORMAT:
+                raise Mistake(str(file), f"format {values['format']}, this version reads {FORMAT}", "Use the omnitune that wrote it")
+            return cls(**{field.name: values[field.name] for field in fields(cls)})
+        except (ValueError, KeyError, TypeError) as error:
+            raise Mistake(str(file), f"damaged: {error!r}", "Copy the run again") from None
+
+    def to_json(self) -> str:
+        """As JSON text, strict: no NaN."""
+        return json.dumps({"format": FORMAT} | asdict(self), indent=1, ensure_ascii=False, allow_nan=False)
+
+    def write(self, folder: Path) -> None:
+        """Writes `report.json`, `report.md`, `report.html` and `README.md`, a model card."""
+        from omnitune.evaluation.card import card
+        from omnitune.evaluation.document import document
+        from omnitune.evaluation.page import page
+
+        for name, text in {FILE: self.to_json(), "report.md": document(self), "report.html": page(self), "README.md": card(self)}.items():
+            (folder / name).write_text(text, encoding="utf-8")
+
+    def value(self, task: str, metric: str) -> float | None:
+        """A metric of the trained model on the test rows; None where it is undefined or not measured."""
+        metrics = self.tasks.get(task, {}).get("metrics")
+        value = metrics["models"][metrics["subject"]].get(metric, {}).get("value") if metrics else None
+        return None if value is None else float(value)
+
+    def __str__(self) -> str:
+        """The table of before and after, for a terminal."""
+        blocks = [f"{heading(name, task)}\n\n{plain(task_table(task['metrics']))}" for name, task in self.tasks.items()]
+        cautions = "\n".join(f"warning: {caution['where']}: {caution['text']}" for caution in self.warnings)
+        return "\n\n".join([*blocks, *([cautions] if cautions else [])])
+
+
+def heading(name: str, task: Facts) -> str:
+    """`mood: 1,234 test rows`."""
+    return f"{name}: {task['metrics']['rows']:,} test rows"

@@ -1,0 +1,153 @@
+"""Tables: figures as text for terminals, Markdown and HTML."""
+
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+from omnitune.evaluation.measure import Figure, verdict
+
+Table = list[list[str]]
+"""Rows of cells, the header first."""
+INTERVAL = "95 % interval"
+
+
+def figure(value: float | None) -> str:
+    """A number with about three digits that matter; `n/a` where it is undefined."""
+    if value is None:
+        return "n/a"
+    size = abs(value)
+    if size >= 1000:
+        return f"{value:,.0f}" if size < 1e7 else f"{value:.4g}"
+    if size >= 10:
+        return f"{value:.1f}" if size >= 100 else f"{value:.2f}"
+    return f"{value:.3f}" if size >= 0.001 or not size else f"{value:.1g}"
+
+
+def interval(of: Figure, sign: bool = False) -> str:
+    """`0.912 [0.897, 0.926]`, with `sign` also a plus."""
+    value, low, high = (("+" if sign and v is not None and v > 0 else "") + figure(v) for v in (of["value"], of["low"], of["high"]))
+    return value if of["low"] is None else f"{value} [{low}, {high}]"
+
+
+def reference_of(metrics: Mapping[str, Any]) -> str | None:
+    """What the subject is compared with first: the model before training, else the simple one, else a constant."""
+    return next((model for model in ("before", "simple", "constant") if model in metrics["differences"]), None)
+
+
+def task_table(metrics: Mapping[str, Any], reference: str | None = None) -> Table:
+    """One row a metric: every model, the subject and its difference from `reference` with intervals, and what that says.
+
+    Args:
+        metrics: from `measure`.
+        reference: model of the difference shown; see `reference_of`.
+    """
+    reference = reference or reference_of(metrics)
+    subject, others = metrics["subject"], [model for model in metrics["models"] if model != metrics["subject"]]
+    table = [["metric", *others, f"{subject} [{INTERVAL}]", *([f"{subject} - {reference} [{INTERVAL}]", ""] if reference else [])]]
+    for name, higher in metrics["higher"].items():
+        row = [name, *(figure(metrics["models"][model][name]["value"]) for model in others), interval(metrics["models"][subject][name])]
+        if reference:
+            difference = metrics["differences"][reference][name]
+            row += [interval(difference, sign=True), verdict(difference, higher)]
+        table.append(row)
+    return table
+
+
+def plain(table: Table) -> str:
+    """Aligned columns for a terminal: numbers to the right; to the left the first column and those without a title."""
+    header = table[0]
+    widths = [max(_width(row[i]) for row in table) for i in range(len(header))]
+    lines = ["  ".join(_pad(cell, width, i == 0 or not header[i]) for i, (cell, width) in enumerate(zip(row, widths, strict=True))) for row in table]
+    return "\n".join(line.rstrip() for line in [lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+
+
+def markdown(table: Table) -> str:
+    """A Markdown table, its cells escaped."""
+    rows = ["| " + " | ".join(escape(cell) for cell in row) + " |" for row in table]
+    return "\n".join([rows[0], "|" + "|".join(" --- " if i == 0 else " ---: " for i in range(len(table[0]))) + "|", *rows[1:]])
+
+
+def escape(text: object) -> str:
+    """Text that Markdown shows as it is, on one line."""
+    line = " ".join(str(text).split()).replace("&", "&amp;").replace("<", "&lt;").replace("](", "]\\(")
+    return "".join(f"\\{c}" if c in "|`*" else c for c in line)
+
+
+def _pad(text: str, width: int, left: bool) -> str:
+    space = " " * (width - _width(text))
+    return text + space if left else space + text
+
+
+def _width(text: str) -> int:
+    """Columns of a terminal that `text` takes: two for wide characters, none for combining ones."""
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+# Tables of a report
+
+
+def model_table(baselines: Mapping[str, str]) -> Table:
+    """What each model is."""
+    return [["model", "what it is"], *([model, words] for model, words in baselines.items())]
+
+
+def class_table(details: Mapping[str, Any]) -> Table:
+    """Precision, recall, F1 and support of every class, and their averages; empty for values."""
+    if "classes" not in details:
+        return []
+    keys = ("precision", "recall", "f1")
+    rows = [*((c["name"], c) for c in details["classes"]), *((f"{name} average", a) for name, a in details["averages"].items())]
+    return [["class", *keys, "support"], *([name, *(figure(of[key]) for key in keys), f"{of['support']:,}"] for name, of in rows)]
+
+
+def calibration_table(details: Mapping[str, Any]) -> Table:
+    """Calibration error as trained and with the temperature; empty for values."""
+    found = details.get("calibration")
+    if not found:
+        return []
+    rows = [["probabilities", "expected calibration error"], ["as trained", figure(found["before"]["ece"])]]
+    return [*rows, [f"at temperature {figure(found['temperature'])}", figure(found["after"]["ece"])]] if found["after"] else rows
+
+
+def residual_table(details: Mapping[str, Any]) -> Table:
+    """Mean, spread and quantiles of predicted minus true; empty for classes and labels."""
+    found = details.get("residuals")
+    if not found:
+        return []
+    quantiles = [[f"{share} % quantile", figure(value)] for share, value in found["quantiles"].items()]
+    return [["predicted minus true", "value"], ["mean", figure(found["mean"])], ["standard deviation", figure(found["std"])], *quantiles]
+
+
+def worst_table(details: Mapping[str, Any]) -> Table:
+    """The rows with the highest loss, counted from 1."""
+    rows = [[f"{row['row'] + 1:,}", _answer(row["true"]), _answer(row["said"]), figure(row["loss"])] for row in details.get("worst", [])]
+    return [["row", "true", "predicted", "loss"], *rows] if rows else []
+
+
+def facts_table(facts: Mapping[str, Any], title: str) -> Table:
+    """Plain facts, one a row: sizes in MB, times in minutes, counts with commas."""
+    rows = [[key.removesuffix("_bytes").replace("_", " "), _fact(key, value)] for key, value in facts.items() if not isinstance(value, (dict, list))]
+    return [[title, ""], *rows] if rows else []
+
+
+def counts_table(counts: Mapping[str, Mapping[str, int]], title: str) -> Table:
+    """Rows by class (down) and part (across), the first thirty classes."""
+    names = list(dict.fromkeys(name for part in counts.values() for name in part))
+    rows = [[name, *(f"{part.get(name, 0):,}" for part in counts.values())] for name in names[:30]]
+    return [[title, *counts], *rows, *([[f"and {len(names) - 30:,} more", *([""] * len(counts))]] if len(names) > 30 else [])]
+
+
+def _answer(value: float | str) -> str:
+    return figure(value) if isinstance(value, float) else value or "nothing"
+
+
+def _fact(key: str, value: Any) -> str:
+    if value is None:
+        return "n/a"
+    if key.endswith("_bytes"):
+        return f"{value / 1e6:,.0f} MB"
+    if key == "seconds":
+        return f"{int(value // 60)} min {value % 60:.0f} s" if value >= 60 else f"{value:.1f} s"
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return str(value)
+    return f"{value:,}" if isinstance(value, int) else figure(value)
