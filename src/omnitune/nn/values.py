@@ -23,7 +23,7 @@ def scalar(value: Any) -> Scalar:
     if isinstance(value, (Real, Decimal)):
         if not math.isfinite(value):
             raise TypeError(f"{value} is no finite number")
-        whole = int(math.floor(value))
+        whole = int(math.floor(value))  # noqa: RUF046  (numbers.Real promises no int)
         return whole if value == whole else float(value)
     if isinstance(value, (datetime.date, datetime.time)):
         return value.isoformat()
