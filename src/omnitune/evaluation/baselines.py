@@ -99,16 +99,19 @@ def _candidates(form: Form, used: Mapping[str, str], width: int) -> list[Candida
     """Readers of columns, each with the models to try: (columns, model, description)."""
     text = [name for name, kind in used.items() if kind == "text"]
     table = [name for name, kind in used.items() if kind != "text"]
-    name = "ridge regression" if form == "value" else "logistic regression"
     sets = [text, [*text, *table]] if text and table else [text or table]
     strengths = (1.0,) if width > MANY else (1.0, 10.0)
-    linear = [(some, _linear(form, c), f"{name} (C = {c:g}) on {_words(some, text)}") for some in sets for c in strengths]
+    linear = [(some, _linear(form, c), f"{_named(form, c)} on {_words(some, text)}") for some in sets for c in strengths]
     found: list[Candidate] = [(tables.Linear(used), linear)]
     if table and width <= MANY:
         categories = [used[name] == "category" for name in table]
         boosted = [(table, _boosted(form, categories), f"gradient boosting on {', '.join(table)}")]
         found.append((tables.Trees({name: used[name] for name in table}), boosted))
     return found
+
+
+def _named(form: Form, strength: float) -> str:
+    return f"ridge regression (alpha = {1 / strength:g})" if form == "value" else f"logistic regression (C = {strength:g})"
 
 
 def _words(columns: Sequence[str], text: Sequence[str]) -> str:
