@@ -19,8 +19,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from omnitune import recipe as recipes
+from omnitune import yaml_files
 from omnitune.backbones.pretrained import Pretrained
+from omnitune.component import read_settings
 from omnitune.data.schema import Schema
 from omnitune.errors import Mistake
 from omnitune.evaluation.report import Report
@@ -103,7 +104,7 @@ def load(path: str | Path, device: torch.device | None = None) -> Artifact:
         raise Mistake(str(path), "no finished model here", fix)
     lineage = json.loads((folder / "lineage.json").read_text(encoding="utf-8"))
     schema = Schema.from_json((folder / "schema.json").read_text(encoding="utf-8"))
-    saved = recipes.read_settings(Recipe, recipes.yaml_files.read(folder / "recipe.yaml"))
+    saved = read_settings(Recipe, yaml_files.read(folder / "recipe.yaml"))
     stored = {name for name, base in lineage["bases"].items() if base["stored"]}
     model = Model(_located(saved, folder, lineage), schema, skeletons=stored)
     for name, encoder in model.backbones.items():

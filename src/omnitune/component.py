@@ -25,7 +25,7 @@ C = TypeVar("C", bound="Component")
 @dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field, pydantic.Field))
 def settings(cls: type[T]) -> type[T]:
     """A frozen dataclass, checked by pydantic; wrong settings, all of them, are one `Mistake`."""
-    made: Any = pydantic.dataclasses.dataclass(cls, frozen=True, config=CHECKS)  # type: ignore[call-overload]
+    made: Any = pydantic.dataclasses.dataclass(cls, frozen=True, config=CHECKS)
     checked = made.__init__
 
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
@@ -66,7 +66,7 @@ class Component(Settings):
 
     def to_dict(self) -> dict[str, Any]:
         """Every setting as plain values, ready for YAML and JSON."""
-        return {"kind": self.kind} | plain(self)
+        return {"kind": self.kind, **plain(self)}
 
 
 def plain(value: Any) -> Any:
@@ -88,7 +88,8 @@ def kinds(family: type[Component]) -> dict[str, str | EntryPoint]:
     ours = {m.name: f"{package.__name__}.{m.name}" for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_")}
     prefix = package.__name__.rpartition(".")[2] + "."
     theirs = {e.name.removeprefix(prefix): e for e in entry_points(group="omnitune.components") if e.name.startswith(prefix)}
-    return dict(sorted({**theirs, **ours}.items()))
+    found: dict[str, str | EntryPoint] = {**theirs, **ours}
+    return dict(sorted(found.items(), key=lambda pair: pair[0]))
 
 
 @cache
@@ -117,7 +118,7 @@ def any_of(family: type[C]) -> Any:
         if fields is None or not isinstance(fields.get("kind"), str):
             raise _problem(f"expected a {family.__name__.lower()}, got {value!r}", "Give a kind, or a mapping with `kind:`")
         try:
-            cls = find(family, fields.pop("kind"))
+            cls = find(family, fields.pop("kind"))  # type: ignore[arg-type]  # mypy takes a class for an unhashable dataclass
         except Mistake as mistake:
             raise _problem(mistake.what, mistake.fix) from None
         try:

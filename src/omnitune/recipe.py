@@ -21,7 +21,7 @@ from omnitune.tuning import Tuning
 FAMILIES: dict[str, type[Component]] = {
     "modality": Modality, "backbone": Backbone, "fusion": Fusion, "task": Task, "tuning": Tuning,
 }  # fmt: skip
-VERSION = 1
+DEFAULTS = {"fusion": "concat", "tuning": "full"}
 Auto = Literal["auto"]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -126,16 +126,16 @@ class Recipe(Settings):
     data: Annotated[Data, pydantic.BeforeValidator(lambda v: v if isinstance(v, (Data, Mapping)) else Data(v))]
     inputs: Annotated[dict[str, any_of(Modality)], Field(min_length=1)]  # type: ignore[valid-type]
     tasks: Annotated[dict[str, any_of(Task)], Field(min_length=1)]  # type: ignore[valid-type]
-    fusion: any_of(Fusion) = Field(default="concat", validate_default=True)  # type: ignore[valid-type]
-    tuning: any_of(Tuning) = Field(default="full", validate_default=True)  # type: ignore[valid-type]
+    fusion: any_of(Fusion) = Field(default=DEFAULTS["fusion"], validate_default=True)  # type: ignore[valid-type]
+    tuning: any_of(Tuning) = Field(default=DEFAULTS["tuning"], validate_default=True)  # type: ignore[valid-type]
     train: Train = Field(default_factory=Train)
     expect: dict[str, tuple[float, float]] = Field(default_factory=dict)
     parent: str | None = None
-    version: Literal[1] = VERSION
+    version: Literal[1] = 1
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, complete; `read` takes them back. Data handed over in Python stand as their fingerprint alone."""
-        values = plain(self)
+        values: dict[str, Any] = plain(self)
         source = values["data"].pop("source")
         named = str(source) if isinstance(source, (str, Path)) else f"memory:{type(source).__name__}"
         return {"version": values.pop("version")} | values | {"data": {"from": named} | values["data"]}
@@ -157,7 +157,7 @@ class Recipe(Settings):
 
 def read(source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) -> Recipe:
     """A recipe from a YAML file or plain values, with dotted overrides. Raises one `Mistake` with everything that is wrong."""
-    values = dict(source) if isinstance(source, Mapping) else yaml_files.read(Path(source))
+    values = DEFAULTS | (dict(source) if isinstance(source, Mapping) else yaml_files.read(Path(source)))
     recipe = read_settings(Recipe, yaml_files.override(values, overrides))
     check(recipe)
     return recipe

@@ -16,7 +16,8 @@ LARGEST = 1_000_000
 class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
-            raise Mistake(_place(self.peek_event().start_mark), "aliases (*name) are not read in recipes", "Write the value out")
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise Mistake(_place(mark), "aliases (*name) are not read in recipes", "Write the value out")
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:

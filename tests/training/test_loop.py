@@ -1,4 +1,3 @@
-import math
 from dataclasses import replace
 
 import pytest
@@ -9,10 +8,12 @@ from omnitune.errors import Mistake
 from omnitune.training.loop import Loop, Step
 
 WEIGHTS = {"class": 1.0, "value": 1.0}
+STILL = ("fusion.dropout=0", "fusion.hide=0", "tasks.class.dropout=0", "tasks.value.dropout=0")
+"""No chance in a forward pass, so that parts of a batch can be compared with the whole."""
 
 
 def looped(*overrides: str, validate=None, higher=False, table=None) -> tuple[Loop, list[Step]]:
-    recipe = table_recipe(table or rows(), "fusion.dropout=0", *overrides)
+    recipe = table_recipe(table or rows(), *STILL, *overrides)
     model, prepared = ready(recipe)
     train = prepared.recipe.train
     loop = Loop(model, prepared.batches("train", train.batch, train.seed), train, WEIGHTS, validate, higher)
@@ -52,7 +53,7 @@ def test_rows_without_an_answer_do_not_change_accumulation() -> None:
 
 
 def test_memory_that_ends_halves_the_micro_batch_and_loses_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = table_recipe(rows(), "fusion.dropout=0", "train.epochs=1", "train.optimizer=sgd")
+    recipe = table_recipe(rows(), *STILL, "train.epochs=1", "train.optimizer=sgd")
     model, prepared = ready(recipe)
     losses = model.losses
 
@@ -112,23 +113,22 @@ def test_a_budget_in_minutes_ends_the_run_and_its_schedule() -> None:
 
 
 def test_restoring_a_state_goes_on_bit_for_bit() -> None:
-    _, whole = looped("train.optimizer=adamw", "train.average=2", validate=lambda: {"loss": 1.0})
-    model, prepared = ready(table_recipe(rows(), "fusion.dropout=0", "train.average=2"))
-    train = prepared.recipe.train
-    first = Loop(model, prepared.batches("train", 16, 0), train, WEIGHTS, lambda: {"loss": 1.0})
-    for step in first:
+    def loop(seed: int) -> Loop:
+        model, prepared = ready(table_recipe(rows(), "train.average=2", f"train.seed={seed}"))
+        train = prepared.recipe.train.replace(seed=0)
+        return Loop(model, prepared.batches("train", 16, 0), train, WEIGHTS, lambda: {"loss": 1.0})
+
+    whole = list(loop(0))
+    for step in loop(0):
         if step.step == 14:
             tensors, facts = step.state()
             tensors = {name: t.detach().clone() for name, t in tensors.items()}
             break
-    torch.manual_seed(999)
-    model, _ = ready(table_recipe(rows(), "train.seed=5"))
-    second = Loop(model, prepared.batches("train", 16, 0), train, WEIGHTS, lambda: {"loss": 1.0})
-    second.restore(tensors, facts)
-    rest = list(second)
+    other = loop(5)
+    other.restore(tensors, facts)
+    rest = list(other)
     assert [s.losses for s in rest] == [s.losses for s in whole[14:]]
-    assert [s.lr for s in rest] == [s.lr for s in whole[14:]]
-    assert all(math.isfinite(s.norm) for s in rest) and [s.norm for s in rest] == [s.norm for s in whole[14:]]
+    assert [(s.lr, s.norm, s.epoch) for s in rest] == [(s.lr, s.norm, s.epoch) for s in whole[14:]]
 
 
 @pytest.mark.parametrize("name", ["adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw", "asgd", "nadam", "radam", "rmsprop", "rprop", "sgd"])

@@ -96,7 +96,7 @@ class Assessment:
 
     def _keys(self, rows: Array) -> list[int]:
         fallback = [self.recipe.column(name) for name in self.recipe.inputs]
-        return digests(self.prepared.table, rows, identity(self.recipe), media(self.recipe), fallback).tolist()
+        return digests(self.prepared.table, rows, identity(self.recipe), media(self.recipe), fallback).tolist()  # type: ignore[no-any-return]
 
     def data(self) -> dict[str, Any]:
         """Rows and classes by part, and what was noticed about rows."""

@@ -83,9 +83,9 @@ def _simple(name: str, prepared: Prepared, train: Truth, true: dict[str, Truth])
     recipe = prepared.recipe
     seen = before.sample(np.arange(len(train.rows)), baselines.ROWS, recipe.train.seed)
     kinds = {input: modality.kind for input, modality in recipe.inputs.items() if not modality.media}
-    columns = [
+    train_columns, val, test = (
         {input: Column(prepared.table, recipe.column(input), rows)[:] for input in kinds}
         for rows in (train.rows[seen], true["validation"].rows, true["test"].rows)
-    ]
+    )
     classes = len(prepared.schema.tasks[name].get("classes", ()))
-    return baselines.simple(recipe.tasks[name].form, *columns, kinds, train.y[seen], true["validation"].y, classes)
+    return baselines.simple(recipe.tasks[name].form, train_columns, val, test, kinds, train.y[seen], true["validation"].y, classes)

@@ -77,14 +77,14 @@ class TensorBoard(Log):
     def __init__(self, folder: Path) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self.writer = SummaryWriter(str(folder / "tensorboard"))  # type: ignore[no-untyped-call]
+        self.writer = SummaryWriter(str(folder / "tensorboard"))
 
     def write(self, step: Step) -> None:
         for name, value in scalars(step).items():
-            self.writer.add_scalar(name.replace(".", "/"), value, step.step)  # type: ignore[no-untyped-call]
+            self.writer.add_scalar(name.replace(".", "/"), value, step.step)
 
     def close(self) -> None:
-        self.writer.close()  # type: ignore[no-untyped-call]
+        self.writer.close()
 
 
 class WandB(Log):
