@@ -52,7 +52,14 @@ class Modality(Component, ABC):
 
     @abstractmethod
     def encoder(self, facts: Facts) -> nn.Module:
-        """A module from the dictionary of `encode` to `Tokens`, with `width`, the D of its tokens."""
+        """A module from the dictionary of `encode` to `Tokens`, with `width`, the D of its tokens.
+
+        One that is built on a checkpoint has it as `backbone`, an `Encoder`.
+        """
+
+    def skeleton(self, facts: Facts) -> nn.Module:
+        """The same module before weights are read into it from an artifact; a kind with a checkpoint does not read its weights here."""
+        return self.encoder(facts)
 
     @abstractmethod
     def example(self, n: int, rng: np.random.Generator) -> list[Any]:

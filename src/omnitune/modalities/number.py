@@ -1,11 +1,110 @@
+"""number: a quantity, such as a price or an age."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from decimal import Decimal
+from numbers import Real
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
+
 from omnitune.component import component
-from omnitune.modalities import Modality
+from omnitune.modalities import Facts, Modality
+from omnitune.nn import values as cells
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor, nn
+
+LARGEST = 1e15
+"""Numbers beyond, infinite ones among them, count as this one, so that squares and sums stay finite."""
+SAMPLE = 100_000
+"""Training values that mean, deviation and bins are counted on: as many as there are, or so many drawn at random (always the same)."""
+REACH = 8.0
+"""Standard deviations beyond which one number is as far from the mean as another."""
+
+
 @component
 class Number(Modality):
-    width: int = 64
-    def check(self, value): return None
-    def learn(self, values): return {}
-    def encode(self, values, facts, rng=None): return {}
-    def size(self, value): return 1
-    def encoder(self, facts): return None
-    def example(self, n, rng): return []
+    """A number, read as how far it has come through bins of equal count (piecewise linear encoding, Gorishniy et al. 2022,
+    https://arxiv.org/abs/2203.05556) and as its distance from the mean in standard deviations.
+
+    The bins make a network read skewed columns and thresholds as well as trees do; the distance goes on beyond the outer bins. True and
+    false are 1 and 0; a text is read as the number it writes ("3.5", " 7 "); an empty text is missing.
+
+    Args:
+        width: of its token.
+        bins: at most; values that occur often share their border, so a column of few values has fewer.
+    """
+
+    width: Annotated[int, Field(ge=1)] = 64
+    bins: Annotated[int, Field(ge=1, le=1000)] = 48
+
+    def check(self, value: Any) -> str | None:
+        """Texts that write no number, dates, lists and bytes are refused."""
+        if cells.missing(value) or _number(value) is not None:
+            return None
+        shown = repr(value) if len(repr(value)) <= 60 else f"{type(value).__name__} {repr(value)[:40]}..."
+        return f"{shown} is not a number"
+
+    def learn(self, values: Sequence[Any]) -> Facts:
+        """`mean`, `std` (1 where all values are equal) and `edges`, the borders of the bins (fewer than two where there is nothing to part)."""
+        import numpy as np
+
+        sample = _sample(values)
+        if not len(sample):
+            return {"mean": 0.0, "std": 1.0, "edges": []}
+        mean, std = float(sample.mean()), float(sample.std())
+        edges = np.unique(np.quantile(sample, np.linspace(0, 1, self.bins + 1)))
+        return {"mean": mean, "std": std if std > 1e-12 * abs(mean) else 1.0, "edges": edges.tolist()}
+
+    def encode(self, values: Sequence[Any], facts: Facts, rng: np.random.Generator | None = None) -> dict[str, Tensor]:
+        """`features` (B, 1 + bins) float32: the distance from the mean, then the bins."""
+        import torch
+
+        from omnitune.nn.tabular import piecewise_linear
+
+        numbers = [_number(value) for value in values]
+        x_B = torch.tensor([facts["mean"] if x is None else x for x in numbers], dtype=torch.float64)
+        z_B = ((x_B - facts["mean"]) / facts["std"]).clamp(-REACH, REACH)
+        bins_BT = piecewise_linear(x_B, torch.tensor(facts["edges"], dtype=torch.float64))
+        features = torch.cat([z_B[:, None], bins_BT], 1).float()
+        return {"features": features, "present": torch.tensor([x is not None for x in numbers], dtype=torch.bool)}
+
+    def size(self, value: Any) -> int:
+        """One token."""
+        return 1
+
+    def encoder(self, facts: Facts) -> nn.Module:
+        """A `NumberEncoder`."""
+        from omnitune.nn.tabular import NumberEncoder
+
+        return NumberEncoder(1 + max(0, len(facts["edges"]) - 1), self.width)
+
+    def example(self, n: int, rng: np.random.Generator) -> list[Any]:
+        """Skewed quantities."""
+        return [float(x) for x in rng.lognormal(3, 1, n)]
+
+
+def _number(value: Any) -> float | None:
+    """`value` as a finite float; None where it is missing or no number."""
+    if cells.missing(value) or not isinstance(value, (str, Real, Decimal)):
+        return None
+    try:
+        x = float(value)
+    except OverflowError:  # an integer of more than 308 digits
+        return LARGEST if value > 0 else -LARGEST  # type: ignore[operator]
+    except ValueError:
+        return None
+    return None if math.isnan(x) else min(max(x, -LARGEST), LARGEST)
+
+
+def _sample(values: Sequence[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """The numbers among `values`, about `SAMPLE` of them where there are more."""
+    import numpy as np
+
+    kept = np.random.default_rng(0).random(len(values)) * len(values) < SAMPLE
+    numbers = (_number(value) for value, keep in zip(values, kept, strict=True) if keep)
+    return np.fromiter((x for x in numbers if x is not None), np.float64)

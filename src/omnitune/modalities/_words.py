@@ -1,0 +1,114 @@
+"""From texts to token numbers, of long texts no more than is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from omnitune.errors import Mistake
+
+CHARACTERS = 16
+"""A text of up to so many characters a token is read whole: more than nearly all words need."""
+MARGIN = 512
+"""Characters at the end of a cut text whose tokens are not trusted: what follows might have joined them."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Token numbers of one text.
+
+    Args:
+        ids: the numbers, at least one.
+        special: of each, whether the checkpoint added it.
+        cut: whether the text was longer.
+    """
+
+    ids: list[int]
+    special: list[bool]
+    cut: bool
+
+
+class Words:
+    """A tokenizer that cuts at a limit. It is never changed after, so several threads may read with it.
+
+    Args:
+        tokenizer: of a checkpoint.
+        max_tokens: to keep of a text, special ones included; the checkpoint's own limit where that is lower.
+
+    Raises:
+        Mistake: the checkpoint has no tokenizer.json, or adds so many tokens that none are left for the text.
+    """
+
+    def __init__(self, tokenizer: Any, max_tokens: int) -> None:
+        if not tokenizer.is_fast:
+            raise Mistake("backbone", "its tokenizer has no tokenizer.json", "Save one with a fast tokenizer of transformers")
+        from tokenizers import Tokenizer
+
+        self.limit = min(max_tokens, int(tokenizer.model_max_length))
+        self.whole, self.cutting = (Tokenizer.from_str(tokenizer.backend_tokenizer.to_str()) for _ in range(2))
+        for made in (self.whole, self.cutting):
+            made.no_padding()
+            made.no_truncation()
+        self.cutting.enable_truncation(self.limit)
+        self.mask = tokenizer.mask_token_id
+        self.padding = tokenizer.pad_token_id or 0
+        starts = (tokenizer.bos_token_id, tokenizer.cls_token_id, tokenizer.eos_token_id)
+        self.empty = next((i for i in starts if i is not None), self.padding)
+
+    def read(self, texts: Sequence[str]) -> list[Row]:
+        """Their tokens: for every text exactly those that reading the whole of it and then cutting would give."""
+        texts = [sound(text) for text in texts]
+        starts = [self.start(text) for text in texts]
+        rows = []
+        for text, start, made in zip(texts, starts, self.cutting.encode_batch(starts), strict=True):
+            row = Row(made.ids, [bool(s) for s in made.special_tokens_mask], len(start) < len(text) or bool(made.overflowing))
+            rows.append(row if row.ids else self._nothing(row))
+        return rows
+
+    def start(self, text: str) -> str:
+        """A text's start that holds its first `limit` tokens; for long texts only, others come back whole.
+
+        Tokenizers part a text into words (`word_ids`) and read each word by itself. What follows the start can only change its last word,
+        or a few before it where the parting looks ahead; so tokens of the last word and of the last `MARGIN` characters are not counted.
+        Where too few are left, four times as much is looked at. A tokenizer that takes the whole text for one word reads it whole.
+        """
+        length = CHARACTERS * self.limit + MARGIN
+        while length < len(text):
+            start = text[:length].rstrip()
+            made = self.whole.encode(start, add_special_tokens=False)
+            last = max((word for word in made.word_ids if word is not None), default=0)
+            sure = sum(word != last and end <= len(start) - MARGIN for word, (_, end) in zip(made.word_ids, made.offsets, strict=True))
+            if sure >= self.limit:
+                return start
+            length = 4 * length if last or not made.ids else len(text)
+        return text
+
+    def hide(self, row: Row, chosen: Sequence[bool]) -> Row:
+        """The row with the `chosen` tokens masked, or left out where the checkpoint has no mask token. Special ones stay."""
+        kept = [special or not hidden for special, hidden in zip(row.special, chosen, strict=True)]
+        if self.mask is not None:
+            return Row([i if keep else self.mask for i, keep in zip(row.ids, kept, strict=True)], row.special, row.cut)
+        left = [place for place, keep in enumerate(kept) if keep]
+        row = Row([row.ids[place] for place in left], [row.special[place] for place in left], row.cut)
+        return row if row.ids else self._nothing(row)
+
+    def pad(self, rows: Sequence[Row]) -> tuple[list[list[int]], list[list[int]]]:
+        """Token numbers and mask, both (B, L), padded on the right to the longest."""
+        longest = max((len(row.ids) for row in rows), default=0)
+        lacks = [longest - len(row.ids) for row in rows]
+        ids = [row.ids + [self.padding] * lack for row, lack in zip(rows, lacks, strict=True)]
+        return ids, [[1] * (longest - lack) + [0] * lack for lack in lacks]
+
+    def _nothing(self, row: Row) -> Row:
+        """One token that stands for an empty text, since a row without a token would be a missing value."""
+        return Row([self.empty], [True], row.cut)
+
+
+def sound(text: str) -> str:
+    """`text` with halves of characters, which JSON may hold and no tokenizer takes, joined or replaced by the replacement character."""
+    try:
+        text.encode()
+        return text
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

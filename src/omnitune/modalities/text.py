@@ -1,0 +1,98 @@
+"""text: words, sentences, documents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from omnitune.backbones import Backbone
+from omnitune.component import any_of, component
+from omnitune.modalities import Facts, Modality, _words
+from omnitune.nn import values as cells
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor, nn
+
+COUNTED = 5_000
+"""Training texts whose length is looked at, spread evenly over the rows."""
+CHUNK = 256
+
+
+@component
+class Text(Modality):
+    """A text, read by a language model. Numbers, dates and true/false are read as they are written; an empty text is a text, not a missing one.
+
+    Args:
+        backbone: a language checkpoint: a hub name, a directory or `sample:NAME`.
+        max_tokens: tokens that are read of a text, those the checkpoint adds included; the checkpoint's own limit where that is lower.
+            What is beyond is cut, and the share of texts this happened to is reported.
+        token_dropout: share of tokens that training hides (by the checkpoint's mask token where it has one, else by leaving them out), a
+            light augmentation against learning single words by heart.
+    """
+
+    content: ClassVar[bool] = True
+
+    backbone: any_of(Backbone) = Field(default="sample:minilm-l6", validate_default=True)  # type: ignore[valid-type]
+    max_tokens: Annotated[int, Field(ge=4)] = 256
+    token_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    def check(self, value: Any) -> str | None:
+        """Lists, bytes and infinite numbers are no text."""
+        return cells.problem(value)
+
+    def learn(self, values: Sequence[Any]) -> Facts:
+        """`max_tokens`, as far as the checkpoint goes, and `cut`, the share of (up to 5,000) texts that are longer."""
+        words = self._words()
+        some = (cells.name(value) for value in islice(values, 0, None, -(-len(values) // COUNTED) or 1) if value is not None)
+        seen = cut = 0
+        while chunk := list(islice(some, CHUNK)):
+            seen, cut = seen + len(chunk), cut + sum(row.cut for row in words.read(chunk))
+        return {"max_tokens": words.limit, "cut": cut / seen if seen else 0.0}
+
+    def encode(self, values: Sequence[Any], facts: Facts, rng: np.random.Generator | None = None) -> dict[str, Tensor]:
+        """`input_ids` and `attention_mask` (B, L) int64, L the longest of the batch."""
+        import torch
+
+        words = self._words()
+        rows = words.read(["" if value is None else cells.name(value) for value in values])
+        if rng is not None and self.token_dropout:
+            rows = [words.hide(row, (rng.random(len(row.ids)) < self.token_dropout).tolist()) for row in rows]
+        ids, mask = words.pad(rows)
+        present = torch.tensor([value is not None for value in values], dtype=torch.bool)
+        return {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask), "present": present}
+
+    def size(self, value: Any) -> int:
+        """About how many tokens: one for four bytes, which is near for English as for Chinese."""
+        start = cells.name(value)[: 4 * self.max_tokens]
+        return 2 + min(self.max_tokens, len(start.encode("utf-8", "replace")) // 4)
+
+    def encoder(self, facts: Facts) -> nn.Module:
+        """A `TextReader` with the checkpoint's weights."""
+        from omnitune.nn.readers import TextReader
+
+        return TextReader(self.backbone.encoder())
+
+    def skeleton(self, facts: Facts) -> nn.Module:
+        """A `TextReader` without them."""
+        from omnitune.nn.readers import TextReader
+
+        return TextReader(self.backbone.skeleton())
+
+    def example(self, n: int, rng: np.random.Generator) -> list[Any]:
+        """Sentences of different lengths."""
+        parts = ["the fabric is soft", "it shrank after one wash", "I bought two more", "too small for me", "a lovely colour", "sent it back"]
+        return [f"Order {i}: {', '.join(rng.choice(parts, rng.integers(1, 6)))}." for i in range(n)]
+
+    def _words(self) -> _words.Words:
+        return _of(self.backbone, self.max_tokens)
+
+
+@cache
+def _of(backbone: Backbone, max_tokens: int) -> _words.Words:
+    """The checkpoint's tokenizer, set up once."""
+    return _words.Words(backbone.tokenizer(), max_tokens)

@@ -1,0 +1,45 @@
+"""Readers: from the tensors that a modality encodes to the tokens of its backbone."""
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor, nn
+
+from omnitune.nn.encoder import Encoder
+from omnitune.nn.pictures import Normalise
+from omnitune.nn.tokens import Tokens
+
+
+class TextReader(nn.Module):
+    """Token numbers to tokens.
+
+    Args:
+        backbone: an encoder of text.
+    """
+
+    def __init__(self, backbone: Encoder) -> None:
+        super().__init__()
+        self.backbone, self.width = backbone, backbone.width
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tokens:
+        """From `input_ids` and `attention_mask` (B, L), and `present` (B,)."""
+        tokens: Tokens = self.backbone(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
+        return tokens.only(inputs["present"])
+
+
+class PictureReader(nn.Module):
+    """Pixels to tokens. They are normalised here, on the model's device: bytes travel there four times faster than numbers.
+
+    Args:
+        backbone: an encoder of pictures.
+        mean, std: of red, green and blue, for values in [0, 1].
+    """
+
+    def __init__(self, backbone: Encoder, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.backbone, self.width = backbone, backbone.width
+        self.normalise = Normalise(mean, std)
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tokens:
+        """From `pixels` (B, 3, H, W) uint8 and `present` (B,)."""
+        tokens: Tokens = self.backbone(pixel_values=self.normalise(inputs["pixels"]))
+        return tokens.only(inputs["present"])
