@@ -1,0 +1,151 @@
+"""Looks: what a column of a table seems to hold, from a sample of its rows, with the reason in words."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cached_property
+from typing import Any
+
+from omnitune.nn import values as cells
+
+PICTURES = re.compile(r"(?i)(data:image/.*|.*\.(jpe?g|png|bmp|gif|tiff?|webp|ppm|pgm|avif|jp2))", re.DOTALL)
+SOUNDS = re.compile(r"(?i)(data:audio/.*|.*\.(wav|flac|mp3|ogg|opus|m4a|aiff?))", re.DOTALL)
+MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*")
+IDENTIFIER = re.compile(r"(?i)(.*[_\s.-])?(id|ids|uuid|guid|index|idx|key|hash)|unnamed: ?\d+|.+(Id|ID)")
+SEPARATORS = ("|", ";")
+FEW_CLASSES = 10
+"""Whole numbers of so many values at most are asked for as classes."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """A column as seen in some rows.
+
+    Args:
+        name: of the column.
+        values: of the rows looked at; None where missing.
+        rows: their numbers in the table.
+    """
+
+    name: str
+    values: Sequence[Any]
+    rows: Sequence[int]
+
+    @cached_property
+    def present(self) -> list[Any]:
+        """The values that are there."""
+        return [value for value in self.values if not cells.missing(value)]
+
+    @cached_property
+    def counts(self) -> Counter[str]:
+        """How often each value occurs, by its name."""
+        return Counter(cells.name(value) for value in self.present)
+
+    @cached_property
+    def distinct(self) -> float:
+        """Different values, as a share of the values."""
+        return len(self.counts) / max(1, len(self.present))
+
+    @cached_property
+    def words(self) -> float:
+        """Words a value, on average; letters count where a script sets no spaces."""
+        return sum(max(len(str(value).split()), _unspaced(str(value))) for value in self.present) / max(1, len(self.present))
+
+    def all_are(self, *types: type) -> bool:
+        """Whether every value is of one of these types (true and false are no numbers)."""
+        return all(isinstance(value, types) and (bool in types or not isinstance(value, bool)) for value in self.present)
+
+    def mostly(self, pattern: re.Pattern[str]) -> bool:
+        """Whether nearly all values are texts that match."""
+        return sum(isinstance(value, str) and bool(pattern.fullmatch(value)) for value in self.present) > 0.9 * len(self.present)
+
+
+def as_input(look: Look) -> tuple[str | None, str]:
+    """The kind of input a column suits, or None where it is to be left out; and why."""
+    if not look.present:
+        return None, "empty"
+    if media := _media(look):
+        return media
+    if not all(cells.problem(value) is None for value in look.present):
+        return None, f"no kind of input reads {type(look.present[0]).__name__} values"
+    if len(look.counts) == 1:
+        return None, f"always {next(iter(look.counts))!r}: nothing to learn from"
+    if look.all_are(bool):
+        return "category", "true or false"
+    if look.all_are(int, float, Decimal):
+        return _numbers(look)
+    if look.all_are(datetime.date, datetime.time):
+        return None, "dates; split them into numbers (year, month, weekday) to use them"
+    return _texts(look)
+
+
+def as_target(look: Look) -> tuple[str, str]:
+    """The kind of task that asks for a column, and why."""
+    if look.present and look.all_are(list, tuple):
+        return "label", "lists of labels"
+    if look.all_are(bool):
+        return "classify", "true or false"
+    if look.all_are(int, float, Decimal):
+        whole, seen = all(float(value).is_integer() for value in look.present), len(look.counts)
+        if not whole:
+            return "regress", "numbers with decimals"
+        if seen > FEW_CLASSES:
+            return "regress", f"{seen:,} whole numbers"
+        return "classify", f"{seen} whole numbers" + ("; if they are an amount, write kind: regress" if seen > 2 else "")
+    if sign := separator(look):
+        return "label", f"texts of labels with {sign!r} between them"
+    return "classify", f"{len(look.counts)} classes"
+
+
+def _media(look: Look) -> tuple[str | None, str] | None:
+    first = look.present[:20]
+    if look.mostly(PICTURES):
+        return "image", "pictures as data: URIs" if str(first[0])[:5].lower() == "data:" else f"paths of pictures, such as {first[0]}"
+    contents = [value.get("bytes") if isinstance(value, dict) else value for value in first]
+    if all(isinstance(content, bytes) and content.startswith(MAGIC) for content in contents):
+        return "image", "bytes of pictures"
+    if all(isinstance(value, dict) and PICTURES.fullmatch(str(value.get("path"))) for value in first):
+        return "image", "paths of pictures"
+    return (None, "sound; there is no input for it yet") if look.mostly(SOUNDS) else None
+
+
+def _numbers(look: Look) -> tuple[str | None, str]:
+    numbers = [float(value) for value in look.present]
+    whole = all(math.isfinite(number) and number.is_integer() for number in numbers)
+    if whole and IDENTIFIER.fullmatch(look.name):
+        return ("category", f"an identifier that comes again ({len(look.counts):,} values)") if look.distinct < 0.5 else (None, "identifies its row")
+    if whole and len(numbers) > 2 and len({number - row for number, row in zip(look.values, look.rows, strict=True) if number is not None}) == 1:
+        return None, "counts the rows"
+    return "number", f"numbers from {min(numbers):g} to {max(numbers):g}"
+
+
+def _texts(look: Look) -> tuple[str | None, str]:
+    seen = f"{len(look.counts):,} different values in {len(look.present):,}"
+    if look.words >= 3 and look.distinct > 0.2:
+        return "text", f"{look.words:.0f} words on average, {look.distinct:.0%} of them different"
+    if look.distinct <= 0.2 or (len(look.counts) <= 20 and look.distinct <= 0.5):
+        return "category", seen
+    if look.words < 1.5 and (look.distinct > 0.9 or IDENTIFIER.fullmatch(look.name)):
+        return None, f"names its row: {seen}"
+    return ("text", f"short texts: {seen}") if look.words >= 1.5 else ("category", seen)
+
+
+def separator(look: Look) -> str | None:
+    """What stands between the labels of a text: a sign in most of them whose parts come again in others."""
+    texts = [value for value in look.present if isinstance(value, str)]
+    for sign in SEPARATORS:
+        parts = Counter(label.strip() for text in look.counts for label in text.split(sign))
+        if 2 * sum(sign in text for text in texts) > len(texts) and not cells.mostly_different(len(parts), len(texts)) and len(parts) < parts.total():
+            return sign
+    return None
+
+
+def _unspaced(text: str) -> int:
+    """Letters of scripts that set no spaces between words."""
+    return sum("\u3040" <= letter <= "\u9fff" or "\u0e00" <= letter <= "\u0eff" for letter in text)

@@ -1,0 +1,179 @@
+"""infer: from a table and its targets to a recipe, with a reason for every line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from omnitune import recipe as recipes
+from omnitune.commands import _looks
+from omnitune.commands._looks import Look
+from omnitune.data.table import Table, read
+from omnitune.errors import Mistake, did_you_mean
+from omnitune.nn import values as cells
+
+ROWS = 5000
+"""Rows that are looked at, spread over the table."""
+FEW_ROWS = 200
+BACKBONES = {
+    "text": ("sample:minilm-l6", "read by all-MiniLM-L6-v2: small, quick, English"),
+    "image": ("sample:efficientnet-lite0", "read by EfficientNet-Lite0: small, quick"),
+}
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """A recipe and why it is as it is.
+
+    Args:
+        recipe: complete, ready for `fit`.
+        values: what a person would write for it.
+        reasons: by dotted path of a line.
+        left_out: columns that are no input, with the reason.
+        warnings: what to look at before training.
+    """
+
+    recipe: recipes.Recipe
+    values: Mapping[str, Any]
+    reasons: Mapping[str, str]
+    left_out: Mapping[str, str]
+    warnings: Sequence[str]
+
+    def __str__(self) -> str:
+        """The recipe as YAML, each line with its reason behind it."""
+        lines = [line for key, value in self.values.items() for line in self._lines(key, value)]
+        width = min(80, max(len(text) for text, _ in lines))
+        body = [f"{text:{width}}  # {reason}" if reason else text for text, reason in lines]
+        left = [f"# left out: {column}: {reason}" for column, reason in self.left_out.items()]
+        return "\n".join([*body, *left, *(f"# warning: {warning}" for warning in self.warnings)]) + "\n"
+
+    def _lines(self, key: str, value: Any) -> list[tuple[str, str]]:
+        if key not in ("inputs", "tasks"):
+            return [(_yaml({key: value}), self.reasons.get(key, ""))]
+        return [(f"{key}:", ""), *((f"  {_yaml({name: one})}", self.reasons[f"{key}.{name}"]) for name, one in value.items())]
+
+
+def infer(source: Any, target: str | Sequence[str], *, minutes: float | None = None, rows: int = ROWS) -> Inferred:
+    """Looks at a table and writes the recipe for its targets. Every decision has its reason, and is one line to change.
+
+    Args:
+        source: a table as `Data.source`.
+        target: the column or columns to be predicted, each a task.
+        minutes: budget of training.
+        rows: to look at.
+
+    Raises:
+        Mistake: the table cannot be read, has no such column, a target cannot be asked for, or no column is left as input.
+    """
+    table, targets = read(source), [target] if isinstance(target, str) else list(dict.fromkeys(target))
+    _columns_there(table, targets)
+    numbers = np.unique(np.linspace(0, len(table) - 1, min(rows, len(table))).astype(np.int64))
+    looks = {column: Look(column, table.take(column, numbers), numbers.tolist()) for column in table.columns}
+    reasons = {"data": f"{len(table):,} rows; 80 % train, 10 % validate, 10 % test, by a hash of the content"}
+    tasks = _tasks({name: looks[name] for name in targets}, reasons)
+    inputs, left_out = _inputs({name: look for name, look in looks.items() if name not in targets}, reasons)
+    if not inputs:
+        why = "; ".join(f"{column}: {reason}" for column, reason in left_out.items())
+        raise Mistake(table.name, f"no column can be an input. {why}", "Write a recipe that names its inputs")
+    rest = {"inputs": inputs, "tasks": tasks, **_training(inputs, len(table), minutes, reasons)}
+    recipe = recipes.read({"data": {"from": str(source) if isinstance(source, Path) else source}, **rest})
+    shown = {"version": 1, "data": {"from": recipe.to_dict()["data"]["from"]}, **rest}
+    return Inferred(recipe, shown, reasons, left_out, _warnings(inputs, tasks, looks, table))
+
+
+def _columns_there(table: Table, targets: Sequence[str]) -> None:
+    if not targets:
+        raise Mistake(table.name, "no target is named", f"Name one with --target. {did_you_mean('', table.columns)}")
+    missing = [
+        Mistake(table.name, f"no column {name!r} to predict", did_you_mean(name, table.columns)) for name in targets if name not in table.columns
+    ]
+    if missing:
+        raise Mistake.together(missing)
+
+
+def _tasks(looks: Mapping[str, Look], reasons: dict[str, str]) -> dict[str, dict[str, Any]]:
+    tasks: dict[str, dict[str, Any]] = {}
+    for column, look in looks.items():
+        if not look.present:
+            raise Mistake(f"target {column!r}", "is empty", "Choose another column")
+        kind, reason = _looks.as_target(look)
+        if kind == "classify" and cells.mostly_different(len(look.counts), len(look.present)):
+            raise Mistake(f"target {column!r}", f"{len(look.counts):,} different values are no classes", "Choose another target")
+        name = _free(column, tasks)
+        tasks[name] = {"kind": kind, "target": column}
+        if kind == "label" and (sign := _looks.separator(look)):
+            tasks[name]["separator"] = sign
+        reasons[f"tasks.{name}"] = reason
+    return tasks
+
+
+def _inputs(looks: Mapping[str, Look], reasons: dict[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+    inputs: dict[str, Any] = {}
+    left_out: dict[str, str] = {}
+    for column, look in looks.items():
+        kind, reason = _looks.as_input(look)
+        if kind is None:
+            left_out[column] = reason
+            continue
+        name = _free(column, inputs)
+        backbone, why = BACKBONES.get(kind, ("", ""))
+        settings = {"kind": kind} | ({"column": column} if name != column else {}) | ({"backbone": backbone} if backbone else {})
+        inputs[name] = kind if len(settings) == 1 else settings
+        reasons[f"inputs.{name}"] = f"{reason}; {why}" if why else reason
+    return inputs, left_out
+
+
+def _training(inputs: Mapping[str, Any], rows: int, minutes: float | None, reasons: dict[str, str]) -> dict[str, Any]:
+    """Tuning and budget; all else is `auto`, resolved with reasons when training starts."""
+    found: dict[str, Any] = {}
+    if any(isinstance(one, dict) and "backbone" in one for one in inputs.values()):
+        found["tuning"] = "probe" if rows < FEW_ROWS else {"kind": "freeze", "blocks": 2}
+        many = "the last blocks bring most of the gain for a part of the time (Lee, Tang and Lin 2019)"
+        reasons["tuning"] = f"only {rows} rows: the heads learn, the backbones stay" if rows < FEW_ROWS else many
+    if minutes is not None:
+        found["train"] = {"minutes": minutes}
+        reasons["train"] = "as asked"
+    return found
+
+
+def _warnings(inputs: Mapping[str, Any], tasks: Mapping[str, Any], looks: Mapping[str, Look], table: Table) -> list[str]:
+    """Inputs that tell a target by themselves, and too few rows to measure well."""
+    from omnitune.evaluation import cautions
+
+    kinds = {name: one if isinstance(one, str) else one["kind"] for name, one in inputs.items()}
+    columns = {name: looks[one["column"] if isinstance(one, dict) and "column" in one else name].values for name, one in inputs.items()}
+    found = []
+    for name, task in tasks.items():
+        answers = looks[task["target"]].values
+        known = [i for i, value in enumerate(answers) if not cells.missing(value)]
+        if task["kind"] == "label" or not known:
+            continue
+        y = np.array([float(answers[i]) for i in known]) if task["kind"] == "regress" else _codes([answers[i] for i in known])
+        here = {column: [values[i] for i in known] for column, values in columns.items()}
+        found += cautions.leaks(name, "value" if task["kind"] == "regress" else "classes", here, kinds, y)
+    expected = {"train": 8 * len(table) // 10, "validation": len(table) // 10, "test": len(table) // 10}
+    return [f"{caution['where']}: {caution['text']}" for caution in [*found, *cautions.few_rows(expected)]]
+
+
+def _codes(answers: Sequence[Any]) -> np.ndarray[Any, Any]:
+    places = {name: i for i, name in enumerate(dict.fromkeys(cells.name(answer) for answer in answers))}
+    return np.array([places[cells.name(answer)] for answer in answers])
+
+
+def _free(column: str, taken: Mapping[str, Any]) -> str:
+    """A name without dots, which part a dotted path, that no other has."""
+    name = column.replace(".", "_").replace("=", "_") or "column"
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _yaml(entry: Mapping[str, Any]) -> str:
+    """`key: value` on one line."""
+    flow = None if any(isinstance(value, dict) for value in entry.values()) else False  # None: what is nested goes between braces
+    return str(yaml.safe_dump(dict(entry), default_flow_style=flow, sort_keys=False, allow_unicode=True, width=10_000)).strip()

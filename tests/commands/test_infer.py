@@ -1,0 +1,151 @@
+"""From a table to a recipe that says why."""
+
+import base64
+import datetime
+import io
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from omnitune.commands.infer import Inferred, infer
+from omnitune.errors import Mistake
+from omnitune.recipe import read
+from omnitune.yaml_files import parse
+
+WORDS = "the dress fits well and looks lovely but its seams came apart after one wash in cold water sadly".split()
+
+
+def picture(i: int) -> bytes:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.new("RGB", (4, 4), (i % 256, 0, 0)).save(file, "PNG")
+    return file.getvalue()
+
+
+def columns(n: int = 300) -> dict[str, list[Any]]:
+    rng = random.Random(0)
+    stars = [rng.randint(1, 5) for _ in range(n)]
+    return {
+        "review": [" ".join(rng.choices(WORDS, k=12)) if i % 9 else None for i in range(n)],
+        "title": [" ".join(rng.choices(WORDS, k=2)) for _ in range(n)],
+        "price": [round(rng.uniform(5, 90), 2) for _ in range(n)],
+        "age": [rng.randint(18, 80) for _ in range(n)],
+        "shop": [rng.choice(["Bern", "Basel", "Zürich"]) for _ in range(n)],
+        "shop_id": [rng.randint(1, 9) for _ in range(n)],
+        "gift": [rng.random() < 0.3 for _ in range(n)],
+        "photo": [f"photos/{i}.jpg" for i in range(n)],
+        "inline": ["data:image/png;base64," + base64.b64encode(picture(i)).decode() for i in range(n)],
+        "raw": [picture(i) for i in range(n)],
+        "row": list(range(1, n + 1)),
+        "order_id": [90_000 + 7 * i * i for i in range(n)],
+        "code": [f"{rng.getrandbits(40):x}" for _ in range(n)],
+        "country": ["CH"] * n,
+        "nothing": [None] * n,
+        "when": [datetime.date(2026, 1, 1) + datetime.timedelta(days=i) for i in range(n)],
+        "call": [f"calls/{i}.wav" for i in range(n)],
+        "points": [[1.0, 2.0]] * n,
+        "stars": stars,
+        "happy": [int(star > 3) for star in stars],
+        "tags": [rng.choice(["red|warm", "red", "blue|warm", "blue|cold|new"]) for _ in range(n)],
+        "mood": [rng.choice(["glad", "sad", "so-so"]) for _ in range(n)],
+    }
+
+
+INPUTS = {
+    "review": "text", "title": "text", "price": "number", "age": "number", "shop": "category", "shop_id": "category", "gift": "category",
+    "photo": "image", "inline": "image", "raw": "image",
+}  # fmt: skip
+LEFT_OUT = {
+    "row": "counts", "order_id": "identifies", "code": "names its row", "country": "always 'CH'", "nothing": "empty", "when": "dates", "call": "sound",
+    "points": "list",
+}  # fmt: skip
+TASKS = {"stars": "classify", "happy": "classify", "tags": "label", "mood": "classify"}
+
+
+@pytest.fixture(scope="module")
+def inferred() -> Inferred:
+    return infer(columns(), list(TASKS))
+
+
+@pytest.mark.parametrize("column", INPUTS)
+def test_a_column_is_read_as_what_it_holds(inferred: Inferred, column: str) -> None:
+    assert inferred.recipe.inputs[column].kind == INPUTS[column]
+    assert inferred.reasons[f"inputs.{column}"]
+
+
+@pytest.mark.parametrize("column", LEFT_OUT)
+def test_a_column_that_says_nothing_is_left_out_with_the_reason(inferred: Inferred, column: str) -> None:
+    assert column not in inferred.recipe.inputs
+    assert LEFT_OUT[column] in inferred.left_out[column]
+
+
+@pytest.mark.parametrize("column", TASKS)
+def test_a_target_is_asked_for_as_what_it_holds(inferred: Inferred, column: str) -> None:
+    assert inferred.recipe.tasks[column].kind == TASKS[column]
+    assert column not in inferred.recipe.inputs, "a target is never an input"
+
+
+def test_every_column_has_a_place(inferred: Inferred) -> None:
+    assert set(inferred.recipe.inputs) | set(inferred.recipe.tasks) | set(inferred.left_out) == set(columns(2))
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [([0.5, 1.25, 9.0, None] * 20, "regress"), (list(range(40)) * 2, "regress"), (["a", "b"] * 40, "classify"), ([True, False] * 40, "classify"),
+     ([["x"], ["x", "y"], []] * 20, "label"), (["a;b", "b;c", "a;c"] * 20, "label"), ([1, 2, 3] * 20, "classify")],
+)  # fmt: skip
+def test_targets(values: list[Any], kind: str) -> None:
+    rng = random.Random(1)
+    assert infer({"x": [rng.random() for _ in values], "y": values}, "y").recipe.tasks["y"].kind == kind
+
+
+def test_what_is_shown_is_the_recipe(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = {name: values for name, values in columns().items() if name not in ("inline", "raw")}
+    pq.write_table(pa.table(table), tmp_path / "shop.parquet")
+    inferred = infer(tmp_path / "shop.parquet", ["mood"], minutes=3)
+    shown = str(inferred)
+    assert read(parse(shown, "shown")) == inferred.recipe
+    assert inferred.recipe.train.minutes == 3
+    body = [line for line in shown.splitlines() if line.startswith("  ")]
+    assert all("  # " in line for line in body), "each line has its reason"
+    assert "# left out: country: always 'CH': nothing to learn from" in shown
+
+
+def test_names_with_dots_become_names_without() -> None:
+    rng = random.Random(1)
+    inferred = infer({"a.b": [rng.random() for _ in range(60)], "a_b": [rng.random() for _ in range(60)], "c.d": ["x", "y"] * 30}, "c.d")
+    assert {name: inferred.recipe.column(name) for name in inferred.recipe.inputs} == {"a_b": "a.b", "a_b_": "a_b"}
+    assert inferred.recipe.tasks["c_d"].columns() == ("c.d",)
+    assert read(parse(str(inferred).replace("memory:dict", "x.csv"), "shown")).inputs == inferred.recipe.inputs
+
+
+def test_a_column_that_tells_the_target_is_pointed_out() -> None:
+    rng = random.Random(1)
+    refund = [rng.choice([0.0, 12.5]) for _ in range(400)]
+    table = {"refund": refund, "noise": [rng.random() for _ in refund], "returned": [value > 0 for value in refund]}
+    warnings = infer(table, "returned").warnings
+    assert any("'refund' alone predicts 'returned'" in warning for warning in warnings)
+    assert not any("noise" in warning for warning in warnings)
+
+
+def test_few_rows_keep_the_backbone_as_it_is() -> None:
+    few, many = (infer({name: columns(n)[name] for name in ("review", "mood")}, "mood") for n in (100, 300))
+    assert (few.recipe.tuning.kind, many.recipe.tuning.kind) == ("probe", "freeze")
+    assert any("Only 10 test rows" in warning for warning in few.warnings)
+
+
+def test_what_cannot_be_inferred_is_said() -> None:
+    table = columns(60)
+    for chosen, says in {"moood": "Did you mean 'mood'", "nothing": "is empty", "code": "60 different values are no classes"}.items():
+        with pytest.raises(Mistake, match=says):
+            infer(table, chosen)
+    with pytest.raises(Mistake, match="no column can be an input. country: always 'CH'"):
+        infer({"country": ["CH"] * 60, "mood": table["mood"]}, "mood")
+    with pytest.raises(Mistake, match="no target is named"):
+        infer(table, [])
