@@ -35,7 +35,7 @@ def stored(path: Path, convert: Callable[[Path], Stream]) -> pa.Table:
     """
     place = _place(path)
     for _ in range(2):
-        with contextlib.suppress(FileNotFoundError, pa.ArrowInvalid):  # not converted yet, or damaged by a failing disk: convert
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, pa.ArrowInvalid):  # not converted yet, or damaged by a failing disk: convert
             return _mapped(place)
         _write(place, *convert(path))
     return _mapped(place)

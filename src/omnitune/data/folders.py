@@ -21,7 +21,7 @@ PARTS = {
     "train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
     "test": "test", "testing": "test",
 }  # fmt: skip
-SHARD = re.compile(rf"({'|'.join(PARTS)})(?:[-_.]?\d+(?:-of-\d+)?)?")
+SHARD = re.compile(rf"({'|'.join(PARTS)})(?:[-_]?\d+(?:-of-\d+)?)?")
 PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm", ".jp2", ".avif", ".ico", ".tga"}
 
 

@@ -15,7 +15,7 @@ from urllib.parse import unquote_to_bytes
 from omnitune.errors import Mistake
 
 FORMS = "Give a path below the table's folder, bytes, or a data: URI"
-PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"}
+PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}
 LISTED = 1000
 """Names of a folder that are compared with a missing one: enough to find a slip, few enough to stay quick in a folder of millions."""
 
@@ -104,7 +104,8 @@ def _data_uri(text: str) -> bytes:
 
 def _png(picture: Any) -> bytes:
     file = io.BytesIO()
-    (picture if picture.mode in PNG_MODES else picture.convert("RGB")).save(file, format="PNG")
+    mode = picture.mode if picture.mode in PNG_MODES else "I;16" if picture.mode == "I" else "RGB"
+    picture.convert(mode).save(file, format="PNG")
     return file.getvalue()
 
 

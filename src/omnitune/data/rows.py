@@ -17,7 +17,7 @@ from omnitune.data.media import open_media
 from omnitune.errors import Mistake
 
 Columns = dict[str, list[Any]]
-CHUNK = 4096
+CHUNK = 1024
 ONE_TYPE = "Give a column one type"
 ARROW_REFUSES = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, UnicodeEncodeError, TypeError)
 WORDS: list[tuple[tuple[type, ...], str]] = [

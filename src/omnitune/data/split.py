@@ -85,12 +85,13 @@ def _rows(chunk: Rows, columns: list[str], values: Callable[[str, Rows], Iterato
 
 
 def _canonical(value: Any) -> bytes:
-    """Bytes that say kind, length and value, so that no two rows read alike: 1 is 1.0 but not "1"; a date is its ISO text."""
+    """Bytes that say kind, length and value, so that no two rows read alike: 1 is 1.0 but not "1"; a date is its ISO text; an empty
+    text is missing, since many programs write the two alike."""
+    if value is None or value == "":
+        return MISSING
     if isinstance(value, str):
         data = value.encode()
         return b"s%d:%b" % (len(data), data)
-    if value is None:
-        return MISSING
     if isinstance(value, (int, float, Decimal)):
         return _number(value)
     if isinstance(value, (date, time)):

@@ -1,0 +1,138 @@
+"""Folders: class folders, metadata, parts, single tables."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from omnitune.data.columns import Column
+from omnitune.data.table import read
+from omnitune.errors import Mistake
+
+
+def put(root: Path, *paths: str) -> None:
+    for path in paths:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(path.encode())
+
+
+def csv(path: Path, **columns: list[object]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(columns).to_csv(path, index=False)
+
+
+def test_class_folders(tmp_path: Path) -> None:
+    put(tmp_path, "dog/2.jpg", "cat/b.PNG", "cat/deep/a.jpg", "cat/.hidden.jpg", ".git/x.jpg", "cat/.thumbs/y.jpg", "README.md", "dog/10.jpg")
+    table = read(tmp_path)
+    everything = range(len(table))
+    assert table.take("image", everything) == ["cat/b.PNG", "cat/deep/a.jpg", "dog/10.jpg", "dog/2.jpg"]
+    assert table.take("label", everything) == ["cat", "cat", "dog", "dog"]
+    assert (table.name, table.root, table.parts) == (tmp_path.name, tmp_path, None)
+    import numpy as np
+
+    assert Column(table, "image", np.arange(4), media=True)[:] == [path.encode() for path in table.take("image", everything)]
+
+
+def test_metadata(tmp_path: Path) -> None:
+    put(tmp_path, "images/a.png", "images/b.png")
+    csv(tmp_path / "metadata.csv", file_name=["images/b.png", "images/a.png"], price=[1, 2])
+    table = read(tmp_path)
+    assert table.columns == ["image", "price"]
+    assert table.take("image", [0, 1]) == ["images/b.png", "images/a.png"]
+    assert table.where(1) == "metadata.csv row 2 (line 3)"
+    csv(tmp_path / "metadata.csv", filename=["images/b.png"], price=[1])
+    with pytest.raises(Mistake, match=r"metadata.csv: there is no column file_name. Did you mean 'filename'"):
+        read(tmp_path)
+    csv(tmp_path / "metadata.csv", file_name=["images/b.png"], image=[1])
+    with pytest.raises(Mistake, match="2 columns are called 'image'"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "names", [("train", "validation", "test"), ("Train", "valid", "TEST"), ("training", "val", "test"), ("train_0", "dev-01", "test2")]
+)
+@pytest.mark.parametrize("below", ["", "data"])
+def test_part_files(tmp_path: Path, names: tuple[str, ...], below: str) -> None:
+    for i, name in enumerate(names):
+        csv(tmp_path / below / f"{name}.csv", t=[f"{i}a", f"{i}b"][: 2 if i else 1], only=[i, i][: 2 if i else 1])
+    put(tmp_path, "README.md", "dataset_info.json", "images/a.png")
+    table = read(tmp_path)
+    assert table.take("t", range(5)) == ["0a", "1a", "1b", "2a", "2b"]
+    assert {k: v.tolist() for k, v in (table.parts or {}).items()} == {"train": [0], "validation": [1, 2], "test": [3, 4]}
+    assert table.where(4, "t") == f"{names[2]}.csv row 2 (line 3), column t"
+    assert table.root == tmp_path / below
+
+
+def test_shards_of_the_hub(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    for name, values in [("train-00001-of-00002", [3, 4]), ("train-00000-of-00002", [1, 2]), ("test-00000-of-00001", [5])]:
+        pd.DataFrame({"n": values}).to_parquet(tmp_path / "data" / f"{name}.parquet")
+    table = read(tmp_path)
+    assert table.take("n", range(5)) == [1, 2, 3, 4, 5]
+    assert {k: v.tolist() for k, v in (table.parts or {}).items()} == {"train": [0, 1, 2, 3], "test": [4]}
+    sample = read(f"{tmp_path}#3")
+    assert {k: len(v) for k, v in (sample.parts or {}).items()} == {
+        "train": sum(n < 5 for n in sample.take("n", range(3))), "test": sum(n == 5 for n in sample.take("n", range(3))),
+    }  # fmt: skip
+
+
+def test_a_column_missing_in_one_part_is_missing_there(tmp_path: Path) -> None:
+    csv(tmp_path / "train.csv", t=["a"], label=["x"], n=[1])
+    csv(tmp_path / "test.csv", t=["b"], n=[0.5])
+    csv(tmp_path / "sample_submission.csv", t=["?"])
+    table = read(tmp_path)
+    assert (table.take("label", [0, 1]), table.take("n", [0, 1])) == (["x", None], [1.0, 0.5])
+
+
+def test_parts_of_different_types(tmp_path: Path) -> None:
+    csv(tmp_path / "train.csv", t=["a"], n=[1])
+    csv(tmp_path / "test.csv", t=["b"], n=["word"])
+    with pytest.raises(Mistake, match=r"test.csv, column n: string, but int64 in train.csv"):
+        read(tmp_path)
+
+
+def test_part_folders(tmp_path: Path) -> None:
+    put(tmp_path, "train/cat/a.jpg", "train/dog/b.jpg", "test/cat/c.jpg")
+    table = read(tmp_path)
+    assert table.take("image", range(3)) == ["train/cat/a.jpg", "train/dog/b.jpg", "test/cat/c.jpg"] or table.take("image", range(3)) == [
+        "test/cat/c.jpg", "train/cat/a.jpg", "train/dog/b.jpg",
+    ]  # fmt: skip
+    parts = table.parts or {}
+    assert [table.take("image", parts[p]) for p in ("train", "test")] == [["train/cat/a.jpg", "train/dog/b.jpg"], ["test/cat/c.jpg"]]
+    assert table.take("label", parts["test"]) == ["cat"]
+
+
+def test_metadata_in_part_folders(tmp_path: Path) -> None:
+    for part in ("train", "validation"):
+        put(tmp_path, f"{part}/a.jpg")
+        csv(tmp_path / part / "metadata.csv", file_name=["a.jpg"], mood=[part])
+    table = read(tmp_path)
+    assert table.take("image", (table.parts or {})["validation"]) == ["validation/a.jpg"]
+    assert table.where(0) == "train/metadata.csv row 1 (line 2)"
+
+
+def test_classes_that_are_called_like_parts(tmp_path: Path) -> None:
+    put(tmp_path, "train/a.jpg", "bus/b.jpg", "car/c.jpg")
+    assert read(tmp_path).take("label", range(3)) == ["bus", "car", "train"]
+
+
+def test_one_table_beside_other_files(tmp_path: Path) -> None:
+    csv(tmp_path / "reviews.csv", t=["a"])
+    put(tmp_path, "asset.json", "LICENSE", "images/a.png", ".hidden.csv")
+    assert read(tmp_path).take("t", [0]) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ([], "nothing in this folder can be read"),
+        (["a.txt", "notes/b.md"], "nothing in this folder can be read.*metadata.csv.*sub-folder"),
+        (["a.csv", "b.csv"], "several tables: a.csv, b.csv. Name one of them"),
+        (["train.csv", "test.jsonl"], r"parts are there as \.csv and \.jsonl"),
+        (["val/a/x.jpg", "dev/a/x.jpg", "train/a/x.jpg"], "one part has two folders"),
+    ],
+)
+def test_mistakes(tmp_path: Path, files: list[str], words: str) -> None:
+    put(tmp_path, *files)
+    with pytest.raises(Mistake, match=words):
+        read(tmp_path)
