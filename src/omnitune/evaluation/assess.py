@@ -67,7 +67,8 @@ class Assessment:
         task, facts = self.recipe.tasks[name], self.prepared.schema.tasks[name]
         raw = _predictions(self.test[name])
         validation = _predictions(self.validation[name]) if name in self.validation else None
-        after = self._calibrated(name, raw, validation)
+        self._calibrate(name, validation)
+        after = self._as_saved(name, raw)
         models = {model: Predictions(raw.y, p, raw.rows) for model, p in self.rivals[name].p.items()} | {"after": after}
         return {
             "form": task.form,
@@ -76,21 +77,23 @@ class Assessment:
             "baselines": self.rivals[name].words,
         }
 
-    def _calibrated(self, name: str, raw: Predictions, validation: Predictions | None) -> Predictions:
-        """Predictions as the saved model will make them: with the temperature fitted on validation."""
+    def _calibrate(self, name: str, validation: Predictions | None) -> None:
+        """Fits the temperature of a head of classes on the validation rows."""
         head = self.model.head(name)
-        if not isinstance(head, ClassifyHead) or validation is None or not len(validation.y):
-            return raw
-        fitted = temperature(validation.y, validation.p)
-        head.temperature.fill_(fitted)
-        return Predictions(raw.y, apply_temperature(raw.p, fitted), raw.rows)
+        if isinstance(head, ClassifyHead) and validation is not None and len(validation.y):
+            head.temperature.fill_(temperature(validation.y, validation.p))
+
+    def _as_saved(self, name: str, raw: Predictions) -> Predictions:
+        """Predictions as the saved model will make them."""
+        head = self.model.head(name)
+        return Predictions(raw.y, apply_temperature(raw.p, float(head.temperature)), raw.rows) if isinstance(head, ClassifyHead) else raw
 
     def write_predictions(self, folder: Path) -> None:
         """Stores the answers on the test rows, for later comparisons."""
         keys = dict(zip(self.prepared.parts["test"].tolist(), self._keys(self.prepared.parts["test"]), strict=True))
         found = {}
         for name, answers in self.test.items():
-            task, given = self.recipe.tasks[name], _predictions(answers)
+            task, given = self.recipe.tasks[name], self._as_saved(name, _predictions(answers))
             found[name] = stored.Stored(task.form, _names(self.prepared.schema.tasks[name]), given, [f"{keys[int(r)]:016x}" for r in given.rows])
         stored.write(folder, found)
 
