@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from omnitune.data.columns import Column
 from omnitune.data.table import Table, read
 from omnitune.errors import Mistake
 
@@ -197,6 +198,19 @@ def test_a_name_with_a_hash_is_a_name(tmp_path: Path) -> None:
     frame().to_csv(tmp_path / "d#1" / "t.csv", index=False)
     assert len(read(tmp_path / "c#5.csv")) == len(read(tmp_path / "d#1")) == len(read(f"{tmp_path}/d#1/t.csv")) == 3
     assert len(read(f"{tmp_path}/c#5.csv#2")) == 2
+
+
+def test_samples_of_the_product_are_read_as_folders(cache: Path) -> None:
+    place = cache / "samples" / "elpv"
+    (place / "images").mkdir(parents=True)
+    (place / "images" / "cell.png").write_bytes(b"a cell")
+    pq.write_table(pa.table({"image": ["images/cell.png"] * 3, "defect": [0.0, 1.0, None]}), place / "data.parquet")
+    table = read("sample:elpv")
+    assert (table.name, table.root, table.take("defect", range(3))) == ("sample:elpv", place, [0.0, 1.0, None])
+    assert Column(table, "image", np.arange(1), media=True)[0] == b"a cell"
+    assert len(read("sample:elpv#2")) == 2
+    with pytest.raises(Mistake, match=r"sample:elvp: no such sample. Did you mean 'elpv'"):
+        read("sample:elvp")
 
 
 def test_the_fingerprint_is_of_the_content(tmp_path: Path) -> None:

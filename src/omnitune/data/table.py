@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from omnitune import samples
 from omnitune.data import hub, rows
 from omnitune.data.files import ENDINGS, Piece, checked, ending, read_file
 from omnitune.data.folders import read_folder
@@ -123,8 +124,6 @@ def _named(text: str, name: str) -> Table:
         raise Mistake(text, "names no source", "Give a file, a folder, sample:NAME or the name of a data set")
     name = name or (place if ":" in place else Path(place).name or place)
     if place.startswith("sample:"):
-        from omnitune import samples
-
         found = read_folder(samples.path(place.removeprefix("sample:")))
         return Table(name, found.pieces, found.root, sample)
     path = Path(place).expanduser()
