@@ -18,7 +18,7 @@ Shares = tuple[float, float, float] | Literal["given"]
 Digests = np.ndarray[Any, np.dtype[np.uint64]]
 SIDES = ("train", "validation", "test")
 CARVED = 0.1
-CHUNK = 8192
+CHUNK = 1024
 MISSING = b"n"
 
 
