@@ -1,0 +1,64 @@
+"""omnitune: from a labelled table of texts, pictures, numbers and categories to a measured, saved, predicting model.
+
+Names are resolved when they are first used, so that `import omnitune` loads no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    __version__: str
+    from omnitune.artifact import Artifact, load
+    from omnitune.backbones.pretrained import Pretrained
+    from omnitune.commands.check import check
+    from omnitune.commands.compare import compare
+    from omnitune.commands.fit import fit
+    from omnitune.commands.infer import infer
+    from omnitune.data.table import Table
+    from omnitune.errors import Mistake
+    from omnitune.evaluation.report import Report
+    from omnitune.fusion.attend import Attend
+    from omnitune.fusion.concat import Concat
+    from omnitune.modalities.category import Category
+    from omnitune.modalities.image import Image
+    from omnitune.modalities.number import Number
+    from omnitune.modalities.text import Text
+    from omnitune.recipe import Data, Recipe, Train
+    from omnitune.tasks.classify import Classify
+    from omnitune.tasks.label import Label
+    from omnitune.tasks.regress import Regress
+    from omnitune.tuning.bias import Bias
+    from omnitune.tuning.freeze import Freeze
+    from omnitune.tuning.full import Full
+    from omnitune.tuning.lora import LoRA
+    from omnitune.tuning.probe import Probe
+
+__all__ = [
+    "Artifact", "Attend", "Bias", "Category", "Classify", "Concat", "Data", "Freeze", "Full", "Image", "Label", "LoRA", "Mistake", "Number",
+    "Pretrained", "Probe", "Recipe", "Regress", "Report", "Table", "Text", "Train", "check", "compare", "fit", "infer", "load",
+]  # fmt: skip
+
+_HOMES = {
+    "artifact": ("Artifact", "load"), "backbones.pretrained": ("Pretrained",), "commands.check": ("check",), "commands.compare": ("compare",),
+    "commands.fit": ("fit",), "commands.infer": ("infer",), "data.table": ("Table",), "errors": ("Mistake",), "evaluation.report": ("Report",),
+    "fusion.attend": ("Attend",), "fusion.concat": ("Concat",), "modalities.category": ("Category",), "modalities.image": ("Image",),
+    "modalities.number": ("Number",), "modalities.text": ("Text",), "recipe": ("Data", "Recipe", "Train"), "tasks.classify": ("Classify",),
+    "tasks.label": ("Label",), "tasks.regress": ("Regress",), "tuning.bias": ("Bias",), "tuning.freeze": ("Freeze",), "tuning.full": ("Full",),
+    "tuning.lora": ("LoRA",), "tuning.probe": ("Probe",),
+}  # fmt: skip
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("omnitune")
+    if name not in _HOME:
+        raise AttributeError(f"module 'omnitune' has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(f"omnitune.{_HOME[name]}"), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

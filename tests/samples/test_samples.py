@@ -145,7 +145,7 @@ def test_what_pip_says_is_repeated(wheels: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("OMNITUNE_CACHE", str(tmp_path / "file"))
-    with pytest.raises(Mistake, match="cannot be written.*OMNITUNE_CACHE"):
+    with pytest.raises(Mistake, match=r"cannot be written.*OMNITUNE_CACHE"):
         samples.path("women-reviews")
 
 

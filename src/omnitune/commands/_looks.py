@@ -138,7 +138,9 @@ def _texts(look: Look) -> tuple[str | None, str]:
 
 def separator(look: Look) -> str | None:
     """What stands between the labels of a text: a sign in most of them whose parts come again in others."""
-    texts = [value for value in look.present if isinstance(value, str)]
+    if not look.all_are(str):
+        return None
+    texts = look.present
     for sign in SEPARATORS:
         parts = Counter(label.strip() for text in look.counts for label in text.split(sign))
         if 2 * sum(sign in text for text in texts) > len(texts) and not cells.mostly_different(len(parts), len(texts)) and len(parts) < parts.total():

@@ -11,6 +11,7 @@ import numpy as np
 import yaml
 
 from omnitune import recipe as recipes
+from omnitune import yaml_files
 from omnitune.commands import _looks
 from omnitune.commands._looks import Look
 from omnitune.data.table import Table, read
@@ -33,7 +34,7 @@ class Inferred:
     Args:
         recipe: complete, ready for `fit`.
         values: what a person would write for it.
-        reasons: by dotted path of a line.
+        reasons: by dotted path of a line; lines that were asked for have none.
         left_out: columns that are no input, with the reason.
         warnings: what to look at before training.
     """
@@ -55,15 +56,16 @@ class Inferred:
     def _lines(self, key: str, value: Any) -> list[tuple[str, str]]:
         if key not in ("inputs", "tasks"):
             return [(_yaml({key: value}), self.reasons.get(key, ""))]
-        return [(f"{key}:", ""), *((f"  {_yaml({name: one})}", self.reasons[f"{key}.{name}"]) for name, one in value.items())]
+        return [(f"{key}:", ""), *((f"  {_yaml({name: one})}", self.reasons.get(f"{key}.{name}", "")) for name, one in value.items())]
 
 
-def infer(source: Any, target: str | Sequence[str], *, minutes: float | None = None, rows: int = ROWS) -> Inferred:
+def infer(source: Any, target: str | Sequence[str], changes: Sequence[str] = (), *, minutes: float | None = None, rows: int = ROWS) -> Inferred:
     """Looks at a table and writes the recipe for its targets. Every decision has its reason, and is one line to change.
 
     Args:
         source: a table as `Data.source`.
         target: the column or columns to be predicted, each a task.
+        changes: dotted overrides of what is found, such as `inputs.review.max_tokens=64`.
         minutes: budget of training.
         rows: to look at.
 
@@ -80,9 +82,11 @@ def infer(source: Any, target: str | Sequence[str], *, minutes: float | None = N
     if not inputs:
         why = "; ".join(f"{column}: {reason}" for column, reason in left_out.items())
         raise Mistake(table.name, f"no column can be an input. {why}", "Write a recipe that names its inputs")
-    rest = {"inputs": inputs, "tasks": tasks, **_training(inputs, len(table), minutes, reasons)}
-    recipe = recipes.read({"data": {"from": str(source) if isinstance(source, Path) else source}, **rest})
-    shown = {"version": 1, "data": {"from": recipe.to_dict()["data"]["from"]}, **rest}
+    data = {"from": str(source) if isinstance(source, Path) else source}
+    found = {"version": 1, "data": data, "inputs": inputs, "tasks": tasks, **_training(inputs, len(table), minutes, reasons)}
+    values = yaml_files.override(found, changes)
+    recipe = recipes.read(values)
+    shown = values | {"data": values["data"] | {"from": recipe.to_dict()["data"]["from"]}}
     return Inferred(recipe, shown, reasons, left_out, _warnings(inputs, tasks, looks, table))
 
 

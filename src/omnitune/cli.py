@@ -1,0 +1,255 @@
+"""The command line. A command is imported only when it runs; what the user can mend is one message and exit code 2.
+
+Exit codes: 0 done; 1 a figure is outside the range that `expect` names, or something failed; 2 a mistake in what was given; 130 and 143
+stopped by SIGINT and SIGTERM, with the state of a run saved.
+"""
+
+import functools
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import typer
+
+from omnitune.errors import Mistake
+
+F = TypeVar("F", bound=Callable[..., Any])
+app = typer.Typer(
+    name="omnitune",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="From a labelled table of texts, pictures, numbers and categories to a measured, saved, predicting model.",
+)
+samples_app = typer.Typer(no_args_is_help=True, help="Small real data sets and backbones, by name.")
+app.add_typer(samples_app, name="samples")
+
+Changes = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Dotted overrides, such as train.lr=1e-4.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Target = Annotated[list[str] | None, typer.Option("--target", "-t", help="Column to predict; may be given several times.")]
+Run = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
+
+
+def verb(of: typer.Typer = app, name: str | None = None) -> Callable[[F], F]:
+    """Makes a function a command: mistakes are told without a traceback."""
+
+    def register(function: F) -> F:
+        @functools.wraps(function)
+        def told(*args: Any, **kwargs: Any) -> None:
+            try:
+                function(*args, **kwargs)
+            except Mistake as mistake:
+                typer.echo(f"error: {mistake}".replace("\n", "\nerror: "), err=True)
+                raise typer.Exit(2) from None
+            except KeyboardInterrupt:
+                raise typer.Exit(130) from None
+
+        of.command(name)(told)
+        return function
+
+    return register
+
+
+def show(value: Any) -> None:
+    """Prints JSON."""
+    typer.echo(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        import omnitune
+
+        typer.echo(f"omnitune {omnitune.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
+    """Options of every command."""
+
+
+@verb()
+def fit(
+    source: Annotated[str, typer.Argument(help="A recipe (.yaml); or a table, a folder, sample:NAME or a hub data set, with --target.")],
+    changes: Changes = None,
+    target: Target = None,
+    minutes: Annotated[float | None, typer.Option(help="Budget of training.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; runs/NAME where it is left out.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was cut off.")] = False,
+    log: Annotated[list[str] | None, typer.Option(help="More logs: tensorboard, wandb, mlflow.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train, measure before and after, and save."""
+    folder = out or Path("runs") / _stem(source)
+    recipe = _recipe(source, [*(changes or []), *([f"train.minutes={minutes}"] if minutes else [])], target, folder, quiet or as_json)
+    from omnitune.commands.fit import fit
+    from omnitune.evaluation import expect
+    from omnitune.progress import shown
+
+    try:
+        with shown(quiet) as watch:
+            artifact = fit(recipe, folder, resume=resume, log=log or (), watch=watch)
+    except (KeyboardInterrupt, SystemExit):
+        typer.echo(f"stopped; the same command with --out {folder} --resume goes on", err=True)
+        raise
+    if as_json:
+        show({"run": str(folder)} | json.loads(artifact.report.to_json()))
+    else:
+        typer.echo(f"{artifact.report}\n\nsaved in {folder}; the whole report is {folder / 'report.html'}")
+    misses = expect.check(artifact.report, recipe.expect)
+    for miss in misses:
+        typer.echo(f"not as expected: {miss}", err=True)
+    if misses:
+        raise typer.Exit(1)
+
+
+def _stem(source: str) -> str:
+    place = source.partition("#")[0].rpartition(":")[2].rstrip("/\\")
+    return Path(place).name.partition(".")[0] or "run"
+
+
+def _recipe(source: str, changes: list[str], target: list[str] | None, folder: Path, quiet: bool) -> Any:
+    """The recipe in a file; or the one inferred from a table, shown and saved beside the run."""
+    if source.endswith((".yaml", ".yml")):
+        from omnitune.commands.check import check
+
+        if target:
+            raise Mistake("--target", "belongs to a table; a recipe names its own targets", "Leave it out, or give the table")
+        return check(source, changes)
+    from omnitune.commands.infer import infer
+
+    if not target:
+        raise Mistake(source, "is a table, but no column to predict is named", "Add --target COLUMN, or give a recipe (.yaml)")
+    inferred, kept = infer(source, target, changes), folder.with_name(f"{folder.name}.yaml")
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text(str(inferred), encoding="utf-8")
+    if not quiet:
+        typer.echo(f"{inferred}# saved as {kept}\n", err=True)
+    return inferred.recipe
+
+
+@verb()
+def infer(
+    table: Annotated[str, typer.Argument(help="A table, a folder, sample:NAME or a hub data set.")],
+    changes: Changes = None,
+    target: Target = None,
+    out: Annotated[Path | None, typer.Option(help="File to write the recipe to.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the recipe for a table and its target, with a reason for every line."""
+    from omnitune.commands.infer import infer
+
+    inferred = infer(table, target or [], changes or [])
+    if out:
+        out.write_text(str(inferred), encoding="utf-8")
+    if as_json:
+        show({"recipe": inferred.values, "reasons": inferred.reasons, "left_out": inferred.left_out, "warnings": inferred.warnings})
+    else:
+        typer.echo(str(inferred), nl=False)
+
+
+@verb()
+def check(recipe: Annotated[str, typer.Argument(help="A recipe (.yaml).")], changes: Changes = None, as_json: Json = False) -> None:
+    """Say everything that is wrong with a recipe, at once, without loading torch."""
+    from omnitune.commands.check import check, summary
+
+    found = check(recipe, changes or [])
+    show(found.to_dict()) if as_json else typer.echo(f"{recipe} is right\n{summary(found)}")
+
+
+@verb()
+def predict(
+    run: Run,
+    rows: Annotated[str, typer.Argument(help="A table, as for fit.")],
+    out: Annotated[Path | None, typer.Option(help="File for the answers: .jsonl, .csv or .parquet.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Answer rows with a trained model, in their order."""
+    from omnitune.commands.predict import line, predict, write
+
+    answers = predict(run, rows)
+    if out:
+        typer.echo(f"{write(answers, out):,} answers in {out}", err=True)
+        return
+    for answer in answers:
+        typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else line(answer))
+
+
+@verb()
+def report(
+    run: Run, format: Annotated[Literal["text", "json", "md", "html"], typer.Option(help="html gives the path of the page.")] = "text"
+) -> None:
+    """Show what was measured."""
+    from omnitune.commands.report import report
+
+    typer.echo(report(run, format))
+
+
+@verb()
+def compare(
+    a: Annotated[Path, typer.Argument(help="Folder of a run.")], b: Annotated[Path, typer.Argument(help="Folder of another.")], as_json: Json = False
+) -> None:
+    """Compare two runs on the test rows that both have, paired."""
+    from omnitune.commands.compare import compare, text
+
+    found = compare(a, b)
+    show(found) if as_json else typer.echo(text(found))
+
+
+@verb()
+def kinds(word: Annotated[str | None, typer.Argument(help="A family or a kind, to see its settings.")] = None, as_json: Json = False) -> None:
+    """List what a recipe may name."""
+    from omnitune.commands.kinds import kinds, listing
+
+    found = kinds(word)
+    if as_json:
+        show([kind.to_dict() for kind in found])
+    else:
+        typer.echo("\n\n".join(map(str, found)) if word else listing(found))
+
+
+@verb()
+def schema() -> None:
+    """Print the JSON schema of recipes, for editors."""
+    from omnitune.commands.schema import schema
+
+    show(schema())
+
+
+@verb(samples_app, "list")
+def samples_list(as_json: Json = False) -> None:
+    """List the samples."""
+    from omnitune.commands.samples import samples
+
+    show([sample.to_dict() for sample in samples()]) if as_json else typer.echo("\n".join(map(str, samples())))
+
+
+@verb(samples_app, "get")
+def samples_get(names: Annotated[list[str], typer.Argument(help="Names of samples.")]) -> None:
+    """Fetch samples, and say what they are."""
+    from omnitune.samples import path
+
+    for name in names:
+        typer.echo((path(name) / "README.md").read_text(encoding="utf-8"))
+
+
+@verb(samples_app, "path")
+def samples_path(name: Annotated[str, typer.Argument(help="Name of a sample.")]) -> None:
+    """Print the folder of a sample, fetching it if need be."""
+    from omnitune.samples import path
+
+    typer.echo(str(path(name)))
+
+
+def main() -> None:
+    """The `omnitune` program."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show a letter shows another
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""The public surface is frozen: a change of it is a change of this file, on purpose."""
+
+import ast
+import inspect
+from pathlib import Path
+
+import pytest
+import typer
+
+import omnitune
+from omnitune.cli import app
+from omnitune.component import find, kinds
+from omnitune.recipe import FAMILIES
+
+NAMES = {
+    "Artifact", "Attend", "Bias", "Category", "Classify", "Concat", "Data", "Freeze", "Full", "Image", "Label", "LoRA", "Mistake", "Number",
+    "Pretrained", "Probe", "Recipe", "Regress", "Report", "Table", "Text", "Train", "check", "compare", "fit", "infer", "load",
+}  # fmt: skip
+COMMANDS = {
+    "fit": {"source", "changes", "--target", "-t", "--minutes", "--out", "--resume", "--log", "--quiet", "-q", "--json"},
+    "infer": {"table", "changes", "--target", "-t", "--out", "--json"},
+    "check": {"recipe", "changes", "--json"},
+    "predict": {"run", "rows", "--out", "--json"},
+    "report": {"run", "--format"},
+    "compare": {"a", "b", "--json"},
+    "kinds": {"word", "--json"},
+    "schema": set(),
+    "samples list": {"--json"},
+    "samples get": {"names"},
+    "samples path": {"name"},
+}
+
+
+def test_the_names() -> None:
+    assert set(omnitune.__all__) == NAMES
+    assert set(dir(omnitune)) >= NAMES
+    assert omnitune.__version__
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_a_name_is_found_and_documented(name: str) -> None:
+    assert inspect.getdoc(getattr(omnitune, name))
+
+
+def test_editors_see_the_same_names() -> None:
+    tree = ast.parse(Path(str(omnitune.__file__)).read_text(encoding="utf-8"))
+    seen = {
+        alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and str(node.module).startswith("omnitune.") for alias in node.names
+    }
+    assert seen == NAMES
+
+
+def test_every_kind_is_public() -> None:
+    classes = {find(family, kind) for family in FAMILIES.values() for kind in kinds(family)}
+    assert classes <= {getattr(omnitune, name) for name in NAMES}
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'fitt'"):
+        _ = omnitune.fitt
+
+
+def test_the_command_line() -> None:
+    assert _surface(typer.main.get_command(app)) == COMMANDS
+
+
+def _surface(command, before: str = "") -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for name, inner in command.commands.items():
+        if hasattr(inner, "commands"):
+            found |= _surface(inner, f"{before}{name} ")
+        else:
+            found[before + name] = {o for p in inner.params for o in (p.opts if p.param_type_name == "option" else [p.name])} - {"--help"}
+    return found
