@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +22,19 @@ def save(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
     Raises:
         Mistake: the disk is full; the old file is still there.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    os.close(handle)
+    part = path.with_name(f"{path.name}.part")  # one name, so that what a kill leaves behind is written over by the next save
     try:
-        save_file({k: t.detach().cpu().contiguous() for k, t in tensors.items()}, name, {KEY: json.dumps(facts)})
-        with open(name, "rb+") as file:
+        save_file({k: t.detach().cpu().contiguous() for k, t in tensors.items()}, str(part), {KEY: json.dumps(facts)})
+        with part.open("rb+") as file:
             os.fsync(file.fileno())
-        os.replace(name, path)
+        os.replace(part, path)
         _sync(path.parent)
     except (OSError, SafetensorError) as error:
         if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):
             raise Mistake(str(path), "the disk is full", "Free some space and go on with --resume; the last checkpoint is whole") from None
         raise
     finally:
-        Path(name).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

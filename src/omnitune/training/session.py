@@ -81,16 +81,24 @@ def run(loop: Loop, folder: Path, identity: dict[str, str], resume: bool, logs: 
         tensors, facts = checkpoint.load(path)
         _same(facts["identity"], identity, path)
         loop.restore(tensors, facts["loop"])
-    every: list[Log] = [Csv(folder / "log.csv", names, loop.progress.step), *logs]
+    table = Csv(folder / "log.csv", names, loop.progress.step)
+    try:
+        _steps(loop, path, identity, table, logs, watch)
+    finally:
+        for log in (table, *logs):
+            log.close()
+
+
+def _steps(loop: Loop, path: Path, identity: dict[str, str], table: Csv, logs: Sequence[Log], watch: Watch | None) -> None:
     saved = time.monotonic()
     with signals() as stop:
         for step in loop:
-            for log in every:
+            for log in (table, *logs):
                 log.write(step)
             if watch:
                 watch(step)
             if step.validation or step.last or stop.signal or time.monotonic() - saved > 60 * loop.train.save_minutes:
-                every[0].flush()
+                table.flush()
                 tensors, facts = step.state()
                 checkpoint.save(path, tensors, {"identity": identity, "loop": facts})
                 saved = time.monotonic()
@@ -98,8 +106,6 @@ def run(loop: Loop, folder: Path, identity: dict[str, str], resume: bool, logs: 
                 raise SystemExit(128 + signal.SIGTERM)
             if stop.signal:
                 raise KeyboardInterrupt
-    for log in every:
-        log.close()
 
 
 def _same(found: dict[str, str], wanted: dict[str, str], path: Path) -> None:
