@@ -37,12 +37,12 @@ class Words:
         max_tokens: to keep of a text, special ones included; the checkpoint's own limit where that is lower.
 
     Raises:
-        Mistake: the checkpoint has no tokenizer.json, or adds so many tokens that none are left for the text.
+        Mistake: the checkpoint has no fast tokenizer.
     """
 
     def __init__(self, tokenizer: Any, max_tokens: int) -> None:
         if not tokenizer.is_fast:
-            raise Mistake("backbone", "its tokenizer has no tokenizer.json", "Save one with a fast tokenizer of transformers")
+            raise Mistake(f"backbone {tokenizer.name_or_path}", "no fast tokenizer", "A text input needs a checkpoint with tokenizer.json")
         from tokenizers import Tokenizer
 
         self.limit = min(max_tokens, int(tokenizer.model_max_length))

@@ -148,7 +148,13 @@ class Image(Modality):
 @cache
 def _picture(backbone: Backbone) -> dict[str, Any]:
     """What the checkpoint expects; its file is read once."""
-    return backbone.picture()
+    from omnitune.nn.pictures import MODES
+
+    found = backbone.picture()
+    if found["resample"] not in MODES:
+        fix = "Write resample: 2 (bilinear) or 3 (bicubic) into its preprocessor_config.json"
+        raise Mistake("backbone", f"its pictures are resized by filter {found['resample']}, which is not supported", fix)
+    return found
 
 
 def _tensor(data: bytes, detail: float) -> Tensor:

@@ -46,8 +46,9 @@ class Number(Modality):
         """Texts that write no number, dates, lists and bytes are refused."""
         if cells.missing(value) or _number(value) is not None:
             return None
-        shown = repr(value) if len(repr(value)) <= 60 else f"{type(value).__name__} {repr(value)[:40]}..."
-        return f"{shown} is not a number"
+        if not isinstance(value, str):
+            return f"expected a number, got {type(value).__name__}"
+        return f"{value if len(value) <= 60 else value[:60] + '...'!r} is not a number"
 
     def learn(self, values: Sequence[Any]) -> Facts:
         """`mean`, `std` (1 where all values are equal) and `edges`, the borders of the bins (fewer than two where there is nothing to part)."""
@@ -57,7 +58,7 @@ class Number(Modality):
         if not len(sample):
             return {"mean": 0.0, "std": 1.0, "edges": []}
         mean, std = float(sample.mean()), float(sample.std())
-        edges = np.unique(np.quantile(sample, np.linspace(0, 1, self.bins + 1)))
+        edges = np.unique(np.quantile(sample, np.linspace(0, 1, self.bins + 1), method="nearest"))
         return {"mean": mean, "std": std if std > 1e-12 * abs(mean) else 1.0, "edges": edges.tolist()}
 
     def encode(self, values: Sequence[Any], facts: Facts, rng: np.random.Generator | None = None) -> dict[str, Tensor]:

@@ -19,8 +19,8 @@ LONGEST = 8
 """Longer sides than so many shorter ones are cut before resizing: the crop leaves them out, and a strip would grow to gigabytes."""
 TRIES = 10
 
-MODES = {0: "nearest-exact", 1: "bicubic", 2: "bilinear", 3: "bicubic", 4: "bilinear", 5: "bicubic"}
-"""By Pillow's number of the filter. Tensors have no Lanczos (1), box (4) and Hamming (5): the nearest in sharpness stands for them."""
+MODES = {0: "nearest-exact", 1: "bicubic", 2: "bilinear", 3: "bicubic"}
+"""By Pillow's number of the filter. Tensors have no Lanczos (1); bicubic stands for it, two grey levels away on photographs."""
 
 
 class Normalise(nn.Module):
