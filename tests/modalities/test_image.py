@@ -204,13 +204,14 @@ def test_every_filter_is_near_that_of_pillow(resample: int) -> None:
     assert apart(made.permute(1, 2, 0), wanted) <= 2
 
 
-@pytest.mark.parametrize("shape", [(600, 800), (2000, 1500)], ids=str)
-def test_large_jpegs_read_small_are_the_same_picture(shape: tuple[int, int]) -> None:
+@pytest.mark.parametrize(("shape", "most", "mean"), [((600, 800), 2, 0.4), ((2048, 1600), 2, 0.4), ((2000, 1500), 8, 1)], ids=str)
+def test_large_jpegs_read_small_are_the_same_picture(shape: tuple[int, int], most: float, mean: float) -> None:
+    """A side that an eighth does not divide (1500) is stretched by up to half a pixel of the small picture."""
     data = file(photo(*shape), "JPEG", quality=95)
     assert decode(data, 64).shape[0] < shape[0] / 4
     whole = file(decode(data, 10_000))
     made, wanted = (image().encode([d], {})["pixels"].float() for d in (data, whole))
-    assert apart(made, wanted) <= 8 and (made - wanted).abs().mean() < 0.5
+    assert apart(made, wanted) <= most and (made - wanted).abs().mean() < mean
 
 
 def test_proportions_are_kept_or_the_whole_is() -> None:

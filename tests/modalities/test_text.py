@@ -36,14 +36,14 @@ def ids(modality: Text, values: list[Any], rng: np.random.Generator | None = Non
 @pytest.mark.parametrize("name", NAMES)
 def test_tokens_are_those_of_transformers(name: str) -> None:
     values = [*checkpoints.SENTENCES, "fits " * 200]
-    made = text(name, max_tokens=24).encode(values, {})
+    made = text(name, max_tokens=24).encode(values, {"max_tokens": 24})
     wanted = text(name).backbone.tokenizer()(values, truncation=True, max_length=24, padding=True, return_tensors="pt")
     assert torch.equal(made["attention_mask"], wanted["attention_mask"])
     assert torch.equal(made["input_ids"], wanted["input_ids"])
 
 
 def test_the_batch_is_as_long_as_its_longest() -> None:
-    made = text().encode(["a", "a b c"], {})
+    made = text().encode(["a", "a b c"], {"max_tokens": 96})
     assert made["input_ids"].shape == (2, 5) and made["attention_mask"].sum(1).tolist() == [3, 5]
 
 
@@ -64,7 +64,7 @@ def test_the_limit_is_the_lower_one_and_cuts_are_counted() -> None:
     values = ["a b", "a " * 50, None, "a " * 500, "a " * 100_000]
     assert text().learn(values) == {"max_tokens": 96, "cut": 0.5}
     assert text(max_tokens=20).learn(values) == {"max_tokens": 20, "cut": 0.75}
-    assert text(max_tokens=20).encode(values, {})["input_ids"].shape == (5, 20)
+    assert text(max_tokens=20).encode(values, {"max_tokens": 20})["input_ids"].shape == (5, 20)
 
 
 def test_cuts_of_many_rows_are_counted_on_some() -> None:

@@ -22,7 +22,8 @@ def decode(data: bytes, detail: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
     Args:
         data: the file.
-        detail: a JPEG file may be decoded to a half, a quarter or an eighth while no side falls below so many pixels.
+        detail: a JPEG file may be decoded to a half, a quarter or an eighth while no side falls below so many pixels. A side that does not
+            divide is rounded up, which stretches the picture by less than a pixel of the small one.
 
     Raises:
         Mistake: it is empty, no picture, damaged, of 100 megapixels or more, or its pixels are no whole numbers of 16 bits.

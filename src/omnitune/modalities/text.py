@@ -47,7 +47,7 @@ class Text(Modality):
 
     def learn(self, values: Sequence[Any]) -> Facts:
         """`max_tokens`, as far as the checkpoint goes, and `cut`, the share of (up to 5,000) texts that are longer."""
-        words = self._words()
+        words = _words_of(self.backbone, self.max_tokens)
         some = (cells.name(value) for value in islice(values, 0, None, -(-len(values) // COUNTED) or 1) if value is not None)
         seen = cut = 0
         while chunk := list(islice(some, CHUNK)):
@@ -58,7 +58,7 @@ class Text(Modality):
         """`input_ids` and `attention_mask` (B, L) int64, L the longest of the batch."""
         import torch
 
-        words = self._words()
+        words = _words_of(self.backbone, facts["max_tokens"])
         rows = words.read(["" if value is None else cells.name(value) for value in values])
         if rng is not None and self.token_dropout:
             rows = [words.hide(row, (rng.random(len(row.ids)) < self.token_dropout).tolist()) for row in rows]
@@ -88,11 +88,8 @@ class Text(Modality):
         parts = ["the fabric is soft", "it shrank after one wash", "I bought two more", "too small for me", "a lovely colour", "sent it back"]
         return [f"Order {i}: {', '.join(rng.choice(parts, rng.integers(1, 6)))}." for i in range(n)]
 
-    def _words(self) -> _words.Words:
-        return _of(self.backbone, self.max_tokens)
-
 
 @cache
-def _of(backbone: Backbone, max_tokens: int) -> _words.Words:
+def _words_of(backbone: Backbone, max_tokens: int) -> _words.Words:
     """The checkpoint's tokenizer, set up once."""
     return _words.Words(backbone.tokenizer(), max_tokens)
