@@ -163,24 +163,40 @@ def check(recipe: Annotated[str, typer.Argument(help="A recipe (.yaml).")], chan
 def predict(
     run: Run,
     rows: Annotated[str, typer.Argument(help="A table, as for fit.")],
-    out: Annotated[Path | None, typer.Option(help="File for the answers: .jsonl, .csv or .parquet.")] = None,
+    out: Annotated[Path | None, typer.Option(help="New file for the answers: .jsonl or .csv.")] = None,
     as_json: Json = False,
 ) -> None:
     """Answer rows with a trained model, in their order."""
-    from omnitune.commands.predict import line, predict, write
+    from omnitune.commands.predict import predict
 
-    answers = predict(run, rows)
-    if out:
-        typer.echo(f"{write(answers, out):,} answers in {out}", err=True)
-        return
-    for answer in answers:
-        typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else line(answer))
+    number = failed = 0
+    for answer in predict(run, rows, out):
+        number += 1
+        failed += "value" not in next(iter(answer.values()), {})
+        if as_json:
+            typer.echo(json.dumps(answer, ensure_ascii=False))
+        elif not out:
+            typer.echo(_line(answer))
+    if out or failed:
+        typer.echo(f"{number:,} rows" + (f" in {out}" if out else "") + (f", {failed:,} of them could not be read" if failed else ""), err=True)
+
+
+def _line(answer: dict[str, Any]) -> str:
+    """One answer for people: `mood: glad (0.93)   stars: 4.21`."""
+    return "   ".join(_said(name, one) for name, one in answer.items())
+
+
+def _said(task: str, answer: Any) -> str:
+    if isinstance(answer, str):  # why the row could not be read
+        return f"{task}: {answer}"
+    value, probabilities = answer["value"], answer.get("probabilities")
+    if isinstance(value, list):
+        return f"{task}: {', '.join(map(str, value)) or 'none'}"
+    return f"{task}: {value} ({max(probabilities.values()):.2f})" if probabilities else f"{task}: {value:.4g}"
 
 
 @verb()
-def report(
-    run: Run, format: Annotated[Literal["text", "json", "md", "html"], typer.Option(help="html gives the path of the page.")] = "text"
-) -> None:
+def report(run: Run, format: Annotated[Literal["text", "json", "md", "html"], typer.Option(help="How to print it.")] = "text") -> None:
     """Show what was measured."""
     from omnitune.commands.report import report
 
@@ -192,7 +208,8 @@ def compare(
     a: Annotated[Path, typer.Argument(help="Folder of a run.")], b: Annotated[Path, typer.Argument(help="Folder of another.")], as_json: Json = False
 ) -> None:
     """Compare two runs on the test rows that both have, paired."""
-    from omnitune.commands.compare import compare, text
+    from omnitune.commands.compare import compare
+    from omnitune.evaluation.compare import text
 
     found = compare(a, b)
     show(found) if as_json else typer.echo(text(found))

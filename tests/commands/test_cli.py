@@ -1,0 +1,123 @@
+"""The whole way on the command line, from a table to answers."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from omnitune.cli import app
+from runs import rows, write_csv
+
+QUICK = ("train.epochs=4", "train.batch=16", "train.head_lr=0.01")
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a table, and a run made straight from it."""
+    folder = tmp_path_factory.mktemp("cli")
+    write_csv(folder / "table.csv", rows(300))
+    done = run("fit", folder / "table.csv", *QUICK, "--target", "class", "-t", "value", "--out", folder / "first")
+    assert done.exit_code == 0, done.output
+    assert "# left out: id: identifies its row" in done.stderr and "first.yaml" in done.stderr
+    assert "class" in done.stdout and "after" in done.stdout and "report.html" in done.stdout
+    return folder
+
+
+def test_the_inferred_recipe_is_saved_and_runs_again(place: Path) -> None:
+    done = run("fit", place / "first.yaml", "train.seed=1", "--out", place / "second", "--quiet", "--json")
+    assert done.exit_code == 0 and not done.stderr, done.output
+    printed = json.loads(done.stdout)
+    assert set(printed["tasks"]) == {"class", "value"} and printed["run"] == str(place / "second")
+    compared = json.loads(run("compare", place / "first", place / "second", "--json").stdout)
+    assert set(compared["tasks"]) == {"class", "value"}
+    assert "class" in run("compare", place / "first", place / "second").stdout
+
+
+def test_answers_come_in_the_order_of_the_rows(place: Path) -> None:
+    wanted = [row["class"] for row in rows(300)]
+    lines = run("predict", place / "first", place / "table.csv", "--json").stdout.splitlines()
+    answers = [json.loads(line) for line in lines]
+    assert len(answers) == 300
+    assert sum(a["class"]["value"] == w for a, w in zip(answers, wanted, strict=True)) > 240
+    assert run("predict", place / "first", place / "table.csv", "--out", place / "answers.csv").exit_code == 0
+    with (place / "answers.csv").open() as file:
+        assert [row["class"] for row in csv.DictReader(file)] == [a["class"]["value"] for a in answers]
+    assert run("predict", place / "first", place / "table.csv").stdout.startswith("class: ")
+
+
+def test_a_row_that_cannot_be_read_is_counted(place: Path) -> None:
+    (place / "odd.jsonl").write_text('{"a": "1.5", "b": "2", "color": "red"}\n{"a": "many", "b": "2", "color": "red"}\n')
+    done = run("predict", place / "first", place / "odd.jsonl", "--json")
+    assert [("error" in json.loads(line)) for line in done.stdout.splitlines()] == [False, True]
+    assert "2 rows, 1 of them could not be read" in done.stderr
+
+
+@pytest.mark.parametrize(("form", "starts"), [("text", "class"), ("json", "{"), ("md", "#"), ("html", "<!")])
+def test_the_report_is_shown(place: Path, form: str, starts: str) -> None:
+    done = run("report", place / "first", "--format", form)
+    assert done.exit_code == 0 and done.stdout.lstrip().startswith(starts)
+
+
+def test_a_figure_outside_its_range_is_exit_code_1(place: Path) -> None:
+    done = run("fit", place / "first.yaml", "expect={class.accuracy: [1.5, 2], value.r2: [-9, 1]}", "--out", place / "missed", "-q")
+    assert done.exit_code == 1
+    assert "not as expected: class.accuracy is" in done.stderr and "value.r2" not in done.stderr
+
+
+def test_what_the_user_can_mend_is_exit_code_2(place: Path) -> None:
+    for words, says in [
+        (("fit", place / "table.csv"), "--target"),
+        (("fit", place / "first.yaml", "--target", "class"), "belongs to a table"),
+        (("fit", place / "first.yaml", "--out", place / "first"), "not empty"),
+        (("infer", place / "table.csv", "--target", "clas"), "Did you mean 'class'"),
+        (("predict", place / "nowhere", place / "table.csv"), "no finished model"),
+        (("report", place), "no report here"),
+        (("compare", place / "first", place), "predictions"),
+    ]:
+        done = run(*words)
+        assert done.exit_code == 2, (words, done.output)
+        assert says in done.stderr and done.stderr.startswith("error: ") and not done.stdout, done.output
+
+
+def test_infer_writes_the_recipe(place: Path) -> None:
+    done = run("infer", place / "table.csv", "train.lr=1e-4", "-t", "class", "--out", place / "inferred.yaml")
+    assert done.stdout == (place / "inferred.yaml").read_text() and "lr: 0.0001" in done.stdout
+    assert run("check", place / "inferred.yaml").exit_code == 0
+    assert set(json.loads(run("infer", place / "table.csv", "-t", "class", "--json").stdout)) == {"recipe", "reasons", "left_out", "warnings"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_says_how_to_go_on_and_has_its_code(place: Path, number: int, code: int) -> None:
+    out = place / f"stopped{code}"
+    words = [
+        sys.executable,
+        "-m",
+        "omnitune.cli",
+        "fit",
+        str(place / "first.yaml"),
+        "train.epochs=4000",
+        "train.save_minutes=0.001",
+        "--out",
+        str(out),
+    ]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    deadline = time.monotonic() + 120
+    while not (out / "resume.safetensors").exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == code, told
+    assert "--resume goes on" in told and "Traceback" not in told
+    assert (out / "resume.safetensors").exists() and not (out / "lineage.json").exists()
