@@ -18,7 +18,7 @@ $(STAMP): pyproject.toml constraints.txt
 demo: install
 	test -e runs/demo/lineage.json || $(BIN)/omnitune fit recipes/demo.yaml --out runs/demo $$(test ! -d runs/demo || echo --resume)
 	$(BIN)/omnitune report runs/demo
-	$(BIN)/omnitune predict runs/demo recipes/demo-rows.json --json
+	$(BIN)/omnitune predict runs/demo 'sample:women-reviews#3'
 
 test: install
 	$(BIN)/python -m pytest
