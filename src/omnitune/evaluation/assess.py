@@ -1,6 +1,7 @@
 """Assess: what a run proved, as its report: constant, simple, before and after on the same test rows, and what lies behind."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from omnitune.evaluation import cautions, stored
 from omnitune.evaluation.answers import Answers, answer
 from omnitune.evaluation.calibration import apply_temperature, temperature
 from omnitune.evaluation.details import details
+from omnitune.evaluation.expect import check
 from omnitune.evaluation.measure import Predictions, measure
 from omnitune.evaluation.report import Report
 from omnitune.evaluation.rivals import Rivals, truth
@@ -108,7 +110,11 @@ class Assessment:
         keys = self._keys(every)
         classes = {name: self._classes(name) for name, task in self.recipe.tasks.items() if task.form != "value"}
         facts = {"rows": prepared.schema.rows, "classes": classes, "duplicates": len(keys) - len(set(keys)), "dropped": len(prepared.bad)}
-        return facts | {f"truncated in {name}": f["truncated"] for name, f in prepared.schema.inputs.items() if f.get("truncated")}
+        return facts | {"truncated": {name: round(share, 4) for name, share in self._cut().items()}}
+
+    def _cut(self) -> dict[str, float]:
+        """Share of values that were too long and lost their end, by input."""
+        return {name: facts["cut"] for name, facts in self.prepared.schema.inputs.items() if facts.get("cut")}
 
     def _classes(self, task: str) -> dict[str, dict[str, int]]:
         names = _names(self.prepared.schema.tasks[task])
@@ -126,6 +132,7 @@ class Assessment:
             found += cautions.missing_classes(name, data["classes"].get(name, {}))
             found += cautions.simple_wins(name, tasks[name]["metrics"]) if name in tasks else []
             found += self._leaks(name) + self._unanswered(name)
+        found += [cautions.caution("truncated", f"inputs.{n}", f"{share:.1%} of the values are longer than is read.") for n, share in self._cut().items()]
         return found + self._straddling() + self._dropped()
 
     def _leaks(self, name: str) -> list[dict[str, str]]:
@@ -165,7 +172,8 @@ def report(assessment: Assessment, loop: Loop, folder: Path, reasons: dict[str, 
     recipe, tasks, data = assessment.recipe, assessment.tasks(), assessment.data()
     log = curves(folder / "log.csv")
     warnings = assessment.warnings(tasks, data)
-    return Report(folder.resolve().name, tasks, thin(log), cost(loop, log), data, warnings, recipe.to_dict(), reasons, versions)
+    made = Report(folder.resolve().name, tasks, thin(log), cost(loop, log), data, warnings, recipe.to_dict(), reasons, versions)
+    return replace(made, warnings=warnings + [cautions.caution("unexpected", "expect", miss) for miss in check(made, recipe.expect)])
 
 
 def cost(loop: Loop, log: list[dict[str, Any]]) -> dict[str, Any]:
