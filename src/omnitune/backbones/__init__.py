@@ -15,6 +15,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Architecture:
+    """What a backbone is, as far as its settings depend on it.
+
+    Args:
+        width: D of its tokens.
+        attention: whether it is a Transformer, not a convolutional network.
+    """
+
+    width: int
+    attention: bool
+
+
+@dataclass(frozen=True)
 class Backbone(Component, ABC):
     """A model that turns one kind of input into `Tokens`, and the processor (tokenizer, picture statistics) that goes with it."""
 
@@ -41,6 +54,10 @@ class Backbone(Component, ABC):
     @abstractmethod
     def picture(self) -> dict[str, Any]:
         """Of a picture backbone: `size` (height, width), `mean` and `std` per channel, `resample`, `crop_pct`."""
+
+    @abstractmethod
+    def architecture(self) -> Architecture:
+        """Its shape, without reading weights."""
 
     @abstractmethod
     def save_processor(self, folder: Path) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from omnitune.backbones import Backbone, _location, _picture
+from omnitune.backbones import Architecture, Backbone, _location, _picture
 from omnitune.component import component
 from omnitune.errors import Mistake
 
@@ -88,6 +88,13 @@ class Pretrained(Backbone):
     def picture(self) -> dict[str, Any]:
         """See `Backbone.picture`."""
         return _picture.facts(self.folder, _config(self.folder, self.where), self.where)
+
+    def architecture(self) -> Architecture:
+        """See `Backbone.architecture`."""
+        from omnitune.nn import checkpoints
+
+        config = checkpoints.configuration(self.folder, self.where)
+        return Architecture(checkpoints.width(config), getattr(config, "num_attention_heads", None) is not None)
 
     def save_processor(self, folder: Path) -> None:
         """See `Backbone.save_processor`."""

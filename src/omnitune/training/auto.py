@@ -6,17 +6,21 @@ from typing import Any
 
 import torch
 
+from omnitune.backbones import Backbone
 from omnitune.recipe import Recipe, Train
 from omnitune.training import device as devices
 
 Rule = Callable[[Recipe, int, torch.device], tuple[Any, str]]
 
-RATES = {
-    "full": (5e-5, "of 2e-5 to 5e-5 the highest, for small models (Devlin et al. 2019)"),
-    "freeze": (5e-5, "as for full fine-tuning (Devlin et al. 2019)"),
-    "bias": (1e-3, "biases bear larger steps (Ben Zaken et al. 2022, section 4)"),
-    "lora": (5e-4, "about ten times the rate of full fine-tuning (Schulman et al. 2025, LoRA Without Regret)"),
+BASE = 5e-5
+"""For full fine-tuning of a Transformer of width 768: the highest of the rates in Devlin et al. 2019."""
+FACTORS = {
+    "full": (1.0, "full fine-tuning"),
+    "freeze": (2.5, "the last blocks alone bear larger steps (measured, docs/log.md 2026-11-23)"),
+    "lora": (10.0, "adapters bear about ten times the rate of full fine-tuning (Schulman et al. 2025, LoRA Without Regret)"),
+    "bias": (20.0, "biases bear larger steps (Ben Zaken et al. 2022, section 4)"),
 }
+HIGHEST = 1e-3
 
 
 def resolve(recipe: Recipe, rows: int, device: torch.device) -> tuple[Train, dict[str, str]]:
@@ -52,11 +56,20 @@ def _epochs(recipe: Recipe, rows: int, device: torch.device) -> tuple[float, str
 
 
 def _lr(recipe: Recipe, rows: int, device: torch.device) -> tuple[float, str]:
-    return RATES.get(recipe.tuning.kind, (1e-3, "no pretrained weight learns"))
+    """Smaller models bear larger steps: the rate falls with the square of the width (measured, docs/log.md 2026-11-23)."""
+    shapes = [m.backbone.architecture() for m in recipe.inputs.values() if isinstance(getattr(m, "backbone", None), Backbone)]
+    if recipe.tuning.kind not in FACTORS or not shapes:
+        return HIGHEST, "no pretrained weight learns"
+    factor, reason = FACTORS[recipe.tuning.kind]
+    if not any(shape.attention for shape in shapes):
+        return HIGHEST, "convolutional networks bear Adam's default (Kingma and Ba 2015; measured, docs/log.md 2026-11-23)"
+    width = max(shape.width for shape in shapes if shape.attention)
+    rate = float(f"{min(HIGHEST, factor * BASE * (768 / width) ** 2):.1g}")
+    return rate, f"5e-5 at width 768 (Devlin et al. 2019), here {width}: smaller models bear larger steps; {reason}"
 
 
 def _head_lr(recipe: Recipe, rows: int, device: torch.device) -> tuple[float, str]:
-    return 1e-3, "Adam's default (Kingma and Ba 2015), since heads start from scratch"
+    return 3e-3, "what starts from scratch learns faster than what is pretrained (measured, docs/log.md 2026-11-23)"
 
 
 def _precision(recipe: Recipe, rows: int, device: torch.device) -> tuple[str, str]:
