@@ -5,7 +5,7 @@ PYTHON ?= python3
 STAMP := $(VENV)/installed
 FAST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: install demo test check format recipes clean
+.PHONY: install demo test check format recipes reference clean
 
 install: $(STAMP)
 
@@ -18,7 +18,7 @@ $(STAMP): pyproject.toml constraints.txt
 demo: install
 	test -e runs/demo/lineage.json || $(BIN)/omnitune fit recipes/demo.yaml --out runs/demo $$(test ! -d runs/demo || echo --resume)
 	$(BIN)/omnitune report runs/demo
-	$(BIN)/omnitune predict runs/demo 'sample:women-reviews#3'
+	$(BIN)/omnitune predict runs/demo recipes/demo-rows.jsonl
 
 test: install
 	$(BIN)/python -m pytest
@@ -39,6 +39,9 @@ recipes: install
 	  out=runs/recipes/$$(basename $$recipe .yaml); rm -rf $$out; \
 	  echo "$$recipe"; $(BIN)/omnitune fit $$recipe --out $$out || failed="$$failed $$recipe"; \
 	done; test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
+
+reference: install
+	$(BIN)/python docs/generate_reference.py
 
 clean:
 	rm -rf build dist runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

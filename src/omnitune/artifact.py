@@ -1,8 +1,8 @@
 """Artifact: a saved model as a directory. Load it anywhere, predict with it.
 
-    recipe.yaml   schema.json   lineage.json   model.safetensors (heads, fusion, small encoders)
-    inputs/NAME/  a Hugging Face directory for every backbone: configuration, tokenizer or picture processor, and weights or an adapter
-    report.json   report.md   report.html   README.md (model card)   log.csv   predictions.parquet
+recipe.yaml   schema.json   lineage.json   model.safetensors (heads, fusion, small encoders)
+inputs/NAME/  a Hugging Face directory for every backbone: configuration, tokenizer or picture processor, and weights or an adapter
+report.json   report.md   report.html   README.md (model card)   log.csv   predictions.parquet
 """
 
 import hashlib

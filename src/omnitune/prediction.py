@@ -63,9 +63,7 @@ class Predictor:
         batch = encode(self.recipe, self.schema, np.arange(len(rows)), lambda column, _: [row[column] for row in rows])
         with autocast(self.model.device, self.precision):
             outputs = self.model.predict(batch.to(self.model.device))
-        decoded = {
-            name: task.decode(outputs[name].float().cpu().numpy(), self.schema.tasks[name]) for name, task in self.recipe.tasks.items()
-        }
+        decoded = {name: task.decode(outputs[name].float().cpu().numpy(), self.schema.tasks[name]) for name, task in self.recipe.tasks.items()}
         return [{name: decoded[name][i] for name in decoded} for i in range(len(rows))]
 
     def _open(self, row: Row, root: Path | None) -> Row | str:
@@ -96,7 +94,12 @@ def _nan(value: Any) -> bool:
 def _chunks(source: Any, columns: set[str]) -> Iterator[tuple[list[Row], Path | None]]:
     if isinstance(source, Mapping) and not any(isinstance(source.get(c), (list, np.ndarray)) for c in columns):
         source = [source]
-    if isinstance(source, Iterable) and not isinstance(source, (str, Path, Mapping)) and not hasattr(source, "columns") and not hasattr(source, "column_names"):
+    if (
+        isinstance(source, Iterable)
+        and not isinstance(source, (str, Path, Mapping))
+        and not hasattr(source, "columns")
+        and not hasattr(source, "column_names")
+    ):
         rows = iter(source)
         while chunk := [dict(row) for row in islice(rows, CHUNK)]:
             _columns_there({key for row in chunk for key in row}, columns, "rows")

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from runs import rows, table_recipe, write_csv
 
 from omnitune.commands.fit import fit
 from omnitune.errors import Mistake
+from runs import rows, table_recipe, write_csv
 
 KILL = Path(__file__).with_name("kill.py")
 SAVE_OFTEN = ("train.save_minutes=0.00001", "train.epochs=3", "train.average=2", "fusion.dropout=0.1")

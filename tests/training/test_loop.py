@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from runs import ready, rows, table_recipe
 
 from omnitune.errors import Mistake
 from omnitune.training.loop import Loop, Step
+from runs import ready, rows, table_recipe
 
 WEIGHTS = {"class": 1.0, "value": 1.0}
 STILL = ("fusion.dropout=0", "fusion.hide=0", "tasks.class.dropout=0", "tasks.value.dropout=0")

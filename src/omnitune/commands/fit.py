@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -23,9 +22,7 @@ from omnitune.training.loop import Loop
 from omnitune.training.model import Model
 
 
-def fit(
-    recipe: Recipe, out: str | Path, *, resume: bool = False, log: Sequence[str] = (), watch: session.Watch | None = None
-) -> Artifact:
+def fit(recipe: Recipe, out: str | Path, *, resume: bool = False, log: Sequence[str] = (), watch: session.Watch | None = None) -> Artifact:
     """Trains what `recipe` says, measures it before and after on the same test rows, and saves it all in `out`.
 
     Args:

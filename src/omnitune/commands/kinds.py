@@ -5,10 +5,10 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from types import UnionType
+from types import MappingProxyType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
@@ -48,7 +48,7 @@ class Kind:
     def __str__(self) -> str:
         lines = [f"{self.name} ({self.family}): {self.about}"]
         for setting in self.settings:
-            end = "required" if setting.required else f"default {_written(setting.default)}"
+            end = "required" if setting.required else f"default {written(setting.default)}"
             lines.append(f"  {setting.name}: {setting.type}, {end}\n      {setting.about}".rstrip())
         return "\n".join(lines)
 
@@ -76,14 +76,28 @@ def listing(found: list[Kind]) -> str:
 
 
 def _kind(family: str, cls: type[Component]) -> Kind:
-    about, arguments = _documented(cls)
-    shared = _beside_fields(FAMILIES[family])
-    fields: dict[str, Any] = cls.__pydantic_fields__  # type: ignore[attr-defined]
+    return Kind(family, cls.kind, _documented(cls)[0], described(cls, _beside_fields(FAMILIES[family])))
+
+
+def described(cls: type, shared: Mapping[str, str] = MappingProxyType({})) -> tuple[Setting, ...]:
+    """The settings of a class, those that are required first; `shared` has texts for fields that its docstring leaves out."""
+    arguments, fields = _documented(cls)[1], dict[str, Any](cls.__pydantic_fields__)  # type: ignore[attr-defined]
     settings = [
-        Setting(name, type_words(field.annotation, field.metadata), _default(field), field.is_required(), arguments.get(name) or shared.get(name, ""))
+        Setting(
+            _spelt(name, field),
+            type_words(field.annotation, field.metadata),
+            _default(field),
+            field.is_required(),
+            arguments.get(name) or shared.get(name, ""),
+        )
         for name, field in fields.items()
     ]
-    return Kind(family, cls.kind, about, tuple(sorted(settings, key=lambda setting: not setting.required)))
+    return tuple(sorted(settings, key=lambda setting: not setting.required))
+
+
+def _spelt(name: str, field: Any) -> str:
+    """The name that a recipe uses."""
+    return str(field.validation_alias.choices[0]) if field.validation_alias else name
 
 
 def _default(field: Any) -> Any:
@@ -138,7 +152,7 @@ def _type(annotation: Any) -> str:
     if origin is Annotated:
         return type_words(inside[0], [mark for one in inside[1:] for mark in getattr(one, "metadata", [one])])
     if origin is Literal:
-        return " | ".join(_written(value) for value in inside)
+        return " | ".join(written(value) for value in inside)
     if origin in (Union, UnionType):
         return " | ".join(_type(one) for one in inside)
     if origin in (tuple, list):
@@ -148,6 +162,6 @@ def _type(annotation: Any) -> str:
     return WORDS.get(annotation) or str(getattr(annotation, "__name__", annotation)).lower()
 
 
-def _written(value: Any) -> str:
+def written(value: Any) -> str:
     """A value as YAML writes it."""
     return str(yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True)).removesuffix("...\n").strip()

@@ -32,7 +32,11 @@ def _any_of(family: type[Component], definitions: dict[str, Any]) -> dict[str, A
 def _linked(value: Any) -> Any:
     """`value` with each mark that `any_of` left replaced by a reference to its family."""
     if isinstance(value, dict):
-        return {"$ref": f"#/$defs/{value['family']}"} if set(value) >= {"family"} and value["family"] in _names() else {k: _linked(v) for k, v in value.items()}
+        return (
+            {"$ref": f"#/$defs/{value['family']}"}
+            if set(value) >= {"family"} and value["family"] in _names()
+            else {k: _linked(v) for k, v in value.items()}
+        )
     return [_linked(v) for v in value] if isinstance(value, list) else value
 
 

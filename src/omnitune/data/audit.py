@@ -49,7 +49,9 @@ def readable(recipe: Recipe, table: Table) -> tuple[np.ndarray[Any, np.dtype[np.
     if bad and recipe.data.bad_rows == "refuse":
         first = [Mistake(table.where(b.row, b.column), b.problem) for b in bad[:SHOWN]]
         more = f"{len(bad) - SHOWN:,} more. " if len(bad) > SHOWN else ""
-        cure = Mistake(table.name, f"{more}{len({b.row for b in bad}):,} rows cannot be read", "Mend them, or set data.bad_rows: skip to leave them out")
+        cure = Mistake(
+            table.name, f"{more}{len({b.row for b in bad}):,} rows cannot be read", "Mend them, or set data.bad_rows: skip to leave them out"
+        )
         raise Mistake.together([*first, cure])
     rows = np.setdiff1d(np.arange(len(table)), [b.row for b in bad])
     if not len(rows):

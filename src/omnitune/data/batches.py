@@ -111,9 +111,7 @@ class Batches:
         return [self.rows[places[i : i + self.size]] for i in range(0, len(places), self.size)]
 
 
-def encode(
-    recipe: Recipe, schema: Schema, rows: Rows, values: Callable[[str, bool], list[Any]], rng: np.random.Generator | None = None
-) -> Batch:
+def encode(recipe: Recipe, schema: Schema, rows: Rows, values: Callable[[str, bool], list[Any]], rng: np.random.Generator | None = None) -> Batch:
     """A batch of `rows`; `values(column, media)` gives the values of a column for them."""
     inputs: Mapping[str, dict[str, torch.Tensor]] = {
         name: modality.encode(values(recipe.column(name), modality.media), schema.inputs[name], rng) for name, modality in recipe.inputs.items()

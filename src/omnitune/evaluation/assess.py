@@ -132,7 +132,9 @@ class Assessment:
             found += cautions.missing_classes(name, data["classes"].get(name, {}))
             found += cautions.simple_wins(name, tasks[name]["metrics"]) if name in tasks else []
             found += self._leaks(name) + self._unanswered(name)
-        found += [cautions.caution("truncated", f"inputs.{n}", f"{share:.1%} of the values are longer than is read.") for n, share in self._cut().items()]
+        found += [
+            cautions.caution("truncated", f"inputs.{n}", f"{share:.1%} of the values are longer than is read.") for n, share in self._cut().items()
+        ]
         return found + self._straddling() + self._dropped()
 
     def _leaks(self, name: str) -> list[dict[str, str]]:
@@ -149,9 +151,13 @@ class Assessment:
         unseen = task.unseen(columns, facts)
         found = []
         if unseen:
-            found.append(cautions.caution("unseen_class", f"tasks.{name}", f"{unseen:,} rows have a class that no training row has; they are not measured."))
+            found.append(
+                cautions.caution("unseen_class", f"tasks.{name}", f"{unseen:,} rows have a class that no training row has; they are not measured.")
+            )
         if empty > unseen:
-            found.append(cautions.caution("unanswered", f"tasks.{name}", f"{empty - unseen:,} rows have no answer; they teach and measure nothing here."))
+            found.append(
+                cautions.caution("unanswered", f"tasks.{name}", f"{empty - unseen:,} rows have no answer; they teach and measure nothing here.")
+            )
         return found
 
     def _straddling(self) -> list[dict[str, str]]:
@@ -159,7 +165,11 @@ class Assessment:
             return []
         fallback = [self.recipe.column(name) for name in self.recipe.inputs]
         found = leaks(self.prepared.table, self.prepared.parts, identity(self.recipe), media(self.recipe), fallback)
-        return [cautions.caution("straddling", f"data.{p}", f"{n:,} {p} rows also stand in training: figures are too good.") for p, n in found.items() if n]
+        return [
+            cautions.caution("straddling", f"data.{p}", f"{n:,} {p} rows also stand in training: figures are too good.")
+            for p, n in found.items()
+            if n
+        ]
 
     def _dropped(self) -> list[dict[str, str]]:
         bad = {row.row for row in self.prepared.bad}

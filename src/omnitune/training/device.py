@@ -36,4 +36,8 @@ def peak_memory(device: torch.device) -> int:
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether `error` says that memory ended, on a GPU or on the CPU."""
-    return isinstance(error, torch.OutOfMemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in str(error)) or isinstance(error, MemoryError)
+    return (
+        isinstance(error, torch.OutOfMemoryError)
+        or (isinstance(error, RuntimeError) and "allocate memory" in str(error))
+        or isinstance(error, MemoryError)
+    )

@@ -29,7 +29,11 @@ def scalars(step: Step) -> dict[str, float]:
     """A step as named numbers."""
     values = {"epoch": step.epoch, "lr": step.lr, "gradient_norm": step.norm}
     values |= {f"loss.{task}": loss for task, loss in step.losses.items()}
-    return values | {f"validation.{name}": value for name, value in (step.validation or {}).items()} | {"rows_per_second": step.rate, "seconds": step.seconds}
+    return (
+        values
+        | {f"validation.{name}": value for name, value in (step.validation or {}).items()}
+        | {"rows_per_second": step.rate, "seconds": step.seconds}
+    )
 
 
 class Csv(Log):

@@ -151,7 +151,9 @@ class Loop:
 
     def _halve(self, error: Exception) -> None:
         if self.progress.micro_batch == 1:
-            raise Mistake("train", f"memory ends with a single row in it: {error}", "Use a smaller backbone, shorter inputs or checkpointing") from error
+            raise Mistake(
+                "train", f"memory ends with a single row in it: {error}", "Use a smaller backbone, shorter inputs or checkpointing"
+            ) from error
         self.progress.micro_batch //= 2
         if self.model.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -213,9 +215,7 @@ class Loop:
             at.stopped = f"{self.train.minutes} minutes are over"
         return bool(at.stopped)
 
-    def _step(
-        self, question: Question, rate: float, losses: dict[str, float], norm: float, lr: float, validation: Validation | None
-    ) -> Step:
+    def _step(self, question: Question, rate: float, losses: dict[str, float], norm: float, lr: float, validation: Validation | None) -> Step:
         at, rows = self.progress, len(question.rows)
         epoch = at.epoch + at.batch / len(self.batches)
         return Step(at.step, epoch, at.seconds, self._share(), rows, rate, losses, lr, norm, at.micro_batch, validation, self._done(), self.state)

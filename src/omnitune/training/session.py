@@ -1,6 +1,7 @@
 """Session: a loop that lives in a folder. It logs, saves, stops on a signal, and goes on where it was."""
 
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -42,17 +43,16 @@ class Stop:
 @contextmanager
 def signals() -> Iterator[Stop]:
     """SIGINT and SIGTERM ask for a stop after the step; asked twice, they act at once. Without effect outside the main thread."""
-    stop, before = Stop(), {}
+    stop = Stop()
+    before: dict[int, Any] = {}
 
     def ask(number: int, frame: Any) -> None:
         if stop.signal is not None:
             raise KeyboardInterrupt
         stop.signal = number
 
-    try:
+    if threading.current_thread() is threading.main_thread():
         before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: its owner handles signals
-        pass
     try:
         yield stop
     finally:
