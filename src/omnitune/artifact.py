@@ -21,13 +21,13 @@ from torch import Tensor
 
 from omnitune import yaml_files
 from omnitune.backbones.pretrained import Pretrained
-from omnitune.component import read_settings
 from omnitune.data.schema import Schema
 from omnitune.errors import Mistake
 from omnitune.evaluation.report import Report
 from omnitune.nn.encoder import Encoder
 from omnitune.prediction import Predictor
 from omnitune.recipe import Recipe
+from omnitune.settings import read_settings
 from omnitune.training import checkpoint
 from omnitune.training.device import best_device, precision
 from omnitune.training.model import Model, slug

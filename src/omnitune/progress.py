@@ -4,8 +4,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from omnitune.training.loop import Step
 from omnitune.training.session import Watch
+from omnitune.training.step import Step
 
 
 @contextmanager

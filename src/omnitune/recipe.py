@@ -11,10 +11,11 @@ from pydantic import Field
 
 from omnitune import yaml_files
 from omnitune.backbones import Backbone
-from omnitune.component import Component, Settings, any_of, plain, read_settings, settings
+from omnitune.component import Component, any_of
 from omnitune.errors import Mistake
 from omnitune.fusion import Fusion
 from omnitune.modalities import Modality
+from omnitune.settings import Settings, plain, read_settings, settings
 from omnitune.tasks import Task
 from omnitune.tuning import Tuning
 

@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from omnitune.component import any_of, find, kinds, read_settings, settings
+from omnitune.component import any_of, find, kinds
 from omnitune.errors import Mistake
 from omnitune.fusion import Fusion
 from omnitune.nn.tokens import Tokens
+from omnitune.settings import read_settings, settings
 
 WIDTHS = {"text": 12, "odd.name/ü": 5, "keys": 1}
 """Inputs with names that are no identifiers, or those of methods."""

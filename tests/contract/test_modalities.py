@@ -13,10 +13,11 @@ import torch
 
 import checkpoints
 from omnitune import yaml_files
-from omnitune.component import any_of, find, kinds, read_settings, settings
+from omnitune.component import any_of, find, kinds
 from omnitune.errors import Mistake
 from omnitune.modalities import Modality
 from omnitune.nn.tokens import Tokens
+from omnitune.settings import read_settings, settings
 
 CHECKPOINTS: dict[str, Callable[[], Path]] = {"text": checkpoints.tiny_bert, "image": checkpoints.tiny_vit}
 """Small backbones for kinds that have one; other kinds are made with nothing set."""

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from omnitune import yaml_files
-from omnitune.component import any_of, find, kinds, read_settings, settings
+from omnitune.component import any_of, find, kinds
 from omnitune.errors import Mistake
 from omnitune.nn.tokens import Batch, Tokens, View
+from omnitune.settings import read_settings, settings
 from omnitune.tasks import Task
 
 WIDTH = 24

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from omnitune.errors import Mistake
-from omnitune.training.loop import Loop, Step
+from omnitune.training.loop import Loop
+from omnitune.training.step import Step
 from runs import ready, rows, table_recipe
 
 WEIGHTS = {"class": 1.0, "value": 1.0}

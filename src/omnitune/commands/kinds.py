@@ -13,10 +13,11 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
 
-from omnitune.component import Component, find, plain
+from omnitune.component import Component, find
 from omnitune.component import kinds as of_family
 from omnitune.errors import Mistake, did_you_mean
 from omnitune.recipe import FAMILIES
+from omnitune.settings import plain
 
 ARGUMENT = re.compile(r"    (\w+): (.*)")
 

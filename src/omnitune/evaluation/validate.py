@@ -2,8 +2,8 @@
 
 from omnitune.data.prepared import Prepared
 from omnitune.evaluation.answers import Answers, answer
-from omnitune.training.loop import Validation
 from omnitune.training.model import Model
+from omnitune.training.step import Validation
 
 
 class Validate:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from omnitune.errors import Mistake, did_you_mean
-from omnitune.training.loop import Step
+from omnitune.training.step import Step
 
 
 class Log(ABC):

@@ -12,7 +12,8 @@ from typing import Any
 from omnitune.errors import Mistake
 from omnitune.training import checkpoint
 from omnitune.training.log import Csv, Log
-from omnitune.training.loop import Loop, Step
+from omnitune.training.loop import Loop
+from omnitune.training.step import Step
 
 FILE = "resume.safetensors"
 Watch = Callable[[Step], None]
