@@ -8,10 +8,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from runs import rows, table_recipe, write_csv
 from typer.testing import CliRunner
 
 from omnitune.cli import app
+from runs import rows, table_recipe, write_csv
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

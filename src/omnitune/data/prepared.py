@@ -8,7 +8,7 @@ import numpy as np
 from omnitune.data.audit import BadRow, columns_exist, readable
 from omnitune.data.batches import Batches
 from omnitune.data.schema import Schema, learn
-from omnitune.data.split import split
+from omnitune.data.split import digests, leaks, split
 from omnitune.data.table import Table, read
 from omnitune.recipe import Recipe
 
@@ -36,6 +36,17 @@ class Prepared:
     def batches(self, part: str, size: int, seed: int | None = None, rows: Rows | None = None) -> Batches:
         """Questions about a part, or about some `rows` of it; shuffled and augmented where a seed is given."""
         return Batches(self.recipe, self.schema, self.table, self.parts[part] if rows is None else rows, size, seed)
+
+    def keys(self, rows: Rows) -> list[int]:
+        """A number a row that is equal where its content is, whatever table it stands in; (len(rows),)."""
+        return digests(self.table, rows, *self._content()).tolist()  # type: ignore[no-any-return]
+
+    def straddling(self) -> dict[str, int]:
+        """Validation and test rows whose content also stands in training; only parts that were given can hold such rows."""
+        return leaks(self.table, self.parts, *self._content()) if self.recipe.data.split == "given" else {}
+
+    def _content(self) -> tuple[list[str], set[str], list[str]]:
+        return identity(self.recipe), media(self.recipe), [self.recipe.column(name) for name in self.recipe.inputs]
 
 
 def prepare(recipe: Recipe) -> Prepared:

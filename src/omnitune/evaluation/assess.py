@@ -1,6 +1,5 @@
 """Assess: what a run proved, as its report: constant, simple, before and after on the same test rows, and what lies behind."""
 
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,17 +7,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from omnitune.data.columns import Column
-from omnitune.data.prepared import Prepared, identity, media
-from omnitune.data.split import digests, leaks
-from omnitune.evaluation import cautions, stored
+from omnitune.data.prepared import Prepared
+from omnitune.evaluation import cautions, rows, stored
 from omnitune.evaluation.answers import Answers, answer
 from omnitune.evaluation.calibration import apply_temperature, temperature
 from omnitune.evaluation.details import details
 from omnitune.evaluation.expect import check
 from omnitune.evaluation.measure import Predictions, measure
 from omnitune.evaluation.report import Report
-from omnitune.evaluation.rivals import Rivals, truth
+from omnitune.evaluation.rivals import Rivals
 from omnitune.evaluation.validate import Validate
 from omnitune.nn.heads import ClassifyHead
 from omnitune.training.device import peak_memory
@@ -27,7 +24,6 @@ from omnitune.training.loop import Loop
 from omnitune.training.model import Model
 
 Array = np.ndarray[Any, Any]
-LEAK_ROWS = 5000
 CURVE = 400
 """Steps of the curves a report keeps, evenly chosen; the log has all."""
 
@@ -75,7 +71,7 @@ class Assessment:
         return {
             "form": task.form,
             "metrics": measure(task.metrics(facts), models, self.recipe.train.seed),
-            "details": details(task.form, _names(facts), raw, validation),
+            "details": details(task.form, rows.names(facts), raw, validation),
             "baselines": self.rivals[name].words,
         }
 
@@ -92,96 +88,22 @@ class Assessment:
 
     def write_predictions(self, folder: Path) -> None:
         """Stores the answers on the test rows, for later comparisons."""
-        keys = dict(zip(self.prepared.parts["test"].tolist(), self._keys(self.prepared.parts["test"]), strict=True))
+        test = self.prepared.parts["test"]
+        keys = dict(zip(test.tolist(), self.prepared.keys(test), strict=True))
         found = {}
         for name, answers in self.test.items():
             task, given = self.recipe.tasks[name], self._as_saved(name, _predictions(answers))
-            found[name] = stored.Stored(task.form, _names(self.prepared.schema.tasks[name]), given, [f"{keys[int(r)]:016x}" for r in given.rows])
+            found[name] = stored.Stored(task.form, rows.names(self.prepared.schema.tasks[name]), given, [f"{keys[int(r)]:016x}" for r in given.rows])
         stored.write(folder, found)
-
-    def _keys(self, rows: Array) -> list[int]:
-        fallback = [self.recipe.column(name) for name in self.recipe.inputs]
-        return digests(self.prepared.table, rows, identity(self.recipe), media(self.recipe), fallback).tolist()  # type: ignore[no-any-return]
-
-    def data(self) -> dict[str, Any]:
-        """Rows and classes by part, and what was noticed about rows."""
-        prepared = self.prepared
-        every = np.concatenate(list(prepared.parts.values()))
-        keys = self._keys(every)
-        classes = {name: self._classes(name) for name, task in self.recipe.tasks.items() if task.form != "value"}
-        facts = {"rows": prepared.schema.rows, "classes": classes, "duplicates": len(keys) - len(set(keys)), "dropped": len(prepared.bad)}
-        return facts | {"truncated": {name: round(share, 4) for name, share in self._cut().items()}}
-
-    def _cut(self) -> dict[str, float]:
-        """Share of values that were too long and lost their end, by input."""
-        return {name: facts["cut"] for name, facts in self.prepared.schema.inputs.items() if facts.get("cut")}
-
-    def _classes(self, task: str) -> dict[str, dict[str, int]]:
-        names = _names(self.prepared.schema.tasks[task])
-        found = {}
-        for part, rows in self.prepared.parts.items():
-            y = truth(self.prepared, task, rows).y
-            counts = Counter(y.tolist()) if y.ndim == 1 else dict(enumerate((y > 0.5).sum(0).tolist()))
-            found[part] = {name: int(counts.get(i, 0)) for i, name in enumerate(names)}
-        return found
-
-    def warnings(self, tasks: dict[str, dict[str, Any]], data: dict[str, Any]) -> list[dict[str, str]]:
-        """Everything a reader must know before trusting the figures."""
-        found = cautions.few_rows(data["rows"])
-        for name in self.recipe.tasks:
-            found += cautions.missing_classes(name, data["classes"].get(name, {}))
-            found += cautions.simple_wins(name, tasks[name]["metrics"]) if name in tasks else []
-            found += self._leaks(name) + self._unanswered(name)
-        found += [
-            cautions.caution("truncated", f"inputs.{n}", f"{share:.1%} of the values are longer than is read.") for n, share in self._cut().items()
-        ]
-        return found + self._straddling() + self._dropped()
-
-    def _leaks(self, name: str) -> list[dict[str, str]]:
-        true = truth(self.prepared, name, self.prepared.parts["train"][:LEAK_ROWS])
-        kinds = {input: m.kind for input, m in self.recipe.inputs.items() if not m.media}
-        columns = {input: Column(self.prepared.table, self.recipe.column(input), true.rows)[:] for input in kinds}
-        return cautions.leaks(name, self.recipe.tasks[name].form, columns, kinds, true.y)
-
-    def _unanswered(self, name: str) -> list[dict[str, str]]:
-        task, facts = self.recipe.tasks[name], self.prepared.schema.tasks[name]
-        rows = np.concatenate(list(self.prepared.parts.values()))
-        empty = len(rows) - sum(len(truth(self.prepared, name, part).y) for part in self.prepared.parts.values())
-        columns = {column: Column(self.prepared.table, column, rows) for column in task.columns()}
-        unseen = task.unseen(columns, facts)
-        found = []
-        if unseen:
-            found.append(
-                cautions.caution("unseen_class", f"tasks.{name}", f"{unseen:,} rows have a class that no training row has; they are not measured.")
-            )
-        if empty > unseen:
-            found.append(
-                cautions.caution("unanswered", f"tasks.{name}", f"{empty - unseen:,} rows have no answer; they teach and measure nothing here.")
-            )
-        return found
-
-    def _straddling(self) -> list[dict[str, str]]:
-        if self.recipe.data.split != "given":
-            return []
-        fallback = [self.recipe.column(name) for name in self.recipe.inputs]
-        found = leaks(self.prepared.table, self.prepared.parts, identity(self.recipe), media(self.recipe), fallback)
-        return [
-            cautions.caution("straddling", f"data.{p}", f"{n:,} {p} rows also stand in training: figures are too good.")
-            for p, n in found.items()
-            if n
-        ]
-
-    def _dropped(self) -> list[dict[str, str]]:
-        bad = {row.row for row in self.prepared.bad}
-        text = f"{len(bad):,} rows could not be read and were left out; bad_rows.csv lists them."
-        return [cautions.caution("dropped", "data.bad_rows", text)] if bad else []
 
 
 def report(assessment: Assessment, loop: Loop, folder: Path, reasons: dict[str, str], versions: dict[str, str]) -> Report:
     """The whole report of a run in `folder`."""
-    recipe, tasks, data = assessment.recipe, assessment.tasks(), assessment.data()
+    recipe, tasks, data = assessment.recipe, assessment.tasks(), rows.facts(assessment.prepared)
     log = curves(folder / "log.csv")
-    warnings = assessment.warnings(tasks, data)
+    warnings = rows.doubts(assessment.prepared, data) + [
+        caution for name, task in tasks.items() for caution in cautions.simple_wins(name, task["metrics"])
+    ]
     made = Report(folder.resolve().name, tasks, thin(log), cost(loop, log), data, warnings, recipe.to_dict(), reasons, versions)
     return replace(made, warnings=warnings + [cautions.caution("unexpected", "expect", miss) for miss in check(made, recipe.expect)])
 
@@ -217,9 +139,3 @@ def thin(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _predictions(answers: Answers) -> Predictions:
     return Predictions(answers.y[answers.known], answers.p[answers.known], answers.rows[answers.known])
-
-
-def _names(facts: dict[str, Any]) -> list[str]:
-    from omnitune.nn.values import name
-
-    return [name(value) for value in facts.get("classes", facts.get("labels", ()))]

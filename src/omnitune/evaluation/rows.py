@@ -1,0 +1,79 @@
+"""Rows: what a report says of the data, and what makes its figures doubtful."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from omnitune.data.columns import Column
+from omnitune.data.prepared import Prepared
+from omnitune.evaluation.cautions import Caution, caution, few_rows, leaks, missing_classes
+from omnitune.evaluation.rivals import truth
+from omnitune.nn.values import name as name_of
+
+LEAK_ROWS = 5000
+
+
+def facts(prepared: Prepared) -> dict[str, Any]:
+    """`rows` by part, `classes` by task, part and class; how many rows are `duplicates` or were `dropped`; the share `truncated` by input."""
+    keys = prepared.keys(np.concatenate(list(prepared.parts.values())))
+    return {
+        "rows": prepared.schema.rows,
+        "classes": {name: _classes(prepared, name) for name, task in prepared.recipe.tasks.items() if task.form != "value"},
+        "duplicates": len(keys) - len(set(keys)),
+        "dropped": len({bad.row for bad in prepared.bad}),
+        "truncated": {name: round(learned["cut"], 4) for name, learned in prepared.schema.inputs.items() if learned.get("cut")},
+    }
+
+
+def names(learned: dict[str, Any]) -> list[str]:
+    """Names of a task's classes or labels; none for values."""
+    return [name_of(value) for value in learned.get("classes", learned.get("labels", ()))]
+
+
+def doubts(prepared: Prepared, data: dict[str, Any]) -> list[Caution]:
+    """Cautions about the rows themselves.
+
+    Args:
+        prepared: the data.
+        data: its `facts`.
+    """
+    found = few_rows(data["rows"])
+    for name in prepared.recipe.tasks:
+        found += [*missing_classes(name, data["classes"].get(name, {})), *_leaks(prepared, name), *_unanswered(prepared, name)]
+    for name, share in data["truncated"].items():
+        found.append(caution("truncated", f"inputs.{name}", f"{share:.1%} of the values are longer than is read."))
+    for part, rows in prepared.straddling().items():
+        if rows:
+            found.append(caution("straddling", f"data.{part}", f"{rows:,} {part} rows also stand in training: figures are too good."))
+    if data["dropped"]:
+        text = f"{data['dropped']:,} rows could not be read and were left out; bad_rows.csv lists them."
+        found.append(caution("dropped", "data.bad_rows", text))
+    return found
+
+
+def _classes(prepared: Prepared, task: str) -> dict[str, dict[str, int]]:
+    every, found = names(prepared.schema.tasks[task]), {}
+    for part, rows in prepared.parts.items():
+        y = truth(prepared, task, rows).y
+        counts = Counter(y.tolist()) if y.ndim == 1 else dict(enumerate((y > 0.5).sum(0).tolist()))
+        found[part] = {name: int(counts.get(i, 0)) for i, name in enumerate(every)}
+    return found
+
+
+def _leaks(prepared: Prepared, name: str) -> list[Caution]:
+    recipe, true = prepared.recipe, truth(prepared, name, prepared.parts["train"][:LEAK_ROWS])
+    kinds = {input: modality.kind for input, modality in recipe.inputs.items() if not modality.media}
+    columns = {input: Column(prepared.table, recipe.column(input), true.rows)[:] for input in kinds}
+    return leaks(name, recipe.tasks[name].form, columns, kinds, true.y)
+
+
+def _unanswered(prepared: Prepared, name: str) -> Iterator[Caution]:
+    task, rows = prepared.recipe.tasks[name], np.concatenate(list(prepared.parts.values()))
+    unseen = task.unseen({column: Column(prepared.table, column, rows) for column in task.columns()}, prepared.schema.tasks[name])
+    without = len(rows) - len(truth(prepared, name, rows).y) - unseen
+    if unseen:
+        yield caution("unseen_class", f"tasks.{name}", f"{unseen:,} rows have a class that no training row has; they are not measured.")
+    if without > 0:
+        yield caution("unanswered", f"tasks.{name}", f"{without:,} rows have no answer; they teach and measure nothing here.")
