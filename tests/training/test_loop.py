@@ -93,9 +93,12 @@ def test_early_stopping_watches_any_metric_in_its_direction() -> None:
     assert loop.progress.best[0][0] == 0.9
 
 
-def test_an_unknown_metric_to_stop_on_is_a_mistake() -> None:
-    with pytest.raises(Mistake, match=r"'class.acuracy' is not measured. There are: loss"):
-        looped("train.stop_on=class.acuracy", validate=lambda: {"loss": 0.0})
+def test_an_unknown_metric_to_stop_on_is_a_mistake_before_training() -> None:
+    from omnitune.evaluation.validate import Validate
+
+    validate = Validate(*ready(table_recipe(rows(60))))
+    with pytest.raises(Mistake, match=r"train.stop_on: 'class.acuracy' is not measured. Did you mean 'class.accuracy'\?"):
+        validate.known([("train.stop_on", "class.acuracy")])
 
 
 def test_the_average_of_the_best_rounds_is_the_mean_of_their_weights() -> None:

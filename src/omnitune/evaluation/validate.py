@@ -1,6 +1,9 @@
 """Validate: the measurement during training, on the validation rows."""
 
+from collections.abc import Iterable
+
 from omnitune.data.prepared import Prepared
+from omnitune.errors import Mistake, did_you_mean
 from omnitune.evaluation.answers import Answers, answer
 from omnitune.training.model import Model
 from omnitune.training.step import Validation
@@ -32,6 +35,13 @@ class Validate:
         for task, a in answers.items():
             found |= {f"{task}.{name}": m.compute(a.y[a.known], a.p[a.known]) for name, m in self.metrics[task].items()}
         return found
+
+    def known(self, names: Iterable[tuple[str, str]]) -> None:
+        """Raises one `Mistake` for every name that is no metric of these tasks."""
+        there = ["loss", *(f"{task}.{metric}" for task, metrics in self.metrics.items() for metric in metrics)]
+        wrong = [Mistake(where, f"{name!r} is not measured", did_you_mean(name, there)) for where, name in names if name not in there]
+        if wrong:
+            raise Mistake.together(wrong)
 
     def higher(self, name: str) -> bool:
         """Whether more is better in `loss` or `task.metric`."""

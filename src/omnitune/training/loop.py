@@ -139,8 +139,6 @@ class Loop:
             return None
         self.model.eval()
         found = self.validate()
-        if self.train.stop_on not in found:
-            raise Mistake("train.stop_on", f"{self.train.stop_on!r} is not measured", f"There are: {', '.join(found)}")
         value = found[self.train.stop_on]
         self._keep(-math.inf if math.isnan(value) else value if self.higher else -value)
         return found
