@@ -27,6 +27,7 @@ def save(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         save_file({k: t.detach().cpu().contiguous() for k, t in tensors.items()}, str(part), {KEY: json.dumps(facts)})
         with part.open("rb+") as file:
             os.fsync(file.fileno())
+        part.chmod(0o644)  # safetensors leaves files that only their owner can read
         os.replace(part, path)
         _sync(path.parent)
     except (OSError, SafetensorError) as error:
