@@ -101,7 +101,10 @@ def confusion(counts: Sequence[Sequence[int]], names: Sequence[str], salt: str) 
 
     def draw(whole: "Figure") -> None:
         panel = whole.subplots()
-        panel.imshow(shares, cmap="Purples", vmin=0, vmax=1)
+        edges = np.arange(len(names) + 1) - 0.5
+        panel.pcolormesh(edges, edges, shares, cmap="Purples", vmin=0, vmax=1)  # cells, not a picture inside the picture
+        panel.invert_yaxis()
+        panel.set_aspect("equal")
         short = [name if len(name) <= 18 else name[:17] + "…" for name in names]
         panel.set_xticks(range(len(names)), short, rotation=45, ha="right", rotation_mode="anchor")
         panel.set_yticks(range(len(names)), short)
