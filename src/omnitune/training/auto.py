@@ -21,6 +21,7 @@ FACTORS = {
     "bias": (20.0, "biases bear larger steps (Ben Zaken et al. 2022, section 4)"),
 }
 HIGHEST = 1e-3
+CONVOLUTIONS = 2e-4
 
 
 def resolve(recipe: Recipe, rows: int, device: torch.device) -> tuple[Train, dict[str, str]]:
@@ -62,13 +63,15 @@ def _lr(recipe: Recipe, rows: int, device: torch.device) -> tuple[float, str]:
         return HIGHEST, "no pretrained weight learns"
     factor, reason = FACTORS[recipe.tuning.kind]
     if not any(shape.attention for shape in shapes):
-        return HIGHEST, "convolutional networks bear Adam's default (Kingma and Ba 2015; measured, docs/log.md 2026-11-23)"
+        return CONVOLUTIONS, "convolutional networks (measured, docs/log.md 2026-11-23)"
     width = max(shape.width for shape in shapes if shape.attention)
     rate = float(f"{min(HIGHEST, factor * BASE * (768 / width) ** 2):.1g}")
     return rate, f"5e-5 at width 768 (Devlin et al. 2019), here {width}: smaller models bear larger steps; {reason}"
 
 
 def _head_lr(recipe: Recipe, rows: int, device: torch.device) -> tuple[float, str]:
+    if recipe.fusion.kind == "attend":
+        return 5e-4, "a Transformer from scratch does not bear the 3e-3 of a linear layer (measured, docs/log.md 2026-11-23)"
     return 3e-3, "what starts from scratch learns faster than what is pretrained (measured, docs/log.md 2026-11-23)"
 
 
