@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 STAMP := $(VENV)/installed
-FAST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .PHONY: install demo test check format recipes reference clean
 
@@ -21,14 +21,14 @@ demo: install
 	$(BIN)/omnitune predict runs/demo recipes/demo-rows.jsonl
 
 test: install
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(FAST) -m "not slow" -q
+	$(PYTEST) -m "not slow" -q
 
 format: install
 	$(BIN)/ruff format .
