@@ -19,7 +19,7 @@ from omnitune.training import auto, session
 from omnitune.training.device import best_device
 from omnitune.training.log import open_log
 from omnitune.training.loop import Loop
-from omnitune.training.model import Model
+from omnitune.training.model import Model, tune
 
 
 def fit(recipe: Recipe, out: str | Path, *, resume: bool = False, log: Sequence[str] = (), watch: session.Watch | None = None) -> Artifact:
@@ -46,8 +46,9 @@ def fit(recipe: Recipe, out: str | Path, *, resume: bool = False, log: Sequence[
     recipe.write(folder / "recipe.yaml")
     list_bad_rows(folder / "bad_rows.csv", prepared.table, prepared.bad)
     model, bases = _model(prepared, device)
-    beaten = rivals(model, prepared)
     validate = Validate(model, prepared)
+    validate.known([("train.stop_on", train.stop_on), *((f"expect.{name}", name) for name in recipe.expect)])
+    beaten = rivals(model, prepared)
     loop = Loop(
         model,
         prepared.batches("train", int(train.batch), train.seed),
@@ -70,14 +71,8 @@ def fit(recipe: Recipe, out: str | Path, *, resume: bool = False, log: Sequence[
 
 def _model(prepared: Prepared, device: torch.device) -> tuple[Model, dict[str, str]]:
     """The model as training starts, and the digests of the checkpoints inside it."""
-    recipe, train = prepared.recipe, prepared.recipe.train
-    torch.manual_seed(train.seed)
-    model = Model(recipe, prepared.schema)
+    torch.manual_seed(prepared.recipe.train.seed)
+    model = Model(prepared.recipe, prepared.schema)
     digests = {name: artifacts.digest(encoder) for name, encoder in model.backbones.items()}
-    for encoder in model.backbones.values():
-        recipe.tuning.apply(encoder)
-        if train.dropout != "checkpoint":
-            encoder.set_dropout(train.dropout)
-        if train.checkpointing:
-            encoder.model.gradient_checkpointing_enable({"use_reentrant": False})
+    tune(model, prepared.recipe)
     return model.to(device), digests

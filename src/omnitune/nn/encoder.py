@@ -92,6 +92,13 @@ class Encoder(nn.Module):
                 if isinstance(getattr(module, name, None), float):
                     setattr(module, name, share)
 
+    def recompute(self) -> None:
+        """Computes the activations inside blocks again in the backward pass, which saves memory. Raises `Mistake` where the model cannot."""
+        if not self.model.supports_gradient_checkpointing:
+            raise Mistake("train.checkpointing", f"{type(self.model).__name__} cannot do it", "Leave it out, and lower train.micro_batch instead")
+        newer = getattr(self.model, "activation_checkpointing_enable", None)  # the older name warns where there is this one
+        (newer or self.model.gradient_checkpointing_enable)({"use_reentrant": False})
+
     def adapt(self, config: Any) -> None:
         """Adds the adapters that a `peft` configuration describes; they alone learn."""
         assert not self.adapted, "one adapter at a time"

@@ -42,7 +42,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """What `save` wrote. Raises `Mistake` where the file is damaged."""
     try:
         with safe_open(path, "pt") as file:
-            return {k: file.get_tensor(k) for k in file.keys()}, json.loads(file.metadata()[KEY])  # noqa: SIM118
+            return {k: file.get_tensor(k) for k in file.keys()}, json.loads((file.metadata() or {})[KEY])  # noqa: SIM118
     except (SafetensorError, KeyError, ValueError) as error:
         raise Mistake(str(path), f"damaged: {error}", "Start again without --resume, into another folder") from None
 

@@ -86,3 +86,13 @@ class Model(nn.Module):
     def learning(self) -> dict[str, nn.Parameter]:
         """The parameters that learn, by name."""
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
+
+
+def tune(model: Model, recipe: Recipe) -> None:
+    """Sets which weights of the backbones learn, adding adapters, their dropout, and whether activations are computed twice to save memory."""
+    for encoder in model.backbones.values():
+        recipe.tuning.apply(encoder)
+        if recipe.train.dropout != "checkpoint":
+            encoder.set_dropout(recipe.train.dropout)
+        if recipe.train.checkpointing:
+            encoder.recompute()

@@ -33,10 +33,10 @@ def _rates(model: Model, train: Train) -> dict[str, float]:
     assert isinstance(train.lr, float) and isinstance(train.head_lr, float), "auto values are resolved before"
     rates = dict.fromkeys(model.learning(), train.head_lr)
     for name, backbone in model.backbones.items():
-        prefix, top = f"encoders.{slug(name)}.backbone.", len(backbone.blocks) + 1
+        prefix, top = f"encoders.{slug(name)}.backbone.", len(backbone.blocks)
         for parameter, _ in backbone.named_parameters():
             if prefix + parameter in rates:
-                rates[prefix + parameter] = train.lr * train.layer_decay ** (top - backbone.depth(parameter))
+                rates[prefix + parameter] = train.lr * train.layer_decay ** max(0, top - backbone.depth(parameter))
     return rates
 
 
