@@ -87,8 +87,10 @@ def save(folder: Path, recipe: Recipe, schema: Schema, model: Model, lineage: di
         bases[name] = {"checkpoint": backbone.to_dict(), "pool": encoder.pool, "stored": not kept, "sha256": lineage["bases"][name]}
     checkpoint.save(folder / "model.safetensors", _own(model), {"format": "pt"})
     facts = lineage | {"format": FORMAT, "bases": bases, "versions": versions(), "recipe": recipe.fingerprint, "schema": schema.fingerprint}
-    (folder / "lineage.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
     (folder / "config.json").write_text(json.dumps({"model_type": "omnitune", "omnitune_version": version("omnitune")}), encoding="utf-8")
+    part = folder / "lineage.json.part"
+    part.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    part.replace(folder / "lineage.json")  # in one step and last: where it stands, the run is whole
 
 
 def load(path: str | Path, device: torch.device | None = None) -> Artifact:

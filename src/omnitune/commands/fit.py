@@ -1,7 +1,7 @@
 """fit: from a recipe to a measured, saved model."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -12,7 +12,7 @@ from omnitune.artifact import Artifact
 from omnitune.data.audit import list_bad_rows
 from omnitune.data.prepared import Prepared, prepare
 from omnitune.evaluation import assess
-from omnitune.evaluation.rivals import rivals
+from omnitune.evaluation.rivals import Rivals, rivals
 from omnitune.evaluation.validate import Validate
 from omnitune.recipe import Recipe
 from omnitune.training import auto, session
@@ -39,40 +39,56 @@ def fit(recipe: Recipe, out: str | Path, *, resume: bool = False, log: Sequence[
     folder = session.open_folder(Path(out), resume)
     if resume and (folder / "lineage.json").exists():
         return artifacts.load(folder)
-    prepared, device = prepare(recipe), best_device()
-    train, reasons = auto.resolve(recipe, len(prepared.parts["train"]), device)
-    recipe = recipe.replace(train=train)
-    prepared = replace(prepared, recipe=recipe)
-    recipe.write(folder / "recipe.yaml")
-    list_bad_rows(folder / "bad_rows.csv", prepared.table, prepared.bad)
-    model, bases = _model(prepared, device)
+    start = _start(recipe)
+    prepared, model, train = start.prepared, start.model, start.prepared.recipe.train
     validate = Validate(model, prepared)
     validate.known([("train.stop_on", train.stop_on), *((f"expect.{name}", name) for name in recipe.expect)])
-    beaten = rivals(model, prepared)
-    loop = Loop(
-        model,
-        prepared.batches("train", int(train.batch), train.seed),
-        train,
-        {name: task.weight for name, task in recipe.tasks.items()},
-        validate if len(prepared.parts["validation"]) else None,
-        validate.higher(train.stop_on),
-    )
-    identity = {"recipe": recipe.fingerprint, "table": prepared.table.fingerprint}
     logs = [open_log(name, folder) for name in log]
+    beaten = rivals(model, prepared)
+    prepared.recipe.write(folder / "recipe.yaml")
+    list_bad_rows(folder / "bad_rows.csv", prepared.table, prepared.bad)
+    loop = _loop(model, prepared, validate)
+    identity = {"recipe": prepared.recipe.fingerprint, "table": prepared.table.fingerprint}
     session.run(loop, folder, identity, resume, logs, validate.columns(), watch)
-    assess.choose(loop, validate)
-    assessment = assess.Assessment(model, prepared, beaten, validate)
-    assess.report(assessment, loop, folder, reasons, artifacts.versions()).write(folder)
-    assessment.write_predictions(folder)
-    artifacts.save(folder, recipe, prepared.schema, model, {"parent": recipe.parent, "table": prepared.table.fingerprint, "bases": bases})
-    (folder / session.FILE).unlink()
-    return artifacts.load(folder, device)
+    _finish(folder, start, loop, validate, beaten)
+    return artifacts.load(folder, model.device)
 
 
-def _model(prepared: Prepared, device: torch.device) -> tuple[Model, dict[str, str]]:
-    """The model as training starts, and the digests of the checkpoints inside it."""
-    torch.manual_seed(prepared.recipe.train.seed)
+@dataclass(frozen=True)
+class Start:
+    """A run before its first step: the data, the model, digests of the checkpoints inside it, and why `auto` values are what they are."""
+
+    prepared: Prepared
+    model: Model
+    digests: dict[str, str]
+    reasons: dict[str, str]
+
+
+def _start(recipe: Recipe) -> Start:
+    prepared, device = prepare(recipe), best_device()
+    train, reasons = auto.resolve(recipe, len(prepared.parts["train"]), device)
+    prepared = replace(prepared, recipe=recipe.replace(train=train))
+    torch.manual_seed(train.seed)
     model = Model(prepared.recipe, prepared.schema)
     digests = {name: artifacts.digest(encoder) for name, encoder in model.backbones.items()}
     tune(model, prepared.recipe)
-    return model.to(device), digests
+    return Start(prepared, model.to(device), digests, reasons)
+
+
+def _loop(model: Model, prepared: Prepared, validate: Validate) -> Loop:
+    train = prepared.recipe.train
+    weights = {name: task.weight for name, task in prepared.recipe.tasks.items()}
+    measured = validate if len(prepared.parts["validation"]) else None
+    return Loop(model, prepared.batches("train", int(train.batch), train.seed), train, weights, measured, validate.higher(train.stop_on))
+
+
+def _finish(folder: Path, start: Start, loop: Loop, validate: Validate, beaten: dict[str, Rivals]) -> None:
+    """Chooses the best weights, measures them, and saves; `lineage.json` comes last and marks the run as whole."""
+    prepared, recipe = start.prepared, start.prepared.recipe
+    assess.choose(loop, validate)
+    assessment = assess.Assessment(start.model, prepared, beaten, validate)
+    assess.report(assessment, loop, folder, start.reasons, artifacts.versions()).write(folder)
+    assessment.write_predictions(folder)
+    lineage = {"parent": recipe.parent, "table": prepared.table.fingerprint, "bases": start.digests}
+    artifacts.save(folder, recipe, prepared.schema, start.model, lineage)
+    (folder / session.FILE).unlink()
