@@ -20,7 +20,7 @@ RECIPES = sorted(FOLDER.glob("*.yaml"))
 TINY = {"text": checkpoints.tiny_bert, "image": checkpoints.tiny_vit}
 BLOCKS = 3
 """Of a tiny backbone."""
-ROWS = 80
+ROWS = 60
 
 
 @pytest.fixture(params=RECIPES, ids=lambda path: path.stem)
@@ -78,7 +78,7 @@ def source(made: Recipe) -> Any:
         return rows
     from datasets import Dataset, DatasetDict
 
-    return DatasetDict(train=Dataset.from_list(rows[:60]), test=Dataset.from_list(rows[60:]))
+    return DatasetDict(train=Dataset.from_list(rows[:45]), test=Dataset.from_list(rows[45:]))
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:datasets", "ignore::DeprecationWarning:dill")
