@@ -16,7 +16,7 @@ from omnitune.commands.fit import fit
 from omnitune.recipe import Recipe
 
 FOLDER = Path(__file__).parents[1] / "recipes"
-RECIPES = sorted(FOLDER.glob("*.yaml"))
+RECIPES = sorted(FOLDER.rglob("*.yaml"))
 TINY = {"text": checkpoints.tiny_bert, "image": checkpoints.tiny_vit}
 BLOCKS = 3
 """Of a tiny backbone."""
@@ -46,7 +46,7 @@ assert "torch" not in sys.modules and "transformers" not in sys.modules
 
 def test_it_opens_with_its_command_and_says_how_long_it_takes(path: Path) -> None:
     first, *rest = path.read_text().splitlines()
-    assert first == f"# omnitune fit recipes/{path.name} --out runs/{path.stem}"
+    assert first == f"# omnitune fit recipes/{path.relative_to(FOLDER)} --out runs/{path.stem}"
     comment = " ".join(line for line in rest if line.startswith("#"))
     assert "->" in comment, "says what it makes of what"
     assert "minute" in comment, "says how long it takes"
@@ -110,7 +110,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_vit_recipe_learns_a_folder_of_pictures(pictures: Path, tmp_path: Path) -> None:
     changes = [f"data.from={pictures}", "inputs.img.column=image", f"inputs.img.backbone={checkpoints.tiny_vit()}"]
     changes += ["train.lr=1e-3", "train.head_lr=1e-2"]  # random weights have farther to go than pretrained ones
-    made = recipe.read(FOLDER / "vit_cifar10.yaml", changes)
+    made = recipe.read(FOLDER / "gpu" / "vit_cifar10.yaml", changes)
     train, image = made.train, made.inputs["img"]
     assert (train.optimizer, train.batch, train.epochs, made.tuning.kind, made.data.split) == ("adamw", 16, 5, "full", "given")
     assert image.augment and image.flip and image.crop_scale == (0.08, 1.0)
