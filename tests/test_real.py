@@ -29,7 +29,7 @@ def test_fine_tuning_minilm_on_real_reviews_beats_what_a_broken_part_could_reach
     assert auroc > 0.82, f"AUROC {auroc}, probe {before}"
     assert report.value("rating", "r2") > 0.15
     said = run.predict([
-        {"text": "I love this dress. It fits perfectly, the fabric is beautiful and I get compliments every time.", "age": 40, "department": "Dresses"},
+        {"text": "I love this dress. It fits perfectly, the fabric is beautiful, I get compliments every time.", "age": 40, "department": "Dresses"},
         {"text": "Terrible. It fell apart, looks cheap, does not fit at all and I returned it.", "age": 40, "department": "Dresses"},
     ])  # fmt: skip
     assert said[0]["recommended"]["probabilities"]["1"] > said[1]["recommended"]["probabilities"]["1"] + 0.1

@@ -3,6 +3,7 @@
 recipe.yaml   schema.json   lineage.json   model.safetensors (heads, fusion, small encoders)
 inputs/NAME/  a Hugging Face directory for every backbone: configuration, tokenizer or picture processor, and weights or an adapter
 report.json   report.md   report.html   README.md (model card)   log.csv   predictions.parquet
+SHA256SUMS    of all files that `load` reads
 """
 
 import hashlib
@@ -19,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from omnitune import yaml_files
+from omnitune import checksums, yaml_files
 from omnitune.backbones.pretrained import Pretrained
 from omnitune.data.schema import Schema
 from omnitune.errors import Mistake
@@ -90,6 +91,7 @@ def save(folder: Path, recipe: Recipe, schema: Schema, model: Model, lineage: di
     (folder / "config.json").write_text(json.dumps({"model_type": "omnitune", "omnitune_version": version("omnitune")}), encoding="utf-8")
     part = folder / "lineage.json.part"
     part.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    checksums.note(folder, _read_again(folder) | {"lineage.json": part})
     part.replace(folder / "lineage.json")  # in one step and last: where it stands, the run is whole
 
 
@@ -104,7 +106,10 @@ def load(path: str | Path, device: torch.device | None = None) -> Artifact:
         unfinished = (folder / "resume.safetensors").exists()
         fix = "Its training has not ended: `omnitune fit ... --resume` goes on" if unfinished else "Give the folder that `fit` wrote"
         raise Mistake(str(path), "no finished model here", fix)
+    checksums.verify(folder)
     lineage = json.loads((folder / "lineage.json").read_text(encoding="utf-8"))
+    if lineage["format"] != FORMAT:
+        raise Mistake(str(path), f"is of format {lineage['format']}; this version reads {FORMAT}", "Use the omnitune that wrote it")
     schema = Schema.from_json((folder / "schema.json").read_text(encoding="utf-8"))
     saved = read_settings(Recipe, yaml_files.read(folder / "recipe.yaml"))
     stored = {name for name, base in lineage["bases"].items() if base["stored"]}
@@ -117,6 +122,13 @@ def load(path: str | Path, device: torch.device | None = None) -> Artifact:
         encoder.merge()
     _fill(model, folder / "model.safetensors")
     return Artifact(folder, saved, schema, model.to(device or best_device()).eval().requires_grad_(False), lineage)
+
+
+def _read_again(folder: Path) -> dict[str, Path]:
+    """Files that `load` reads. Weights of backbones have their checksums beside them, and are not to be read twice."""
+    inside = [path for path in sorted((folder / "inputs").rglob("*")) if path.is_file() and not path.match("model*.safetensors")]
+    own = [folder / name for name in ("recipe.yaml", "schema.json", "model.safetensors")]
+    return {path.relative_to(folder).as_posix(): path for path in (*own, *inside)}
 
 
 def portable(backbone: Any) -> bool:

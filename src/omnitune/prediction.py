@@ -100,8 +100,8 @@ def _chunks(source: Any, columns: set[str]) -> Iterator[tuple[list[Row], Path | 
         and not hasattr(source, "columns")
         and not hasattr(source, "column_names")
     ):
-        rows = iter(source)
-        while chunk := [dict(row) for row in islice(rows, CHUNK)]:
+        rows = enumerate(source, 1)
+        while chunk := [_row(number, row) for number, row in islice(rows, CHUNK)]:
             _columns_there({key for row in chunk for key in row}, columns, "rows")
             yield chunk, None
         return
@@ -109,6 +109,12 @@ def _chunks(source: Any, columns: set[str]) -> Iterator[tuple[list[Row], Path | 
     _columns_there(set(table.columns), columns, table.name)
     for start in range(0, len(table), CHUNK):
         yield _rows(table, np.arange(start, min(start + CHUNK, len(table))), columns), table.root
+
+
+def _row(number: int, row: Any) -> Row:
+    if not isinstance(row, Mapping):
+        raise Mistake(f"row {number}", f"expected a mapping of columns to values, got {repr(row)[:40]}", "A missing value is None")
+    return dict(row)
 
 
 def _rows(table: Table, numbers: np.ndarray[Any, Any], columns: set[str]) -> list[Row]:

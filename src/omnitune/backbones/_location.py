@@ -6,11 +6,12 @@ import re
 from functools import cache
 from pathlib import Path
 
-from omnitune.errors import Mistake
+from omnitune.errors import Mistake, did_you_mean
 
 SAMPLE = "sample:"
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+FORMS = "Give a directory in the Hugging Face layout, a name on the hub or sample:NAME"
 UNWANTED = ["*/*.safetensors", "consolidated*", "onnx/*", "openvino/*"]
 
 
@@ -20,19 +21,28 @@ def is_directory(name: str) -> bool:
 
 
 def problem(name: str) -> str | None:
-    """What is wrong with a reference, as far as can be seen without network and torch."""
+    """What is wrong with a reference and how to mend it, as far as can be seen without network and torch."""
     if name.startswith(SAMPLE):
-        return None
+        return _no_sample(name.removeprefix(SAMPLE))
     folder = Path(name).expanduser()
     if not is_directory(name):
-        return None if HUB_NAME.fullmatch(name) else f"{name!r} is neither a directory nor a name on the hub"
+        return None if HUB_NAME.fullmatch(name) else f"{name!r} is neither a directory nor a name on the hub. {FORMS}"
     if not folder.is_dir():
-        return f"no directory {name!r}"
+        return f"no directory {name!r}. {FORMS}"
     if not (folder / "config.json").is_file():
-        return f"no config.json in {name!r}"
+        return f"no config.json in {name!r}. {FORMS}"
     if any(folder.glob("*.safetensors")):
         return None
-    return f"no model.safetensors in {name!r}" + (" (a pickle is never read)" if any(folder.glob("*.bin")) else "")
+    if any(folder.glob("*.bin")):
+        return f"only a pickle in {name!r}, which is never read. Save it as safetensors where you trust it, or choose another checkpoint"
+    return f"no model.safetensors in {name!r}. Fetch or copy the checkpoint again"
+
+
+def _no_sample(name: str) -> str | None:
+    from omnitune.samples import SAMPLES
+
+    known = [other for other, sample in SAMPLES.items() if sample.kind == "model"]
+    return None if name in known else f"no sample backbone called {name!r}. {did_you_mean(name, known)}"
 
 
 def locate(name: str, revision: str | None) -> Path:
@@ -49,7 +59,7 @@ def locate(name: str, revision: str | None) -> Path:
     if not is_directory(name):
         return _from_hub(name, revision)
     if not folder.is_dir():
-        raise Mistake(f"backbone {name}", "no such directory", "Give a directory, a hub name or sample:NAME")
+        raise Mistake(f"backbone {name}", "no such directory", FORMS)
     return folder.absolute()
 
 
@@ -61,7 +71,7 @@ def _from_hub(name: str, revision: str | None) -> Path:
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=WANTED, ignore_patterns=UNWANTED))
     except errors.HFValidationError:
-        raise Mistake(where, "neither a directory nor a name on the hub", "Give a directory, a hub name or sample:NAME") from None
+        raise Mistake(where, "neither a directory nor a name on the hub", FORMS) from None
     except errors.GatedRepoError:
         raise Mistake(where, "its owner asks for a login", "Accept its terms on the hub and log in with `hf auth login`") from None
     except errors.RepositoryNotFoundError:

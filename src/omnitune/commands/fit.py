@@ -15,7 +15,7 @@ from omnitune.evaluation import assess
 from omnitune.evaluation.rivals import Rivals, rivals
 from omnitune.evaluation.validate import Validate
 from omnitune.recipe import Recipe
-from omnitune.training import auto, session
+from omnitune.training import auto, checkpoint, session
 from omnitune.training.device import best_device
 from omnitune.training.log import open_log
 from omnitune.training.loop import Loop
@@ -33,7 +33,7 @@ def fit(recipe: Recipe, out: str | Path, *, resume: bool = False, log: Sequence[
         watch: called after each step, for progress bars.
 
     Raises:
-        Mistake: the recipe, the data or the folder is wrong, memory ends, or the loss is no longer finite.
+        Mistake: the recipe, the data or the folder is wrong, memory or the disk is full, or the loss is no longer finite.
     """
     recipes.check(recipe)
     folder = session.open_folder(Path(out), resume)
@@ -45,12 +45,13 @@ def fit(recipe: Recipe, out: str | Path, *, resume: bool = False, log: Sequence[
     validate.known([("train.stop_on", train.stop_on), *((f"expect.{name}", name) for name in recipe.expect)])
     logs = [open_log(name, folder) for name in log]
     beaten = rivals(model, prepared)
-    prepared.recipe.write(folder / "recipe.yaml")
-    list_bad_rows(folder / "bad_rows.csv", prepared.table, prepared.bad)
     loop = _loop(model, prepared, validate)
     identity = {"recipe": prepared.recipe.fingerprint, "table": prepared.table.fingerprint}
-    session.run(loop, folder, identity, resume, logs, validate.columns(), watch)
-    _finish(folder, start, loop, validate, beaten)
+    with checkpoint.room(folder):
+        prepared.recipe.write(folder / "recipe.yaml")
+        list_bad_rows(folder / "bad_rows.csv", prepared.table, prepared.bad)
+        session.run(loop, folder, identity, resume, logs, validate.columns(), watch)
+        _finish(folder, start, loop, validate, beaten)
     return artifacts.load(folder, model.device)
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from omnitune.checksums import AGAIN
 from omnitune.errors import Mistake, did_you_mean
 from omnitune.nn import weights
-from omnitune.nn.weights import AGAIN
 
 LARGEST = 1e10  # no trained weight comes near; a flipped exponent bit goes far beyond
 

@@ -4,17 +4,16 @@ What a damaged file shows: a wrong header or length always (safetensors); a chan
 SHA-256 (`SHA256SUMS`, `NAME.sha256`, the name of the cached blob). Without one, `checkpoints.read` sees only numbers beyond any training.
 """
 
-import hashlib
 import json
 import re
 from pathlib import Path
 
 from torch import Tensor
 
+from omnitune import checksums
+from omnitune.checksums import AGAIN, SUMS
 from omnitune.errors import Mistake
 
-SUMS = "SHA256SUMS"
-AGAIN = "Fetch or copy it again"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 
 
@@ -63,32 +62,23 @@ def read(paths: list[Path], where: str) -> dict[str, Tensor]:
         except (SafetensorError, OSError) as error:
             raise Mistake(where, f"{path.name} is damaged or cut short: {first_line(error)}", AGAIN) from None
         wanted = _known_sum(path)
-        if wanted and _sha256(path) != wanted:
+        if wanted and checksums.sha256(path) != wanted:
             raise Mistake(where, f"{path.name} is damaged: its SHA-256 is not the one noted when it was written", AGAIN)
     return state
 
 
 def note_sums(folder: Path) -> None:
     """Writes the checksums of the weight files beside them, in the form of `sha256sum`."""
-    lines = [f"{_sha256(path)}  {path.name}\n" for path in files(folder, str(folder))]
-    (folder / SUMS).write_text("".join(lines), encoding="utf-8")
+    checksums.note(folder, files(folder, str(folder)))
 
 
 def _known_sum(path: Path) -> str | None:
     """The SHA-256 that the folder, or the hub's cache, notes for `path`."""
     for note in (path.parent / SUMS, path.with_name(path.name + ".sha256")):
-        if note.is_file():
-            for line in note.read_text(encoding="utf-8").splitlines():
-                digest, _, name = line.partition(" ")
-                if name.strip().lstrip("*") == path.name:
-                    return digest.lower()
+        if note.is_file() and (digest := checksums.noted(note).get(path.name)):
+            return digest
     blob = path.resolve().name  # the hub's cache names large files by their SHA-256
     return blob if path.is_symlink() and re.fullmatch(r"[0-9a-f]{64}", blob) else None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def first_line(error: BaseException) -> str:

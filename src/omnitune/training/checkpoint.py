@@ -1,8 +1,10 @@
 """Checkpoint: the whole state of a run in one safetensors file, replaced in one step, so that a kill at any moment loses nothing."""
 
-import errno
 import json
 import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from omnitune.data.cached import NO_ROOM
 from omnitune.errors import Mistake
 
 KEY = "omnitune"
@@ -24,18 +27,31 @@ def save(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
     """
     part = path.with_name(f"{path.name}.part")  # one name, so that what a kill leaves behind is written over by the next save
     try:
-        save_file({k: t.detach().cpu().contiguous() for k, t in tensors.items()}, str(part), {KEY: json.dumps(facts)})
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        part.chmod(0o644)  # safetensors leaves files that only their owner can read
-        os.replace(part, path)
-        _sync(path.parent)
-    except (OSError, SafetensorError) as error:
-        if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):
-            raise Mistake(str(path), "the disk is full", "Free some space and go on with --resume; the last checkpoint is whole") from None
-        raise
+        with room(path):
+            save_file({k: t.detach().cpu().contiguous() for k, t in tensors.items()}, str(part), {KEY: json.dumps(facts)})
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())
+            part.chmod(0o644)  # safetensors leaves files that only their owner can read
+            os.replace(part, path)
+            _sync(path.parent)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def room(place: Path) -> Iterator[None]:
+    """For all that writes below `place`: a full disk, an exhausted quota or a limit on files is told as such.
+
+    Raises:
+        Mistake: there was no room.
+    """
+    try:
+        yield
+    except Exception as error:  # libraries in Rust raise classes of their own, whose text alone names the system's error
+        found = re.search(r"os error (\d+)", str(error))
+        if (getattr(error, "errno", None) or int(found[1] if found else 0)) in NO_ROOM:
+            raise Mistake(str(place), "the disk is full", "Free some space and go on with --resume; the last checkpoint is whole") from None
+        raise
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
