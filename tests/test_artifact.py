@@ -18,6 +18,8 @@ from omnitune.commands.fit import fit
 from omnitune.errors import Mistake
 from omnitune.recipe import read
 
+pytestmark = pytest.mark.slow
+
 
 def table(folder: Path, n: int = 60) -> list[dict[str, Any]]:
     """Reviews with a picture, a number and a category; every seventh value of each is missing."""

@@ -23,6 +23,8 @@ from omnitune.errors import Mistake
 from omnitune.recipe import read
 from runs import rows, write_csv
 
+pytestmark = pytest.mark.slow
+
 Row = dict[str, Any]
 QUICK = {"epochs": 1, "batch": 16, "head_lr": 0.01}
 TABULAR: Row = {

@@ -81,6 +81,7 @@ def source(made: Recipe) -> Any:
     return DatasetDict(train=Dataset.from_list(rows[:45]), test=Dataset.from_list(rows[45:]))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:datasets", "ignore::DeprecationWarning:dill")
 def test_its_small_variant_runs(path: Path, tmp_path: Path) -> None:
     made = small(path)
@@ -107,6 +108,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_vit_recipe_learns_a_folder_of_pictures(pictures: Path, tmp_path: Path) -> None:
     changes = [f"data.from={pictures}", "inputs.img.column=image", f"inputs.img.backbone={checkpoints.tiny_vit()}"]
     changes += ["train.lr=1e-3", "train.head_lr=1e-2"]  # random weights have farther to go than pretrained ones

@@ -34,6 +34,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_inferred_recipe_is_saved_and_runs_again(place: Path) -> None:
     done = run("fit", place / "first.yaml", "train.seed=1", "--out", place / "second", "--quiet", "--json")
     assert done.exit_code == 0 and not done.stderr, done.output
@@ -69,6 +70,7 @@ def test_the_report_is_shown(place: Path, form: str, starts: str) -> None:
     assert done.exit_code == 0 and done.stdout.lstrip().startswith(starts)
 
 
+@pytest.mark.slow
 def test_a_figure_outside_its_range_is_exit_code_1(place: Path) -> None:
     done = run("fit", place / "first.yaml", "expect={class.accuracy: [1.5, 2], value.r2: [-9, 1]}", "--out", place / "missed", "-q")
     assert done.exit_code == 1

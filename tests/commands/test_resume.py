@@ -14,6 +14,8 @@ from omnitune.commands.fit import fit
 from omnitune.errors import Mistake
 from runs import rows, table_recipe, write_csv
 
+pytestmark = pytest.mark.slow
+
 KILL = Path(__file__).with_name("kill.py")
 SAVE_OFTEN = ("train.save_minutes=0.00001", "train.epochs=3", "train.average=2", "fusion.dropout=0.1")
 

@@ -191,6 +191,7 @@ print(private() - before, large.table.arrow.nbytes // 2**20)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="memory is told apart as Linux does")
 def test_a_large_table_is_not_read_whole(tmp_path: Path) -> None:
     """What it needs for itself; pages of the memory-mapped file are the system's to drop."""
