@@ -92,6 +92,7 @@ def test_there_are_kinds() -> None:
     assert {"concat", "attend"} <= set(FUSIONS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fusion", FUSIONS)
 @pytest.mark.parametrize("kind", INPUTS)
 def test_eight_rows_are_learned_by_heart(kind: str, fusion: str) -> None:
