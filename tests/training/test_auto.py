@@ -77,6 +77,16 @@ def test_rates_fit_what_learns() -> None:
     assert "no pretrained weight" in auto.resolve(table_recipe([]), 500, CPU)[1]["train.lr"]
 
 
+def test_wider_heads_learn_in_smaller_steps(tmp_path) -> None:
+    from transformers import BertConfig
+
+    BertConfig(hidden_size=768, num_hidden_layers=1).save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").touch()  # a rate needs the shape alone
+    wide = auto.resolve(recipe(backbone=str(tmp_path)), 500, CPU)[0].head_lr
+    assert wide == pytest.approx(auto.resolve(recipe(), 500, CPU)[0].head_lr / 2, rel=0.4)
+    assert wide > auto.resolve(recipe("fusion=attend", backbone=str(tmp_path)), 500, CPU)[0].head_lr
+
+
 def test_precision_is_one_the_recipe_knows() -> None:
     from omnitune.training.device import best_device, precision
 

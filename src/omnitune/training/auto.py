@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from omnitune.backbones import Backbone
+from omnitune.backbones import Architecture, Backbone
 from omnitune.recipe import Recipe, Train
 from omnitune.training import device as devices
 
@@ -58,7 +58,7 @@ def _epochs(recipe: Recipe, rows: int, device: torch.device) -> tuple[float, str
 
 def _lr(recipe: Recipe, rows: int, device: torch.device) -> tuple[float, str]:
     """Smaller models bear larger steps: the rate falls with the square of the width (measured, docs/log.md 2026-11-23)."""
-    shapes = [m.backbone.architecture() for m in recipe.inputs.values() if isinstance(getattr(m, "backbone", None), Backbone)]
+    shapes = _shapes(recipe)
     if recipe.tuning.kind not in FACTORS or not shapes:
         return HIGHEST, "no pretrained weight learns"
     factor, reason = FACTORS[recipe.tuning.kind]
@@ -72,7 +72,16 @@ def _lr(recipe: Recipe, rows: int, device: torch.device) -> tuple[float, str]:
 def _head_lr(recipe: Recipe, rows: int, device: torch.device) -> tuple[float, str]:
     if recipe.fusion.kind == "attend":
         return 5e-4, "a Transformer from scratch does not bear the 3e-3 of a linear layer (measured, docs/log.md 2026-11-23)"
-    return 3e-3, "what starts from scratch learns faster than what is pretrained (measured, docs/log.md 2026-11-23)"
+    width = max([384, *(shape.width for shape in _shapes(recipe))])
+    rate = float(f"{3e-3 * 384 / width:.1g}")
+    return (
+        rate,
+        "3e-3 up to width 384, then less in proportion: wider layers need smaller steps of each weight (Yang et al. 2022; docs/log.md 2026-11-23)",
+    )
+
+
+def _shapes(recipe: Recipe) -> list[Architecture]:
+    return [m.backbone.architecture() for m in recipe.inputs.values() if isinstance(getattr(m, "backbone", None), Backbone)]
 
 
 def _precision(recipe: Recipe, rows: int, device: torch.device) -> tuple[str, str]:
