@@ -136,6 +136,17 @@ def _boosted(form: Form, categories: list[bool]) -> Make:
 
 def _fit(form: Form, make: Make, x: Any, y: Array, width: int) -> Callable[[Any], Array]:
     """A fitted model as a function from features to predictions in the form of the task."""
+    with _one_thread():
+        fitted = _fitted(form, make, x, y, width)
+
+    def predict(features: Any) -> Array:
+        with _one_thread():
+            return fitted(features)
+
+    return predict
+
+
+def _fitted(form: Form, make: Make, x: Any, y: Array, width: int) -> Callable[[Any], Array]:
     if form == "value":
         model = make().fit(x, y)
         return lambda features: np.asarray(model.predict(features))
@@ -158,6 +169,13 @@ def _classes(make: Make, x: Any, y: Array, width: int) -> Callable[[Any], Array]
         return p
 
     return predict
+
+
+def _one_thread() -> Any:
+    """For trees: on so few rows several threads wait for each other, on a busy machine 25 times as long (docs/log.md 2026-11-23)."""
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(1, user_api="openmp")
 
 
 def _quiet(model: Any, x: Any, y: Array) -> Any:
