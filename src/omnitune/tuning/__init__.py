@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from omnitune.component import Component
 
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Tuning(Component, ABC):
     """Decides what learns inside a backbone. Heads, fusion and small encoders of our own always learn."""
-
-    adapter: ClassVar[bool] = False
-    """Whether it adds weights of its own, saved apart from the backbone's."""
 
     @abstractmethod
     def apply(self, encoder: Encoder) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -26,8 +26,6 @@ class LoRA(Tuning):
             in convolutional networks without one every pointwise convolution.
         blocks: adapt only so many of the last blocks.
     """
-
-    adapter: ClassVar[bool] = True
 
     rank: int = Field(default=8, ge=1)
     alpha: float | None = Field(default=None, gt=0)
