@@ -24,6 +24,8 @@ from omnitune.training.model import Model, tune
 from omnitune.training.optim import groups
 from omnitune.tuning import Tuning
 
+pytestmark = pytest.mark.slow
+
 TEXTS = {"bert": tiny_bert, "gpt2": tiny_gpt2, "llama": tiny_llama}
 PICTURES = {"vit": tiny_vit, "clip": tiny_clip}
 NAMES = [*TEXTS, *PICTURES]

@@ -19,6 +19,8 @@ from omnitune.tuning.full import Full
 from omnitune.tuning.lora import LoRA
 from omnitune.tuning.probe import Probe
 
+pytestmark = pytest.mark.slow
+
 NAMES = [name for name in checkpoints.ALL if name not in ("roberta", "distilbert", "qwen3")]  # twins of BERT and Llama
 LAYERS = {  # the endings LoRA finds
     "bert": "query key value dense",
