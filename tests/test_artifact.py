@@ -97,7 +97,7 @@ def test_backbones_are_directories_that_transformers_and_peft_read(run: Artifact
 
     folder = next((run.path / "inputs").glob("text*"))
     tokens = AutoTokenizer.from_pretrained(folder)(SENTENCES, padding=True, return_tensors="pt")
-    if run.recipe.tuning.adapter:
+    if run.recipe.tuning.kind == "lora":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # of peft against the newest transformers
             model = PeftModel.from_pretrained(AutoModel.from_pretrained(tiny_bert()), str(folder))
@@ -136,6 +136,12 @@ def test_predictions_do_not_depend_on_the_batch_or_the_form_of_the_rows(run: Art
     single = run.predict(lines[5])
     assert isinstance(single, dict)
     np.testing.assert_allclose(values([single]), one_by_one[[5]], atol=1e-5)
+
+
+def test_a_model_measured_in_float32_predicts_in_it_wherever_it_is(run: Artifact, rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = run.predict(rows)
+    monkeypatch.setattr(artifacts, "precision", lambda device: "bfloat16")  # as on a GPU that multiplies it
+    assert run.recipe.train.precision == "float32" and run.predict(rows) == there
 
 
 def test_streaming_does_not_wait_for_the_end(run: Artifact) -> None:

@@ -71,7 +71,9 @@ class Artifact:
 
     def stream(self, rows: Any, batch: int = 32) -> Iterator[dict[str, Any]]:
         """As `predict`, one answer after the other; rows may be an endless iterator."""
-        return Predictor(self.model, self.recipe, self.schema, precision(self.model.device), batch)(rows)
+        asked = self.recipe.train.precision  # as it was measured, where this device can
+        there = asked if asked == "float32" else precision(self.model.device)
+        return Predictor(self.model, self.recipe, self.schema, there, batch)(rows)
 
 
 def save(folder: Path, recipe: Recipe, schema: Schema, model: Model, lineage: dict[str, Any]) -> None:

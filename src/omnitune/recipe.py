@@ -69,7 +69,7 @@ class Train(Settings):
         lr: learning rate of pretrained weights and adapters.
         head_lr: learning rate of what starts from scratch: heads, fusion, small encoders.
         layer_decay: factor on `lr` per block below the top one.
-        weight_decay: decoupled; biases and norms are spared.
+        weight_decay: decoupled from the gradient; biases and norms are spared.
         optimizer: name of an optimiser of torch.optim, in lower case.
         schedule: how the rate falls after warm-up.
         warmup: share of the steps in which the rate rises from zero.
@@ -152,8 +152,10 @@ class Recipe(Settings):
         return str(self.inputs[name].column or name)
 
     def write(self, path: Path) -> None:
-        """Saves as YAML."""
-        path.write_text(yaml_files.write(self.to_dict()), encoding="utf-8")
+        """Saves as YAML, in one step."""
+        part = path.with_name(path.name + ".part")
+        part.write_text(yaml_files.write(self.to_dict()), encoding="utf-8")
+        part.replace(path)
 
 
 def read(source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) -> Recipe:
@@ -182,7 +184,7 @@ def _shared_columns(recipe: Recipe) -> Iterable[Mistake]:
 def _metric_names(recipe: Recipe) -> Iterable[Mistake]:
     asked = {"train.stop_on": recipe.train.stop_on} | {f"expect.{name}": name for name in recipe.expect}
     for where, name in asked.items():
-        task, dot, _ = name.partition(".")
+        task, dot, _ = name.rpartition(".")
         if (name != "loss" or where != "train.stop_on") and (not dot or task not in recipe.tasks):
             yield Mistake(where, f"{name!r} is no metric", f"Write task.metric; tasks: {', '.join(recipe.tasks)}")
 

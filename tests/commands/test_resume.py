@@ -87,8 +87,20 @@ def test_resuming_with_another_recipe_or_other_data_is_refused(tmp_path: Path) -
         folder = tmp_path / says.replace(" ", "-")
         with pytest.raises(KeyboardInterrupt):
             fit(first, folder, watch=lambda step: stop(step) if step.step == 3 else None)
+        before = (folder / "recipe.yaml").read_bytes()
         with pytest.raises(Mistake, match=says):
             fit(second, folder, resume=True)
+        assert (folder / "recipe.yaml").read_bytes() == before
+
+
+def test_a_finished_run_is_not_given_for_another(tmp_path: Path) -> None:
+    asked = table_recipe(rows(100), "train.epochs=1")
+    done = fit(asked, tmp_path / "run")
+    assert fit(asked, tmp_path / "run", resume=True).lineage == done.lineage
+    with pytest.raises(Mistake, match=r"another recipe: it differs in train"):
+        fit(table_recipe(rows(100), "train.epochs=2"), tmp_path / "run", resume=True)
+    with pytest.raises(Mistake, match="another state of the table"):
+        fit(table_recipe(rows(101), "train.epochs=1"), tmp_path / "run", resume=True)
 
 
 def test_a_damaged_state_is_named(tmp_path: Path) -> None:

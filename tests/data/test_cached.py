@@ -132,6 +132,7 @@ def test_what_was_abandoned_goes_after_a_day(tmp_path: Path, cache: Path) -> Non
     assert (folder / "young.half").exists() and not (folder / "old.half").exists()
 
 
+@pytest.mark.slow
 def test_a_killed_conversion_is_never_used(tmp_path: Path, cache: Path) -> None:
     path = tmp_path / "t.csv"
     pd.DataFrame({"a": range(300_000), "t": "some words of a row"}).to_csv(path, index=False)
@@ -147,6 +148,7 @@ def test_a_killed_conversion_is_never_used(tmp_path: Path, cache: Path) -> None:
     assert read(path).take("a", [0, 299_999]) == [0, 299_999]
 
 
+@pytest.mark.slow
 def test_processes_at_once_agree(tmp_path: Path, cache: Path) -> None:
     path = tmp_path / "t.csv"
     pd.DataFrame({"a": range(50_000), "t": "words"}).to_csv(path, index=False)

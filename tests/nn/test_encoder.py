@@ -80,7 +80,8 @@ def test_stem_blocks_and_tail_run_in_that_order(name: str) -> None:
             encoder(**inputs)
             weight.copy_(old)
             moved = [not torch.equal(a, b) for a, b in zip(before, seen, strict=True)]
-            assert not any(moved[:depth]), parameter
+            between = 0 < depth <= len(before) and not parameter.startswith(f"model.{encoder.names[depth - 1]}.")
+            assert not any(moved[: depth - between]), parameter
     assert len(encoder.blocks) == len(before) >= 3
 
 
@@ -98,8 +99,19 @@ def test_blocks_are_the_longest_list_of_one_class() -> None:
     model.mixed = nn.ModuleList([nn.Linear(1, 1), nn.ReLU(), nn.Linear(1, 1), nn.ReLU()])
     model.short = nn.ModuleList([nn.Linear(1, 1)])
     model.long = nn.ModuleList([nn.Linear(1, 1), nn.Linear(1, 1)])
-    name, blocks = find_blocks(model)
-    assert name == "long" and blocks == list(model.long)
+    names, blocks = find_blocks(model)
+    assert names == ["long.0", "long.1"] and blocks == list(model.long)
+
+
+def test_blocks_of_stages_are_one_list() -> None:
+    encoder = backbone("convnext").encoder()
+    assert encoder.names == [f"encoder.stages.{stage}.layers.{i}" for stage, blocks in enumerate([1, 2, 1]) for i in range(blocks)]
+    depths = {name.removeprefix("model.encoder.stages."): encoder.depth(name) for name, _ in encoder.named_parameters() if ".stages." in name}
+    assert depths["0.layers.0.dwconv.weight"] == 1 and depths["1.downsampling_layer.1.weight"] == 2
+    assert depths["1.layers.1.dwconv.weight"] == 3 and depths["2.downsampling_layer.1.weight"] == depths["2.layers.0.dwconv.weight"] == 4
+    Freeze(1).apply(encoder)
+    learning = [name for name, p in encoder.named_parameters() if p.requires_grad]
+    assert learning and all(".stages.2." in name or "layernorm" in name for name in learning)
 
 
 class Whole(nn.Module):

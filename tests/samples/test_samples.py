@@ -17,6 +17,8 @@ from omnitune.errors import Mistake
 from omnitune.samples import SAMPLES, Sample
 from omnitune.samples.fetch import Package, digest, extract
 
+pytestmark = pytest.mark.slow
+
 
 def write_wheel(folder: Path, content: bytes = b"hello") -> Path:
     """A wheel that pip takes for tiny-sample 1.0."""

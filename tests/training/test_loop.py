@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from omnitune.errors import Mistake
+from omnitune.training import optim
 from omnitune.training.loop import Loop
 from omnitune.training.step import Step
 from runs import ready, rows, table_recipe
@@ -152,11 +153,31 @@ def test_biases_and_norms_are_spared_weight_decay() -> None:
         assert decay[id(p)] == (0.5 if p.ndim > 1 else 0.0)
 
 
+@pytest.mark.parametrize("name", sorted(optim.NAMES))
+def test_weight_decay_is_apart_from_the_gradient(name: str) -> None:
+    model, prepared = ready(table_recipe(rows(48), f"train.optimizer={name}", "train.weight_decay=0.5", "train.head_lr=0.1"))
+    made = optim.optimizer(model, prepared.recipe.train)
+    before = {n: p.detach().clone() for n, p in model.learning().items()}
+    for p in model.parameters():
+        p.grad = torch.zeros_like(p)
+    optim.step(made)
+    rate = 0.1 if name != "adafactor" else None  # its own rate is relative
+    for n, p in model.learning().items():
+        if p.ndim < 2:
+            torch.testing.assert_close(p.detach(), before[n])
+        elif rate:
+            torch.testing.assert_close(p.detach(), before[n] * (1 - rate * 0.5))
+        else:
+            assert (p.detach().abs() <= before[n].abs()).all()
+
+
 def test_the_schedule_warms_up_and_falls_to_zero() -> None:
     from omnitune.training.optim import rate
 
     _, prepared = ready(table_recipe(rows(48)))
     train = replace(prepared.recipe.train, warmup=0.1)
-    assert rate(train, 0.0) == 0 and rate(train, 0.05) == 0.5 and rate(train, 0.1) == pytest.approx(1) and rate(train, 1.0) == pytest.approx(0)
-    assert rate(replace(train, schedule="linear"), 0.55) == pytest.approx(0.5)
-    assert rate(replace(train, schedule="constant"), 1.0) == 1.0
+    assert rate(train, 0.0, 20) == 0 and rate(train, 0.05, 20) == 0.5
+    assert rate(train, 0.1, 20) == pytest.approx(1) and rate(train, 1.0, 20) == pytest.approx(0)
+    assert rate(train, 0.0, 9) == 1  # the only steps of a short run are not lost to a warm-up
+    assert rate(replace(train, schedule="linear"), 0.55, 20) == pytest.approx(0.5)
+    assert rate(replace(train, schedule="constant"), 1.0, 20) == 1.0

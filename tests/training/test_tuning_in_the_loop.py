@@ -193,3 +193,10 @@ def test_bfloat16_trains(name: str, tuning: str) -> None:
     exact = next(iter(loop(*whole))).losses["y"]
     assert steps[0].losses["y"] != exact
     assert steps[0].losses["y"] == pytest.approx(exact, rel=0.1)
+
+
+def test_the_dropout_of_adapters_is_their_own() -> None:
+    model, _ = ready("bert", "lora", "tuning.dropout=0.3", "train.dropout=0")
+    shares = {name: module.p for name, module in model.named_modules() if isinstance(module, torch.nn.Dropout) and "backbone" in name}
+    assert {share for name, share in shares.items() if "lora_dropout" in name} == {0.3}
+    assert {share for name, share in shares.items() if "lora_dropout" not in name} == {0.0}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from omnitune.component import Component, kinds
 
@@ -30,9 +30,6 @@ class Architecture:
 @dataclass(frozen=True)
 class Backbone(Component, ABC):
     """A model that turns one kind of input into `Tokens`, and the processor (tokenizer, picture statistics) that goes with it."""
-
-    pretrained: ClassVar[bool] = False
-    """Whether its weights come from a checkpoint, so that it is worth measuring before fine-tuning."""
 
     @classmethod
     def from_text(cls, text: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import json
 import shutil
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -33,8 +33,6 @@ class Pretrained(Backbone):
         pool: how one vector stands for a row. `auto` follows the checkpoint's own sentence-transformers settings; else decoders take
             the last token, vision models with a class token the first, all others the mean.
     """
-
-    pretrained: ClassVar[bool] = True
 
     name: str = Field(min_length=1)
     revision: str | None = None

@@ -1,5 +1,6 @@
 """fit: from a recipe to a measured, saved model."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,9 +9,11 @@ import torch
 
 from omnitune import artifact as artifacts
 from omnitune import recipe as recipes
+from omnitune import yaml_files
 from omnitune.artifact import Artifact
 from omnitune.data.audit import list_bad_rows
 from omnitune.data.prepared import Prepared, prepare
+from omnitune.errors import Mistake
 from omnitune.evaluation import assess
 from omnitune.evaluation.rivals import Rivals, rivals
 from omnitune.evaluation.validate import Validate
@@ -37,10 +40,12 @@ def fit(recipe: Recipe, out: str | Path, *, resume: bool = False, log: Sequence[
     """
     recipes.check(recipe)
     folder = session.open_folder(Path(out), resume)
+    prepared, reasons = _prepared(recipe)
+    _same_run(folder, prepared)
     if resume and (folder / "lineage.json").exists():
         return artifacts.load(folder)
-    start = _start(recipe)
-    prepared, model, train = start.prepared, start.model, start.prepared.recipe.train
+    start = _start(prepared, reasons)
+    model, train = start.model, prepared.recipe.train
     validate = Validate(model, prepared)
     validate.known([("train.stop_on", train.stop_on), *((f"expect.{name}", name) for name in recipe.expect)])
     logs = [open_log(name, folder) for name in log]
@@ -65,15 +70,33 @@ class Start:
     reasons: dict[str, str]
 
 
-def _start(recipe: Recipe) -> Start:
-    prepared, device = prepare(recipe), best_device()
-    train, reasons = auto.resolve(recipe, len(prepared.parts["train"]), device)
-    prepared = replace(prepared, recipe=recipe.replace(train=train))
-    torch.manual_seed(train.seed)
+def _prepared(recipe: Recipe) -> tuple[Prepared, dict[str, str]]:
+    """The data with a recipe without `auto`, and why its values are what they are."""
+    prepared = prepare(recipe)
+    train, reasons = auto.resolve(recipe, len(prepared.parts["train"]), best_device())
+    return replace(prepared, recipe=recipe.replace(train=train)), reasons
+
+
+def _same_run(folder: Path, prepared: Prepared) -> None:
+    """Raises `Mistake` where the run in `folder` is one of another recipe or table; before anything there is touched."""
+    wrong = []
+    if (folder / "recipe.yaml").exists():
+        there, given = yaml_files.read(folder / "recipe.yaml"), yaml_files.parse(yaml_files.write(prepared.recipe.to_dict()), "recipe")
+        parts = [part for part in sorted(there.keys() | given.keys()) if part != "expect" and there.get(part) != given.get(part)]
+        wrong += [Mistake(str(folder), f"belongs to another recipe: it differs in {', '.join(parts)}")] if parts else []
+    if (folder / "lineage.json").exists():
+        table = json.loads((folder / "lineage.json").read_text(encoding="utf-8")).get("table")
+        wrong += [Mistake(str(folder), "belongs to another state of the table")] if table != prepared.table.fingerprint else []
+    if wrong:
+        raise Mistake.together([*wrong, Mistake("", "the run cannot go on", "Resume with the same recipe and data, or start in another folder")])
+
+
+def _start(prepared: Prepared, reasons: dict[str, str]) -> Start:
+    torch.manual_seed(prepared.recipe.train.seed)
     model = Model(prepared.recipe, prepared.schema)
     digests = {name: artifacts.digest(encoder) for name, encoder in model.backbones.items()}
     tune(model, prepared.recipe)
-    return Start(prepared, model.to(device), digests, reasons)
+    return Start(prepared, model.to(best_device()), digests, reasons)
 
 
 def _loop(model: Model, prepared: Prepared, validate: Validate) -> Loop:

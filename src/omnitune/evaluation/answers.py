@@ -23,7 +23,7 @@ class Answers:
         y: true answers, first dimension n.
         known: which rows have an answer, (n,) bool.
         p: predictions, first dimension n.
-        loss: mean loss over the rows that have an answer.
+        loss: mean loss over the rows that have an answer; NaN where none has.
     """
 
     rows: Array
@@ -59,7 +59,8 @@ def places(rows: Array, wanted: Array) -> Array:
 
 
 def _ordered(rows: Array, order: Array, found: dict[str, Array]) -> Answers:
-    loss = float(found["sum"].sum() / max(found["count"].sum(), 1e-12))
+    count = found["count"].sum()
+    loss = float(found["sum"].sum() / count) if count else float("nan")
     y, weight = found["y"][order], found["weight"][order]
     return Answers(rows, y, known(y, weight), found["p"][order], loss)
 

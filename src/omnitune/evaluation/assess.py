@@ -56,6 +56,8 @@ class Assessment:
         train = self.recipe.train
         self.validation = validate.answers() if len(prepared.parts["validation"]) else {}
         self.test = answer(model, prepared.batches("test", int(train.micro_batch)), train.precision) if len(prepared.parts["test"]) else {}
+        for name, answers in self.validation.items():
+            self._calibrate(name, _predictions(answers))
 
     def tasks(self) -> dict[str, dict[str, Any]]:
         """Of every task: form, metrics of all models, details, words about the rivals."""
@@ -65,7 +67,6 @@ class Assessment:
         task, facts = self.recipe.tasks[name], self.prepared.schema.tasks[name]
         raw = _predictions(self.test[name])
         validation = _predictions(self.validation[name]) if name in self.validation else None
-        self._calibrate(name, validation)
         after = self._as_saved(name, raw)
         models = {model: Predictions(raw.y, p, raw.rows) for model, p in self.rivals[name].p.items()} | {"after": after}
         return {
@@ -75,10 +76,10 @@ class Assessment:
             "baselines": self.rivals[name].words,
         }
 
-    def _calibrate(self, name: str, validation: Predictions | None) -> None:
+    def _calibrate(self, name: str, validation: Predictions) -> None:
         """Fits the temperature of a head of classes on the validation rows."""
         head = self.model.head(name)
-        if isinstance(head, ClassifyHead) and validation is not None and len(validation.y):
+        if isinstance(head, ClassifyHead) and len(validation.y):
             head.temperature.fill_(temperature(validation.y, validation.p))
 
     def _as_saved(self, name: str, raw: Predictions) -> Predictions:

@@ -15,6 +15,7 @@ Caution = dict[str, str]
 """`name` of the kind, `where` (a dotted place), `text` for the reader."""
 FEW = 100
 LEAK_ROWS = 5000
+"""Training rows that are looked at for leaks."""
 LEAK = 0.9
 """Share of a constant's error that one column alone must remove to be suspected."""
 SHORT = 40
@@ -88,11 +89,10 @@ def leaks(task: str, form: Form, columns: Mapping[str, Sequence[Any]], kinds: Ma
         kinds: `number`, `category` or `text` by input; others are not looked at.
         y: answers of the same rows.
     """
-    pick = np.arange(len(y)) if len(y) <= LEAK_ROWS else np.random.default_rng(0).choice(len(y), LEAK_ROWS, replace=False)
-    answers = np.unique(y[pick], axis=0, return_inverse=True)[1].reshape(-1) if form != "value" else y[pick].astype(np.float64)
+    answers = np.unique(y, axis=0, return_inverse=True)[1].reshape(-1) if form != "value" else y.astype(np.float64)
     found = []
     for name, kind in kinds.items():
-        values = [columns[name][i] for i in pick] if kind in ("number", "category", "text") else []
+        values = columns[name] if kind in ("number", "category", "text") else []
         removed = _removed(form, kind, values, answers)
         if removed >= LEAK:
             text = f"Column {name!r} alone predicts {task!r} almost perfectly (it removes {removed:.0%} of the error of a constant)."

@@ -18,7 +18,8 @@ Comparison = dict[str, Any]
 
 
 def compare(a: Path, b: Path, seed: int = 0, resamples: int = 1000) -> Comparison:
-    """Measures run `b` against run `a` on the test rows that both have, task by task. Rows are the same where their content and answer are.
+    """Measures run `b` against run `a` on the test rows that both have, task by task. Rows are the same where what decides
+    their side (`data.by`, else texts and pictures, else every input) and their answer are.
 
     Returns:
         `a`, `b` (folders) and `tasks` {name: {form, metrics (see `measure`; models `a` and `b`), shared, only_a, only_b (rows)}}.

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from omnitune.evaluation.calibration import calibration
+from omnitune.evaluation.calibration import apply_temperature, calibration
 from omnitune.evaluation.measure import Predictions
 from omnitune.nn.metrics import Form, confusion
 
@@ -33,9 +33,11 @@ def details(form: Form, names: Sequence[str], test: Predictions, validation: Pre
     if not len(test.rows):
         return {}
     if form == "classes":
-        return _classes(names, test) | {"calibration": calibration(test, validation), "worst": _worst_class(names, test)}
+        calibrated = calibration(test, validation)
+        as_saved = Predictions(test.y, apply_temperature(test.p, calibrated["temperature"]), test.rows) if calibrated["after"] else test
+        return _classes(names, test) | {"calibration": calibrated, "worst": _worst_class(names, as_saved)}
     if form == "labels":
-        return _labels(names, test) | {"calibration": calibration(test, validation), "worst": _worst_labels(names, test)}
+        return _labels(names, test) | {"calibration": calibration(test, None), "worst": _worst_labels(names, test)}
     return _value(test)
 
 
@@ -54,14 +56,17 @@ def _labels(names: Sequence[str], test: Predictions) -> dict[str, Any]:
 
 
 def scores(names: Sequence[str], right: Array, said: Array, support: Array) -> dict[str, Any]:
-    """Precision, recall, F1 and support of each class from counts (C,), and their averages. A ratio over nothing is 0, as in scikit-learn."""
+    """Precision, recall, F1 and support of each class from counts (C,), and their averages.
+
+    A ratio over nothing is 0, as in scikit-learn; the macro average leaves out classes that no row has and none was given.
+    """
     precision, recall, f1 = _ratio(right, said), _ratio(right, support), _ratio(2 * right, said + support)
     each = np.stack([precision, recall, f1])
     total = {"support": int(support.sum())}
     keys = ("precision", "recall", "f1")
     micro = [_ratio(a.sum(), b.sum()) for a, b in ((right, said), (right, support), (2 * right, said + support))]
     weighted = each @ _ratio(support, support.sum())
-    averages = {"micro": micro, "macro": each.mean(1), "weighted": weighted}
+    averages = {"micro": micro, "macro": each[:, said + support > 0].mean(1), "weighted": weighted}
     return {
         "classes": [
             dict(zip(keys, map(float, each[:, i]), strict=True)) | {"name": name, "support": int(support[i])} for i, name in enumerate(names)

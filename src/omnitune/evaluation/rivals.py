@@ -17,11 +17,19 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Truth:
-    """What is known of one task on some rows: `y` and the numbers of the rows that have an answer, and which of all rows those are."""
+    """What is known of one task on some rows.
+
+    Args:
+        y: answers of the rows that can be measured, first dimension n.
+        rows: their numbers, (n,).
+        known: which of all rows those are, bool.
+        partly: how many more have an answer to some of several labels.
+    """
 
     y: Array
     rows: Array
     known: Array
+    partly: int
 
 
 @dataclass(frozen=True)
@@ -43,15 +51,23 @@ def truth(prepared: Prepared, task: str, rows: Array) -> Truth:
     columns = {column: Column(prepared.table, column, rows)[:] for column in asked.columns()}
     _, target = asked.prepare(Batch({}, rows), columns, prepared.schema.tasks[task], None)
     y = target["y"].numpy()
-    there = known(y, target["weight"].numpy())
-    return Truth(y[there], rows[there], there)
+    weight = target["weight"].numpy()
+    there = known(y, weight)
+    return Truth(y[there], rows[there], there, int((weight > 0).sum() - there.sum()))
 
 
 def rivals(model: Model, prepared: Prepared) -> dict[str, Rivals]:
     """The rivals of every task. `model` stands as it was before training."""
-    probed = prepared.parts | {"train": before.sample(prepared.parts["train"], before.ROWS, prepared.recipe.train.seed)}
+    probed = prepared.parts | {"train": before.sample(_answered(prepared), before.ROWS, prepared.recipe.train.seed)}
     frozen = _features(model, prepared, probed) if model.backbones and len(prepared.parts["test"]) else None
     return {name: _of_task(name, prepared, probed, frozen) for name in prepared.recipe.tasks}
+
+
+def _answered(prepared: Prepared) -> Array:
+    """Training rows that can be measured in some task."""
+    train = prepared.parts["train"]
+    there: Array = np.any([truth(prepared, name, train).known for name in prepared.recipe.tasks], axis=0)
+    return train[there]
 
 
 def _features(model: Model, prepared: Prepared, parts: dict[str, Array]) -> dict[str, Array]:
@@ -66,13 +82,13 @@ def _of_task(name: str, prepared: Prepared, probed: dict[str, Array], frozen: di
     form, classes = prepared.recipe.tasks[name].form, len(prepared.schema.tasks[name].get("classes", ()))
     train = truth(prepared, name, prepared.parts["train"])
     true = {part: truth(prepared, name, rows) for part, rows in probed.items()}
+    if not len(train.y) or not len(true["test"].y):
+        return Rivals({}, {})
     p = {"constant": baselines.constant(form, train.y, len(true["test"].y), classes)}
     words = {"constant": "the mean of the training rows" if form == "value" else "the shares of the training rows"}
-    if not len(true["test"].y):
-        return Rivals(p, words)
     if made := _simple(name, prepared, train, true):
         p["simple"], words["simple"] = made
-    if frozen is not None:
+    if frozen is not None and len(true["train"].y):
         x = {part: frozen[part][t.known] for part, t in true.items()}
         p["before"] = baselines.probe(form, x["train"], true["train"].y, x["validation"], true["validation"].y, x["test"], classes)
         words["before"] = f"a linear probe on the model as pretrained, {len(x['train']):,} training rows"

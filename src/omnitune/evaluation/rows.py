@@ -8,11 +8,10 @@ import numpy as np
 
 from omnitune.data.columns import Column
 from omnitune.data.prepared import Prepared
-from omnitune.evaluation.cautions import Caution, caution, few_rows, leaks, missing_classes
+from omnitune.evaluation.before import sample
+from omnitune.evaluation.cautions import LEAK_ROWS, Caution, caution, few_rows, leaks, missing_classes
 from omnitune.evaluation.rivals import truth
 from omnitune.nn.values import name as name_of
-
-LEAK_ROWS = 5000
 
 
 def facts(prepared: Prepared) -> dict[str, Any]:
@@ -63,7 +62,8 @@ def _classes(prepared: Prepared, task: str) -> dict[str, dict[str, int]]:
 
 
 def _leaks(prepared: Prepared, name: str) -> list[Caution]:
-    recipe, true = prepared.recipe, truth(prepared, name, prepared.parts["train"][:LEAK_ROWS])
+    recipe, some = prepared.recipe, sample(prepared.parts["train"], LEAK_ROWS, prepared.recipe.train.seed)
+    true = truth(prepared, name, some)
     kinds = {input: modality.kind for input, modality in recipe.inputs.items() if not modality.media}
     columns = {input: Column(prepared.table, recipe.column(input), true.rows)[:] for input in kinds}
     return leaks(name, recipe.tasks[name].form, columns, kinds, true.y)
@@ -72,8 +72,17 @@ def _leaks(prepared: Prepared, name: str) -> list[Caution]:
 def _unanswered(prepared: Prepared, name: str) -> Iterator[Caution]:
     task, rows = prepared.recipe.tasks[name], np.concatenate(list(prepared.parts.values()))
     unseen = task.unseen({column: Column(prepared.table, column, rows) for column in task.columns()}, prepared.schema.tasks[name])
-    without = len(rows) - len(truth(prepared, name, rows).y) - unseen
+    true, labels = truth(prepared, name, rows), task.form == "labels"
+    without = len(rows) - len(true.y) - true.partly - (0 if labels else unseen)
     if unseen:
-        yield caution("unseen_class", f"tasks.{name}", f"{unseen:,} rows have a class that no training row has; they are not measured.")
+        what = "label that no training row has; it is left out of them" if labels else "class that no training row has; they are not measured"
+        yield caution("unseen_class", f"tasks.{name}", f"{unseen:,} rows have a {what}.")
     if without > 0:
         yield caution("unanswered", f"tasks.{name}", f"{without:,} rows have no answer; they teach and measure nothing here.")
+    if true.partly:
+        yield caution(
+            "partly_answered", f"tasks.{name}", f"{true.partly:,} rows have an answer to some labels only; they teach, but are not measured."
+        )
+    for part in ("validation", "test"):
+        if len(prepared.parts[part]) and not len(truth(prepared, name, prepared.parts[part]).y):
+            yield caution("unanswered", f"tasks.{name}", f"No {part} row has an answer, so {part} says nothing of this task.")

@@ -76,4 +76,4 @@ def _task(table: Any, form: Form, names: list[str]) -> Stored:
 
 
 def _lists(values: Array) -> Sequence[Sequence[float]]:
-    return values.reshape(len(values), -1).astype(np.float64).tolist()
+    return values.reshape(len(values), -1 if len(values) else 1).astype(np.float64).tolist()

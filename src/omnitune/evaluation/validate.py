@@ -1,5 +1,6 @@
 """Validate: the measurement during training, on the validation rows."""
 
+import math
 from collections.abc import Iterable
 
 from omnitune.data.prepared import Prepared
@@ -31,7 +32,8 @@ class Validate:
 
     def of(self, answers: dict[str, Answers]) -> Validation:
         """`loss`, and `task.metric` for every metric."""
-        found = {"loss": sum(self.recipe.tasks[name].weight * a.loss for name, a in answers.items())}
+        losses = [self.recipe.tasks[name].weight * a.loss for name, a in answers.items() if a.known.any() or not math.isnan(a.loss)]
+        found = {"loss": sum(losses) if losses else math.nan}
         for task, a in answers.items():
             found |= {f"{task}.{name}": m.compute(a.y[a.known], a.p[a.known]) for name, m in self.metrics[task].items()}
         return found
@@ -45,7 +47,7 @@ class Validate:
 
     def higher(self, name: str) -> bool:
         """Whether more is better in `loss` or `task.metric`."""
-        task, _, metric = name.partition(".")
+        task, _, metric = name.rpartition(".")
         known = self.metrics.get(task, {}).get(metric)
         return known is not None and known.higher_is_better
 

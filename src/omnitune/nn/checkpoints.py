@@ -110,7 +110,10 @@ def width(config: Any) -> int:
     """D: `hidden_size`, or of convolutional networks the channels of the last map."""
     sizes = getattr(config, "hidden_sizes", None)
     found = getattr(config, "hidden_size", None) or (sizes[-1] if sizes else getattr(config, "hidden_dim", None))
-    assert isinstance(found, int), f"no width in the configuration of {config.model_type}"
+    if not isinstance(found, int):
+        raise Mistake(
+            f"backbone {config.name_or_path}".rstrip(), f"the configuration of {config.model_type} tells no width", "Choose another checkpoint"
+        )
     return found
 
 

@@ -3,6 +3,7 @@
 Shape letters: B rows, L tokens, D width, C channels, H and W of a feature map (then L = H * W and D = C).
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -13,6 +14,9 @@ from torch import Tensor, nn
 from omnitune.errors import Mistake
 from omnitune.nn import adapters, checkpoints, weights
 from omnitune.nn.tokens import Pool, Tokens
+
+MOST_STAGES = 5
+_STAGE = re.compile(r"(.*?)\b\d+\.")
 
 
 class Encoder(nn.Module):
@@ -32,10 +36,10 @@ class Encoder(nn.Module):
     def __init__(self, model: nn.Module, pool: Pool, filled: bool = True) -> None:
         super().__init__()
         self.model, self.pool, self.filled = model, pool, filled
-        self.prefix, self.blocks = find_blocks(model)
+        self.names, self.blocks = find_blocks(model)
         self.width = checkpoints.width(self.model.config)
         self.adapted = False
-        self._tail = _after(self.prefix, [name for name, _ in model.named_parameters()])
+        self._outside = _outside(self.names, [name for name, _ in model.named_parameters()])
         self._read = {name for name, p in self.named_parameters() if p.requires_grad and not _unread(name)}
         self.eval()
 
@@ -54,11 +58,9 @@ class Encoder(nn.Module):
         return {"use_cache": False} if checkpoints.accepts(type(self.model).forward, "use_cache") else {}
 
     def depth(self, parameter: str) -> int:
-        """Where a parameter (a name of `named_parameters`) lies: 0 in the stem, 1 to n in a block, n + 1 in the tail."""
+        """Where a parameter (a name of `named_parameters`) lies: 0 in the stem, 1 to n in or right before a block, n + 1 in the tail."""
         name = parameter.removeprefix("model.")
-        if self.blocks and name.startswith(self.prefix + "."):
-            return int(name[len(self.prefix) + 1 :].split(".")[0]) + 1
-        return len(self.blocks) + 1 if name in self._tail else 0
+        return _inside(self.names, name) or self._outside.get(name, 0)
 
     def weights(self) -> Iterator[tuple[str, nn.Parameter]]:
         """The parameters that decide the tokens: without poolers, tokens of masks, and tables that the model itself keeps fixed."""
@@ -77,8 +79,8 @@ class Encoder(nn.Module):
                 places.setdefault(name[:end], set()).add(self.depth(name))
         learning = {self.depth(name) for name, p in self.named_parameters() if p.requires_grad}
         for name, module in self.model.named_modules(prefix="model"):
-            inside = self.blocks and name.startswith(f"model.{self.prefix}.")
-            own = {self.depth(name + ".")} if inside else places.get(name, {0})
+            inside = _inside(self.names, name.removeprefix("model.") + ".")
+            own = {inside} if inside else places.get(name, {0})
             still = isinstance(module, nn.modules.batchnorm._BatchNorm) or (own.pop() if len(own) == 1 else 0) not in learning
             module.training = mode and not still
         return self
@@ -136,18 +138,43 @@ class Encoder(nn.Module):
             self.adapted = False
 
 
-def find_blocks(model: nn.Module) -> tuple[str, list[nn.Module]]:
-    """The longest ModuleList whose members share one class, and its name; ("", []) where there is none. Experts of a mixture are no blocks."""
-    lists = [(name, list(m)) for name, m in model.named_modules() if isinstance(m, nn.ModuleList) and not name.endswith("experts")]
-    alike = [(name, members) for name, members in lists if len({type(member) for member in members}) == 1]
-    return max(alike, key=lambda found: len(found[1]), default=("", []))
+def find_blocks(model: nn.Module) -> tuple[list[str], list[nn.Module]]:
+    """Names and modules of the longest ModuleList whose members share one class; none where there is none. Experts of a mixture are no blocks.
+
+    Where a model has stages, each with such a list (Swin, ConvNeXt, ResNet), the lists of all stages are one.
+    """
+    groups: dict[str, list[tuple[str, nn.Module]]] = {}
+    for name, found in model.named_modules():
+        if isinstance(found, nn.ModuleList) and not name.endswith("experts"):
+            like = _STAGE.sub(r"\1*.", name + ".", count=1) if _staged(model, name) else name
+            groups.setdefault(like, []).extend((f"{name}.{i}", block) for i, block in enumerate(found))
+    alike = [group for group in groups.values() if len({type(block) for _, block in group}) == 1]
+    longest = max(alike, key=len, default=[])
+    return [name for name, _ in longest], [block for _, block in longest]
 
 
-def _after(prefix: str, parameters: list[str]) -> set[str]:
-    """Parameters defined after the blocks. Embeddings, and the norms and positions that go with them, come first wherever they are defined."""
-    inside = [i for i, name in enumerate(parameters) if prefix and name.startswith(prefix + ".")]
-    later = parameters[inside[-1] + 1 :] if inside else []
-    return {name for name in later if "embed" not in name and "relative" not in name}
+def _staged(model: nn.Module, name: str) -> bool:
+    """Whether a list lies in a member of a list of a few, as blocks lie in stages; and not, as parts of a block would, in one of many."""
+    match = _STAGE.match(name + ".")
+    return match is not None and len(list(model.get_submodule(match[1].rstrip(".")).children())) <= MOST_STAGES
+
+
+def _inside(blocks: list[str], name: str) -> int:
+    """The number of the block, from 1, that a name lies in; 0 where it lies in none."""
+    return next((i for i, block in enumerate(blocks, 1) if name.startswith(block + ".")), 0)
+
+
+def _outside(blocks: list[str], parameters: list[str]) -> dict[str, int]:
+    """Depths of parameters in no block, by where they are defined: before the blocks 0, right before a block its number, after all n + 1.
+
+    Embeddings, and the norms and positions that go with them, come first wherever they are defined.
+    """
+    depths, last = {}, 0
+    for name in parameters:
+        last = _inside(blocks, name) or last
+        if not _inside(blocks, name):
+            depths[name] = last + 1 if last and "embed" not in name and "relative" not in name else 0
+    return depths
 
 
 def _unread(name: str) -> bool:

@@ -13,6 +13,8 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 Form = Literal["classes", "labels", "value"]
+LEAST = float(np.finfo(np.float32).eps)
+"""Probability below which a log loss grows no more: what float32 leaves of a certain model's other answers."""
 
 
 @dataclass(frozen=True)
@@ -117,9 +119,8 @@ def auroc(positive: Array, score: Array) -> float:
 
 
 def log_loss(y: Array, p: Array) -> float:
-    """Mean negative log probability of the true class, probabilities clipped at the precision of their type."""
-    given = p[np.arange(len(y)), y.astype(np.int64)]
-    return float(-np.log(np.clip(given, np.finfo(p.dtype).eps, 1)).mean())
+    """Mean negative log probability of the true class, probabilities clipped at the precision of float32."""
+    return float(-np.log(np.clip(p[np.arange(len(y)), y.astype(np.int64)].astype(np.float64), LEAST, 1)).mean())
 
 
 def brier(y: Array, p: Array) -> float:
@@ -157,8 +158,8 @@ def average_precision(positive: Array, score: Array) -> float:
 
 def label_log_loss(y: Array, p: Array) -> float:
     """Mean binary cross-entropy over all rows and labels."""
-    given = np.where(y > 0.5, p, 1 - p)
-    return float(-np.log(np.clip(given, np.finfo(p.dtype).eps, 1)).mean())
+    given = np.where(y > 0.5, p, 1 - p).astype(np.float64)
+    return float(-np.log(np.clip(given, LEAST, 1)).mean())
 
 
 # Values

@@ -134,7 +134,7 @@ class Label(Task):
             y = [self._row(value, names) for value in columns[self.target]]
         else:
             y = [[_flag(value) for value in row] for row in zip(*(columns[c] for c in self.columns()), strict=True)]
-        y_BK = torch.tensor(y, dtype=torch.int64).reshape(batch.size, -1)
+        y_BK = torch.tensor(y, dtype=torch.int64).reshape(batch.size, len(facts["labels"]))
         return batch, {"y": y_BK, "weight": (y_BK >= 0).any(1).float()}
 
     def _row(self, value: Any, names: list[str]) -> list[int]:

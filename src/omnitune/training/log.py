@@ -47,10 +47,13 @@ class Csv(Log):
 
     def __init__(self, path: Path, names: Sequence[str], keep: int = 0) -> None:
         earlier = [row for row in _rows(path) if int(row["step"]) <= keep] if keep else []
-        self.file = path.open("w", newline="", encoding="utf-8")
+        part = path.with_name(path.name + ".part")
+        self.file = part.open("w", newline="", encoding="utf-8")
         self.writer = csv.DictWriter(self.file, ["step", *names], restval="")
         self.writer.writeheader()
         self.writer.writerows(earlier)
+        self.flush()
+        part.replace(path)  # earlier lines are never off the disk
 
     def write(self, step: Step) -> None:
         self.writer.writerow({"step": step.step} | scalars(step))

@@ -68,7 +68,7 @@ class Loop:
     # One step
 
     def _set_rate(self) -> float:
-        optim.set_rate(self.optimizer, self.train, self._share())
+        optim.set_rate(self.optimizer, self.train, self._share(), self.steps)
         return max(float(group["lr"]) for group in self.optimizer.param_groups)
 
     def _share(self) -> float:
@@ -82,7 +82,7 @@ class Loop:
         self._finite(losses, "loss", question)
         norm = optim.clip(self.model, self.train.clip)
         self._finite({"": norm}, "gradient", question)
-        self.optimizer.step()
+        optim.step(self.optimizer)
         return losses, norm
 
     def _gradients(self, question: Question) -> dict[str, float]:
@@ -140,7 +140,8 @@ class Loop:
         self.model.eval()
         found = self.validate()
         value = found[self.train.stop_on]
-        self._keep(-math.inf if math.isnan(value) else value if self.higher else -value)
+        if not math.isnan(value):  # a round that measured nothing says nothing: neither kept nor waited for
+            self._keep(value if self.higher else -value)
         return found
 
     def _keep(self, score: float) -> None:

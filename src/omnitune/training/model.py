@@ -91,8 +91,8 @@ class Model(nn.Module):
 def tune(model: Model, recipe: Recipe) -> None:
     """Sets which weights of the backbones learn, adding adapters, their dropout, and whether activations are computed twice to save memory."""
     for encoder in model.backbones.values():
-        recipe.tuning.apply(encoder)
         if recipe.train.dropout != "checkpoint":
-            encoder.set_dropout(recipe.train.dropout)
+            encoder.set_dropout(recipe.train.dropout)  # before adapters come, which have a dropout of their own
+        recipe.tuning.apply(encoder)
         if recipe.train.checkpointing:
             encoder.recompute()

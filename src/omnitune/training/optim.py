@@ -13,6 +13,9 @@ from omnitune.training.model import Model, slug
 NAMES = {"adadelta": "Adadelta", "adafactor": "Adafactor", "adagrad": "Adagrad", "adam": "Adam", "adamax": "Adamax", "adamw": "AdamW",
          "asgd": "ASGD", "nadam": "NAdam", "radam": "RAdam", "rmsprop": "RMSprop", "rprop": "Rprop", "sgd": "SGD"}  # fmt: skip
 
+DECOUPLED = {"adafactor", "adam", "adamw", "nadam", "radam"}
+"""Those of torch that decay weights apart from the gradient; for the others it is done here."""
+
 
 def groups(model: Model, train: Train) -> list[dict[str, Any]]:
     """Parameter groups with their own `lr` and `weight_decay`.
@@ -48,29 +51,38 @@ def optimizer(model: Model, train: Train) -> torch.optim.Optimizer:
     if train.optimizer == "sgd":
         options["momentum"] = 0.9
     parts = groups(model, train)
-    if "weight_decay" not in known:
-        parts = [{k: v for k, v in part.items() if k != "weight_decay"} for part in parts]
-    elif train.optimizer not in ("adamw", "adafactor", "sgd") and "decoupled_weight_decay" in known:
-        options["decoupled_weight_decay"] = True
+    if train.optimizer in DECOUPLED:
+        options |= {"decoupled_weight_decay": True} if "decoupled_weight_decay" in known else {}
+    else:
+        parts = [{"decay" if k == "weight_decay" else k: v for k, v in part.items()} for part in parts]
+        options |= {"weight_decay": 0.0} if "weight_decay" in known else {}
     made = kind(parts, **options)
     for group in made.param_groups:
         group["peak"] = group["lr"]
     return made  # type: ignore[no-any-return]
 
 
-def set_rate(optimizer: torch.optim.Optimizer, train: Train, progress: float) -> float:
-    """Sets every group's rate for `progress` in [0, 1] through the run; returns the factor on the peak rates."""
-    factor = rate(train, progress)
+@torch.no_grad()
+def step(optimizer: torch.optim.Optimizer) -> None:
+    """One step, after the decay of weights that the optimiser itself would mix with the gradient."""
+    for group in optimizer.param_groups:
+        if group.get("decay"):
+            torch._foreach_mul_(group["params"], 1 - group["lr"] * group["decay"])
+    optimizer.step()
+
+
+def set_rate(optimizer: torch.optim.Optimizer, train: Train, progress: float, steps: int) -> None:
+    """Sets every group's rate for `progress` in [0, 1] through a run of `steps`."""
+    factor = rate(train, progress, steps)
     for group in optimizer.param_groups:
         group["lr"] = group["peak"] * factor
-    return factor
 
 
-def rate(train: Train, progress: float) -> float:
-    """Warm-up from zero, then the schedule down to zero (or constant)."""
-    if progress < train.warmup:
+def rate(train: Train, progress: float, steps: int) -> float:
+    """Warm-up from zero, then the schedule down to zero (or constant). A warm-up shorter than a step would be a step lost: it is left out."""
+    if progress < train.warmup and steps * train.warmup >= 1:
         return progress / train.warmup
-    rest = min(1.0, (progress - train.warmup) / max(1e-9, 1 - train.warmup))
+    rest = min(1.0, max(0.0, (progress - train.warmup) / max(1e-9, 1 - train.warmup)))
     return {"cosine": (1 + math.cos(math.pi * rest)) / 2, "linear": 1 - rest, "constant": 1.0}[train.schedule]
 
 

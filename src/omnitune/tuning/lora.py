@@ -50,7 +50,8 @@ class LoRA(Tuning):
         if self.blocks is not None and self.blocks > present:
             raise Mistake("tuning.blocks", f"{self.blocks} blocks are to be adapted, but a backbone has {present}", "Ask for fewer, or leave it out")
         first = present - (self.blocks or present)
-        matrices = {f"{encoder.prefix}.{i}.{n}": m for i, block in enumerate(encoder.blocks) if i >= first for n, m in _matrices(block).items()}
+        blocks = list(zip(encoder.names, encoder.blocks, strict=True))[first:]
+        matrices = {f"{name}.{n}": m for name, block in blocks for n, m in _matrices(block).items()}
         if not matrices:
             raise Mistake("tuning", f"{type(encoder.model).__name__} has no blocks with layers to adapt", "Use tuning: full, bias or probe")
         unknown = [t for t in self.targets if not any(_ends(name, t) for name in matrices)]
