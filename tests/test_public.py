@@ -25,6 +25,7 @@ COMMANDS = {
     "compare": {"a", "b", "--json"},
     "kinds": {"word", "--json"},
     "schema": set(),
+    "cache": {"--empty", "--json"},
     "samples list": {"--json"},
     "samples get": {"names"},
     "samples path": {"name"},

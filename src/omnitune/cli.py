@@ -235,6 +235,24 @@ def schema() -> None:
     show(schema())
 
 
+@verb()
+def cache(
+    empty: Annotated[bool, typer.Option("--empty", help="Remove everything; runs compute it again.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List what is kept of frozen backbones, or remove it."""
+    from omnitune.commands.cache import cache
+    from omnitune.training import cache as store
+
+    if empty:
+        freed = store.empty()
+        show({"freed_bytes": freed}) if as_json else typer.echo(f"freed {freed / 1e6:,.1f} MB in {store.folder()}")
+    elif as_json:
+        show([kept.to_dict() for kept in cache()])
+    else:
+        typer.echo("\n".join(map(str, cache())) or f"nothing in {store.folder()}")
+
+
 @verb(samples_app, "list")
 def samples_list(as_json: Json = False) -> None:
     """List the samples."""

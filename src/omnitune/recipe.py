@@ -81,6 +81,7 @@ class Train(Settings):
         average: average the weights of so many best rounds, kept if validation agrees.
         precision: `auto` is bfloat16 where the device computes it natively, float32 elsewhere.
         checkpointing: recompute activations in the backward pass to save memory.
+        cache: GiB on disk for what frozen parts of backbones make of each row, kept over epochs and runs; 0 computes it every time.
         save_minutes: minutes between checkpoints to resume from, besides each round of validation.
         seed: of every random choice.
     """
@@ -104,6 +105,7 @@ class Train(Settings):
     average: Count = 1
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     checkpointing: bool = False
+    cache: Annotated[float, Field(ge=0)] = 10.0
     save_minutes: Positive = 10.0
     seed: Annotated[int, Field(ge=0)] = 0
 

@@ -187,6 +187,14 @@ def test_augmentation_depends_on_its_generator_alone(modality: Modality) -> None
     assert {name: tensor.dtype for name, tensor in first.items()} == {name: tensor.dtype for name, tensor in plain.items()}
 
 
+def test_only_what_says_so_augments(modality: Modality) -> None:
+    """What a frozen backbone makes of a value is kept where its encoding never changes."""
+    values = modality.example(8, np.random.default_rng(0))
+    facts = modality.learn(values)
+    plain, seen = modality.encode(values, facts), modality.encode(values, facts, np.random.default_rng(1))
+    assert modality.augments == any(not torch.equal(plain[name], seen[name]) for name in plain)
+
+
 def test_output_i_belongs_to_input_i(modality: Modality) -> None:
     values = [*modality.example(11, rng()), None]
     facts = modality.learn(values * 2)

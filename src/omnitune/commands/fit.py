@@ -23,6 +23,7 @@ from omnitune.training.device import best_device
 from omnitune.training.log import open_log
 from omnitune.training.loop import Loop
 from omnitune.training.model import Model, tune
+from omnitune.training.prefix import Frozen
 
 
 def fit(recipe: Recipe, out: str | Path, *, resume: bool = False, log: Sequence[str] = (), watch: session.Watch | None = None) -> Artifact:
@@ -45,9 +46,17 @@ def fit(recipe: Recipe, out: str | Path, *, resume: bool = False, log: Sequence[
     if resume and (folder / "lineage.json").exists():
         return artifacts.load(folder)
     start = _start(prepared, reasons)
-    model, train = start.model, prepared.recipe.train
+    try:
+        _run(start, folder, resume, log, watch)
+    finally:
+        start.frozen.close()
+    return artifacts.load(folder, start.model.device)
+
+
+def _run(start: "Start", folder: Path, resume: bool, log: Sequence[str], watch: session.Watch | None) -> None:
+    prepared, model, train = start.prepared, start.model, start.prepared.recipe.train
     validate = Validate(model, prepared)
-    validate.known([("train.stop_on", train.stop_on), *((f"expect.{name}", name) for name in recipe.expect)])
+    validate.known([("train.stop_on", train.stop_on), *((f"expect.{name}", name) for name in prepared.recipe.expect)])
     logs = [open_log(name, folder) for name in log]
     beaten = rivals(model, prepared)
     loop = _loop(model, prepared, validate)
@@ -57,15 +66,23 @@ def fit(recipe: Recipe, out: str | Path, *, resume: bool = False, log: Sequence[
         list_bad_rows(folder / "bad_rows.csv", prepared.table, prepared.bad)
         session.run(loop, folder, identity, resume, logs, validate.columns(), watch)
         _finish(folder, start, loop, validate, beaten)
-    return artifacts.load(folder, model.device)
 
 
 @dataclass(frozen=True)
 class Start:
-    """A run before its first step: the data, the model, digests of the checkpoints inside it, and why `auto` values are what they are."""
+    """A run before its first step.
+
+    Args:
+        prepared: the data.
+        model: tuned, on its device.
+        frozen: what is known of parts that do not learn.
+        digests: of the checkpoints inside the model.
+        reasons: why `auto` values are what they are.
+    """
 
     prepared: Prepared
     model: Model
+    frozen: Frozen
     digests: dict[str, str]
     reasons: dict[str, str]
 
@@ -96,7 +113,8 @@ def _start(prepared: Prepared, reasons: dict[str, str]) -> Start:
     model = Model(prepared.recipe, prepared.schema)
     digests = {name: artifacts.digest(encoder) for name, encoder in model.backbones.items()}
     tune(model, prepared.recipe)
-    return Start(prepared, model.to(best_device()), digests, reasons)
+    frozen = Frozen(model.to(best_device()), prepared)
+    return Start(frozen.prepared, model, frozen, digests, reasons)
 
 
 def _loop(model: Model, prepared: Prepared, validate: Validate) -> Loop:
@@ -111,7 +129,7 @@ def _finish(folder: Path, start: Start, loop: Loop, validate: Validate, beaten: 
     prepared, recipe = start.prepared, start.prepared.recipe
     assess.choose(loop, validate)
     assessment = assess.Assessment(start.model, prepared, beaten, validate)
-    assess.report(assessment, loop, folder, start.reasons, artifacts.versions()).write(folder)
+    assess.report(assessment, loop, folder, start.frozen.facts(), start.reasons, artifacts.versions()).write(folder)
     assessment.write_predictions(folder)
     lineage = {"parent": recipe.parent, "table": prepared.table.fingerprint, "bases": start.digests}
     artifacts.save(folder, recipe, prepared.schema, start.model, lineage)

@@ -3,7 +3,7 @@
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ from omnitune.tasks import Target
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
 T = TypeVar("T")
+Known = Mapping[str, Callable[[Rows], dict[str, torch.Tensor] | None]]
 POOL = 50
 """Batches whose rows are sorted by length together: large enough for little padding, small enough to stay random."""
 
@@ -57,6 +58,7 @@ class Batches:
         rows: the rows.
         size: rows a batch.
         seed: of order and augmentation; None reads every row as it is, longest first.
+        known: of inputs, tensors that stand for the encoded values of rows where something has them.
     """
 
     recipe: Recipe
@@ -65,6 +67,7 @@ class Batches:
     rows: Rows
     size: int
     seed: int | None = None
+    known: Known = field(default_factory=dict)
 
     def __len__(self) -> int:
         return -(-len(self.rows) // self.size)
@@ -97,7 +100,7 @@ class Batches:
 
     def question(self, rows: Rows, rng: np.random.Generator | None = None) -> Question:
         """What every task asks about these rows."""
-        batch = encode(self.recipe, self.schema, rows, lambda column, media: Column(self.table, column, rows, media)[:], rng)
+        batch = encode(self.recipe, self.schema, rows, lambda column, media: Column(self.table, column, rows, media)[:], rng, self.known)
         asked = {}
         for name, task in self.recipe.tasks.items():
             answers = {column: Column(self.table, column, rows)[:] for column in task.columns()}
@@ -111,12 +114,20 @@ class Batches:
         return [self.rows[places[i : i + self.size]] for i in range(0, len(places), self.size)]
 
 
-def encode(recipe: Recipe, schema: Schema, rows: Rows, values: Callable[[str, bool], list[Any]], rng: np.random.Generator | None = None) -> Batch:
-    """A batch of `rows`; `values(column, media)` gives the values of a column for them."""
-    inputs: Mapping[str, dict[str, torch.Tensor]] = {
-        name: modality.encode(values(recipe.column(name), modality.media), schema.inputs[name], rng) for name, modality in recipe.inputs.items()
-    }
-    return Batch(dict(inputs), rows)
+def encode(
+    recipe: Recipe,
+    schema: Schema,
+    rows: Rows,
+    values: Callable[[str, bool], list[Any]],
+    rng: np.random.Generator | None = None,
+    known: Known | None = None,
+) -> Batch:
+    """A batch of `rows`; `values(column, media)` gives the values of a column for them, and `known` what stands for the encoded ones."""
+    inputs = {}
+    for name, modality in recipe.inputs.items():
+        there = known[name](rows) if known and name in known else None
+        inputs[name] = modality.encode(values(recipe.column(name), modality.media), schema.inputs[name], rng) if there is None else there
+    return Batch(inputs, rows)
 
 
 def ahead(make: Callable[[], Iterator[T]], depth: int = 2) -> Iterator[T]:

@@ -1,12 +1,12 @@
 """Prepared: a recipe's table, audited, parted and counted; all that training and measuring need of the data."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from omnitune.data.audit import BadRow, columns_exist, readable
-from omnitune.data.batches import Batches
+from omnitune.data.batches import Batches, Known
 from omnitune.data.schema import Schema, learn
 from omnitune.data.split import digests, leaks, split
 from omnitune.data.table import Table, read
@@ -25,6 +25,7 @@ class Prepared:
         parts: row numbers of train, validation and test.
         bad: rows left out because they cannot be read.
         schema: what was counted on the training rows.
+        known: see `Batches`.
     """
 
     recipe: Recipe
@@ -32,10 +33,11 @@ class Prepared:
     parts: dict[str, Rows]
     bad: list[BadRow]
     schema: Schema
+    known: Known = field(default_factory=dict)
 
     def batches(self, part: str, size: int, seed: int | None = None, rows: Rows | None = None) -> Batches:
         """Questions about a part, or about some `rows` of it; shuffled and augmented where a seed is given."""
-        return Batches(self.recipe, self.schema, self.table, self.parts[part] if rows is None else rows, size, seed)
+        return Batches(self.recipe, self.schema, self.table, self.parts[part] if rows is None else rows, size, seed, self.known)
 
     def keys(self, rows: Rows) -> list[int]:
         """A number a row that is equal where its content is, whatever table it stands in; (len(rows),)."""

@@ -31,6 +31,11 @@ class Modality(Component, ABC):
     column: str | None = field(default=None, kw_only=True)
     """Column of the table; the name of the input where it is left out."""
 
+    @property
+    def augments(self) -> bool:
+        """Whether `encode` gives other tensors with a generator than without one."""
+        return False
+
     @abstractmethod
     def check(self, value: Any) -> str | None:
         """What is wrong with one raw value that is not None, in words for the user; None where it can be encoded."""

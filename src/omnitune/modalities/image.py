@@ -60,6 +60,11 @@ class Image(Modality):
             raise ValueError("must rise" if limits[0] > limits[1] else "must end at 1 or below")
         return limits
 
+    @property
+    def augments(self) -> bool:
+        """See `Modality.augments`."""
+        return self.augment
+
     def check(self, value: Any) -> str | None:
         """Decodes it, so that a damaged file is found before training. JPEG files at an eighth of their size: quicker, and all is read."""
         if not isinstance(value, bytes):

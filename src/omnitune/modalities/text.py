@@ -41,6 +41,11 @@ class Text(Modality):
     max_tokens: Annotated[int, Field(ge=4)] = 256
     token_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
+    @property
+    def augments(self) -> bool:
+        """Where tokens are dropped."""
+        return self.token_dropout > 0
+
     def check(self, value: Any) -> str | None:
         """Lists, bytes and infinite numbers are no text."""
         return cells.problem(value)

@@ -5,6 +5,7 @@ Shape letters: B rows, L tokens, D width, C channels, H and W of a feature map (
 
 import re
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,9 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from omnitune.errors import Mistake
-from omnitune.nn import adapters, checkpoints, weights
+from omnitune.nn import adapters, checkpoints, flat, weights
+from omnitune.nn.replay import Cut
 from omnitune.nn.tokens import Pool, Tokens
 
+STEMS = ("embeddings", "embedder")
+"""What models of pictures call the part before their blocks."""
 MOST_STAGES = 5
 _STAGE = re.compile(r"(.*?)\b\d+\.")
 
@@ -42,17 +46,58 @@ class Encoder(nn.Module):
         self._outside = _outside(self.names, [name for name, _ in model.named_parameters()])
         self._read = {name for name, p in self.named_parameters() if p.requires_grad and not _unread(name)}
         self.eval()
+        self.reads_text = checkpoints.accepts(type(model).forward, "input_ids")
+        self.positions_from = self._flat_positions()
+        self.cut: Cut | None = None
 
     def forward(self, **inputs: Tensor) -> Tokens:
         """Tokens of `input_ids` and `attention_mask` (B, L; padded on the right), `pixel_values` (B, 3, H, W) or `input_features`."""
-        mask = inputs.get("attention_mask") if "input_ids" in inputs else None
-        if mask is not None:
-            inputs |= {"attention_mask": _never_empty(mask.long())}
-        output = self.model(**inputs, **self._options())
-        x_BLD = _normed(self.model, output.last_hidden_state)
+        if "input_ids" in inputs:
+            return self._texts(inputs["input_ids"], inputs["attention_mask"].bool())
+        x_BLD = _normed(self.model, self.model(**inputs, **self._options()).last_hidden_state)
+        return self._tokens(x_BLD, torch.ones(x_BLD.shape[:2], dtype=torch.bool, device=x_BLD.device))
+
+    def replay(self, hidden: Tensor, mask_BL: Tensor | None) -> Tokens:
+        """Tokens from what `cut` saw of a batch, without the blocks below it.
+
+        Args:
+            hidden: (B, L, D) of texts, else as the block gave it.
+            mask_BL: of texts.
+        """
+        assert self.cut is not None
+        if mask_BL is not None:
+            return self._texts(mask_BL.long(), mask_BL, hidden)
+        with self.cut.replaced(hidden):
+            return self.forward(pixel_values=hidden.new_zeros(len(hidden), 3, 1, 1))
+
+    def _texts(self, ids_BL: Tensor, mask_BL: Tensor, hidden_BLD: Tensor | None = None) -> Tokens:
+        """Tokens of texts; flat where the model can. With `hidden`, the blocks below the cut are replaced by it."""
+        real_BL = _never_empty(mask_BL)
+        if self.positions_from is None or ids_BL.device.type != "cpu":
+            with self._replaced(hidden_BLD):
+                x_BLD = self.model(input_ids=ids_BL, attention_mask=real_BL.long(), **self._options()).last_hidden_state
+            return self._tokens(_normed(self.model, x_BLD), mask_BL)
+        layout = flat.Layout.of(real_BL)
+        places = layout.positions[None] + self.positions_from
+        with self._replaced(None if hidden_BLD is None else layout.flatten(hidden_BLD)):
+            x_1TD = self.model(
+                input_ids=layout.flatten(ids_BL), position_ids=places, attention_mask=layout.lengths, **self._options()
+            ).last_hidden_state
+        if self.cut and hidden_BLD is None:
+            self.cut.seen = layout.pad(self.cut.seen)
+        return self._tokens(layout.pad(_normed(self.model, x_1TD)), mask_BL)
+
+    def _replaced(self, hidden: Tensor | None) -> AbstractContextManager[None]:
+        return nullcontext() if hidden is None or self.cut is None else self.cut.replaced(hidden)
+
+    def _tokens(self, x_BLD: Tensor, mask_BL: Tensor) -> Tokens:
         assert x_BLD.shape[-1] == self.width, f"width {self.width} expected of {type(self.model).__name__}, got {x_BLD.shape[-1]}"
-        mask_BL = torch.ones(x_BLD.shape[:2], dtype=torch.bool, device=x_BLD.device) if mask is None else mask.bool()
         return Tokens(x_BLD, mask_BL, self.pool)
+
+    def _flat_positions(self) -> int | None:
+        """What positions of flat rows start with; None for pictures, for texts that must stay padded, and for a skeleton."""
+        fit = self.filled and self.reads_text and checkpoints.accepts(type(self.model).forward, "position_ids")
+        return flat.prepare(self.model) if fit else None
 
     def _options(self) -> dict[str, Any]:
         return {"use_cache": False} if checkpoints.accepts(type(self.model).forward, "use_cache") else {}
@@ -61,6 +106,15 @@ class Encoder(nn.Module):
         """Where a parameter (a name of `named_parameters`) lies: 0 in the stem, 1 to n in or right before a block, n + 1 in the tail."""
         name = parameter.removeprefix("model.")
         return _inside(self.names, name) or self._outside.get(name, 0)
+
+    def still(self) -> int:
+        """How many parts from the stem on hold no learning weight: n + 2 where nothing learns."""
+        return min((self.depth(name) for name, p in self.named_parameters() if p.requires_grad), default=len(self.blocks) + 2)
+
+    def cut_after(self, blocks: int) -> None:
+        """From now on `cut.seen` holds what the first `blocks` blocks made of the last batch, and `replay` goes on from there."""
+        stem = next((m for name, m in self.model.named_modules() if name.rpartition(".")[2] in STEMS), None)
+        self.cut = Cut(self.blocks[:blocks], stem)
 
     def weights(self) -> Iterator[tuple[str, nn.Parameter]]:
         """The parameters that decide the tokens: without poolers, tokens of masks, and tables that the model itself keeps fixed."""
@@ -125,6 +179,7 @@ class Encoder(nn.Module):
             checkpoints.same_shapes(self.model.state_dict(), fresh, str(folder))
             self.model.load_state_dict(fresh, assign=True)
             self.filled = True
+            self.positions_from = self._flat_positions()
         if not self.filled:
             raise Mistake(str(folder), "no weights here", "Copy the folder again, with model.safetensors")
         if (folder / "adapter_config.json").exists():
@@ -185,7 +240,7 @@ def _unread(name: str) -> bool:
 def _never_empty(mask_BL: Tensor) -> Tensor:
     """A row without a token attends to its first one: attention over nothing is NaN. Its tokens stay masked."""
     first = torch.zeros_like(mask_BL)
-    first[:, 0] = mask_BL.sum(1) == 0
+    first[:, 0] = ~mask_BL.any(1)
     return mask_BL | first
 
 

@@ -26,6 +26,8 @@ class Concat(nn.Module):
         hide: share of present inputs that training hides.
     """
 
+    pools = True  # it reads the pooled vector of every input, no single token
+
     def __init__(self, widths: Mapping[str, int], width: int | None = None, dropout: float = 0.0, hide: float = 0.0) -> None:
         super().__init__()
         self.inputs, self.hide = list(widths), hide
@@ -62,6 +64,8 @@ class Attend(nn.Module):
         dropout: of the blocks.
         hide: share of present inputs that training hides.
     """
+
+    pools = False
 
     def __init__(self, widths: Mapping[str, int], width: int, layers: int, heads: int, dropout: float = 0.0, hide: float = 0.0) -> None:
         super().__init__()

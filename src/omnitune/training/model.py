@@ -1,7 +1,9 @@
 """Model: a recipe and a schema as one module. Encoders make tokens, the fusion joins them, heads answer."""
 
-from collections.abc import Collection
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import torch
@@ -11,8 +13,11 @@ from omnitune.data.batches import Question
 from omnitune.data.schema import Schema
 from omnitune.nn.encoder import Encoder
 from omnitune.nn.heads import Head
-from omnitune.nn.tokens import Batch, Loss, View
+from omnitune.nn.tokens import Batch, Loss, Tokens, View
 from omnitune.recipe import Recipe
+
+if TYPE_CHECKING:
+    from omnitune.training.prefix import Prefix
 
 
 def slug(name: str) -> str:
@@ -38,6 +43,7 @@ class Model(nn.Module):
         self.encoders = nn.ModuleDict({slug(name): encoder for name, encoder in encoders.items()})
         self.fusion = recipe.fusion.module({name: encoder.width for name, encoder in encoders.items()})
         width = int(self.fusion.width)
+        self.known: Mapping[str, Prefix] = {}
         self.heads = nn.ModuleDict({slug(name): task.head(width, schema.tasks[name]) for name, task in recipe.tasks.items()})
 
     @property
@@ -59,8 +65,18 @@ class Model(nn.Module):
 
     def forward(self, batch: Batch) -> View:
         """Tokens of every input, missing values masked, and the fused ones."""
-        streams = {name: self.encoders[slug(name)](batch.inputs[name]).only(batch.inputs[name]["present"]) for name in self.inputs}
+        streams = {name: self._tokens(name, batch).only(batch.inputs[name]["present"]) for name in self.inputs}
         return View(streams, self.fusion(streams))
+
+    def _tokens(self, name: str, batch: Batch) -> Tokens:
+        """Of one input; what a frozen part makes of them is kept, and used where it is there."""
+        inputs, known = batch.inputs[name], self.known.get(name)
+        if known and "hidden" in inputs:
+            return known.tokens(inputs)
+        tokens: Tokens = self.encoders[slug(name)](inputs)
+        if known:
+            known.keep(batch.rows, inputs, tokens)
+        return tokens
 
     def losses(self, question: Question) -> dict[str, Loss]:
         """The loss of every task; tasks that ask about the same batch share one forward pass."""

@@ -1,0 +1,139 @@
+"""Flat rows: the real tokens of a batch laid end to end as one long row, so that no padding is multiplied.
+
+Linear layers, norms and activations see tokens alone; attention stays within rows, which `attention` does for every transformers model that
+takes its attention from their `AttentionInterface`. The lengths travel in the place of the attention mask, whose four dimensions keep models
+from changing it. So a row's result does not depend on the rows beside it.
+
+Shape letters: B rows, L tokens of the longest, T real tokens of all rows, D width, H heads, d width of a head.
+"""
+
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+NAME = "omnitune_flat"
+MOST_TOKENS = 256
+"""Of a row that proves a model fit for flat rows; wider windows are taken for what transformers means by them."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the tokens of padded rows lie when they are laid end to end, shorter rows first.
+
+    Args:
+        places: of each token in the padded batch of B * L places, (T,).
+        positions: of each token in its own row, (T,).
+        lengths: of the rows in their new order, (1, 1, 1, B) int64.
+        shape: B and L.
+    """
+
+    places: Tensor
+    positions: Tensor
+    lengths: Tensor
+    shape: tuple[int, int]
+
+    @classmethod
+    def of(cls, mask_BL: Tensor) -> "Layout":
+        """From a mask that is True where a token is real; each row is padded on the right and has a token."""
+        B, L = mask_BL.shape
+        lengths_B = mask_BL.sum(1)
+        order_B = lengths_B.argsort(stable=True)
+        grid_BL = torch.arange(B * L, device=mask_BL.device).view(B, L)
+        places = grid_BL[order_B][mask_BL[order_B]]
+        return cls(places, places % L, lengths_B[order_B].view(1, 1, 1, B), (B, L))
+
+    def flatten(self, x: Tensor) -> Tensor:
+        """(B, L, ...) to (1, T, ...)."""
+        return x.flatten(0, 1)[self.places][None]
+
+    def pad(self, x_1TD: Tensor) -> Tensor:
+        """(1, T, D) to (B, L, D), zeros where there is no token."""
+        (B, L), D = self.shape, x_1TD.shape[-1]
+        return x_1TD.new_zeros(B * L, D).index_copy(0, self.places, x_1TD[0]).view(B, L, D)
+
+
+def attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    is_causal: bool | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, Tensor | None]:
+    """Attention of transformers' interface, (1, H, T, d) to (1, T, H, d), within rows where `attention_mask` holds their lengths; as SDPA else.
+
+    Rows of equal length are one call. Raises `NotImplementedError` where a model wants more of attention than that.
+    """
+    if attention_mask is None or attention_mask.dtype != torch.int64:
+        from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+        found: tuple[Tensor, Tensor | None] = sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, is_causal, **kwargs)
+        return found
+    if any(kwargs.get(name) is not None for name in ("softcap", "position_bias", "s_aux")):
+        raise NotImplementedError("attention with a bias or a cap")
+    causal = bool(getattr(module, "is_causal", False)) if is_causal is None else is_causal
+    groups = [(length, len(list(rows))) for length, rows in groupby(attention_mask.flatten().tolist())]
+    sizes = [length * rows for length, rows in groups]
+    made = []
+    for (length, rows), *parts in zip(groups, *(torch.split(x[0], sizes, dim=1) for x in (query, key, value)), strict=True):
+        q, k, v = (part.unflatten(1, (rows, length)).transpose(0, 1) for part in parts)  # (rows, H, length, d)
+        near = _near(length, kwargs.get("sliding_window"), causal, query.device)
+        out = scaled_dot_product_attention(q, k, v, near, dropout, causal and near is None, scale=scaling, enable_gqa=q.shape[1] != k.shape[1])
+        made.append(out.transpose(1, 2).flatten(0, 1))  # (rows * length, H, d)
+    return torch.cat(made)[None], None
+
+
+def _near(length: int, window: int | None, causal: bool, device: torch.device) -> Tensor | None:
+    """Which tokens see which where a window narrows it, (length, length): those less than `window` places away."""
+    if window is None or length <= window:
+        return None
+    place = torch.arange(length, device=device)
+    back = place[:, None] - place[None]
+    return (back < window) & (back >= 0) if causal else back.abs() < window
+
+
+def prepare(model: Any) -> int | None:
+    """Lets a text model read flat rows: the number that its positions start with, or None where it cannot.
+
+    Nothing is taken on trust: two short rows must give the same tokens flat and padded. Models with positions of their own making
+    (T5, MPNet), with recurrence or convolutions over tokens, or without transformers' attention interface fail that.
+    """
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
+    if model.config._attn_implementation not in ("sdpa", NAME) or not model._can_set_attn_implementation():
+        return None
+    AttentionInterface.register(NAME, attention)
+    AttentionMaskInterface.register(NAME, sdpa_mask)
+    wanted = _tokens(model, None)
+    model.set_attn_implementation(NAME)
+    for start in sorted({0, 1 + (getattr(model.config, "pad_token_id", None) or 0)}):
+        try:
+            if torch.allclose(_tokens(model, start), wanted, rtol=1e-3, atol=1e-4 * float(wanted.abs().max())):
+                return start
+        except (NotImplementedError, IndexError, RuntimeError, ValueError, TypeError):
+            continue
+    model.set_attn_implementation("sdpa")
+    return None
+
+
+@torch.no_grad()
+def _tokens(model: Any, start: int | None) -> Tensor:
+    """Tokens of two rows, of 3 and of 7 tokens, or beyond a window of the model: flat with positions from `start`, or padded."""
+    window = getattr(model.config, "sliding_window", None) or 0
+    L = max(7, window + 4) if window <= MOST_TOKENS else 7
+    mask_BL = torch.arange(L, device=model.device) < torch.tensor([[3], [L]], device=model.device)
+    ids_BL = torch.arange(2 * L, device=model.device).view(2, L) * 5 % (model.config.vocab_size - 10) + 10
+    if start is None:
+        x_BLD: Tensor = model(input_ids=ids_BL, attention_mask=mask_BL.long()).last_hidden_state
+        return x_BLD * mask_BL[..., None]
+    layout = Layout.of(mask_BL)
+    x_1TD = model(input_ids=layout.flatten(ids_BL), position_ids=layout.positions[None] + start, attention_mask=layout.lengths).last_hidden_state
+    return layout.pad(x_1TD)

@@ -1,0 +1,209 @@
+"""Prefix: what a frozen part of a backbone makes of a row is always the same, so it is computed once and read from then on."""
+
+import hashlib
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from omnitune.checksums import sha256
+from omnitune.data.columns import Column
+from omnitune.data.prepared import Prepared
+from omnitune.nn.tokens import Tokens
+from omnitune.settings import plain
+from omnitune.training import cache
+from omnitune.training.model import Model, slug
+
+Array = np.ndarray[Any, Any]
+Inputs = dict[str, Tensor]
+VERSION = 1
+"""Of what is stored; a change of it leaves older files unused."""
+SAMPLE = 64
+"""Texts whose length tells how much room all will take."""
+MISSING = b"missing value   "
+WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx"}
+
+
+class Prefix:
+    """The part of one input's backbone below its lowest learning weight, and the store of what it made.
+
+    Args:
+        name: the input.
+        model: tuned, on its device.
+        prepared: the data.
+    """
+
+    def __init__(self, name: str, model: Model, prepared: Prepared) -> None:
+        recipe, self.encoder = prepared.recipe, model.backbones[name]
+        self.table, self.column, self.modality, self.facts = prepared.table, recipe.column(name), recipe.inputs[name], prepared.schema.inputs[name]
+        self.reader, self.depth = model.encoders[slug(name)], len(self.encoder.blocks)
+        self.whole = self.encoder.still() > self.depth + 1
+        self.blocks = self.depth if self.whole else self.encoder.still() - 1
+        self.pooled = self.whole and model.fusion.pools
+        self.keys: dict[int, bytes] = {}
+        self.places, self.shape = 1, tuple[int, ...]()
+        self.store: cache.Store | None = None
+        self.read = self.computed = 0
+
+    # What is asked of it while batches are made, and while the model runs
+
+    def __call__(self, rows: Array) -> Inputs | None:
+        """What is known of these rows, in the place of their encoded values: `hidden`, `present`, of texts `mask`. None unless all is known."""
+        assert self.store
+        keys = self._keys(rows)
+        kept = self.store.read(keys)
+        if kept is None:
+            return None
+        self.read += len(rows)
+        found = [row.reshape(-1, *self.shape) for row in kept]
+        lengths = np.array([len(row) for row in found])
+        hidden = np.zeros((len(rows), max(1, lengths.max()), *self.shape), np.float32)
+        for i, row in enumerate(found):
+            hidden[i, : len(row)] = row
+        inputs = {"hidden": torch.from_numpy(hidden), "present": torch.tensor([key != MISSING for key in keys])}
+        if self._texts():
+            inputs["mask"] = torch.from_numpy(np.arange(hidden.shape[1]) < lengths[:, None])
+        return inputs
+
+    def tokens(self, inputs: Inputs) -> Tokens:
+        """The tokens of rows that are known."""
+        hidden, mask = inputs["hidden"], inputs.get("mask")
+        if not self.whole:
+            return self.encoder.replay(hidden, mask)
+        mask = torch.ones(hidden.shape[:2], dtype=torch.bool, device=hidden.device) if mask is None else mask
+        return Tokens(hidden, mask, "first" if self.pooled else self.encoder.pool)
+
+    def keep(self, rows: Array, inputs: Inputs, tokens: Tokens) -> None:
+        """Stores what a forward pass that gave `tokens` made of the rows."""
+        assert self.store
+        self.computed += len(rows)
+        hidden = self._hidden(tokens).cpu().numpy()
+        masks = inputs["attention_mask"].bool().cpu().numpy() if self._texts() else np.ones(hidden.shape[:2], bool)
+        self.store.write(self._keys(rows), [row[mask] for row, mask in zip(hidden, masks, strict=True)])
+
+    def _texts(self) -> bool:
+        return self.encoder.reads_text and not self.pooled
+
+    def _hidden(self, tokens: Tokens) -> Tensor:
+        if self.pooled:
+            return tokens.pooled().detach()[:, None]
+        hidden: Tensor = (tokens.x_BLD if self.whole or self.encoder.cut is None else self.encoder.cut.seen).detach()
+        return hidden
+
+    def _keys(self, rows: Array) -> list[bytes]:
+        new = np.array([row for row in rows if int(row) not in self.keys], np.int64)
+        for row, value in zip(new, Column(self.table, self.column, new, self.modality.media)[:], strict=True):
+            data = value if isinstance(value, bytes) else json.dumps(value, default=str).encode()
+            self.keys[int(row)] = MISSING if value is None else hashlib.blake2b(data, digest_size=16).digest()
+        return [self.keys[int(row)] for row in rows]
+
+    # Whether it can be, decided before the first step
+
+    def refusal(self, prepared: Prepared) -> str | None:
+        """Why nothing can be kept; None, with the store open, where all conditions hold."""
+        train = prepared.recipe.train
+        if not train.cache:
+            return "train.cache is 0"
+        if self.encoder.still() < 2:
+            return "its lowest block learns"
+        if self.modality.augments:
+            return "its values are augmented"
+        if train.precision != "float32":
+            return f"it is computed in {train.precision}"
+        if not hasattr(os, "pread"):
+            return "this system cannot read files at a place"
+        rows = prepared.parts["train"]
+        rows = rows[:: -(-len(rows) // SAMPLE)] if self.encoder.reads_text else rows[:2]
+        inputs = self.modality.encode(Column(self.table, self.column, rows, self.modality.media)[:], self.facts)
+        if self._texts() and "attention_mask" not in inputs:
+            return "its texts come without a mask"
+        if not self._proved({name: tensor[:2].to(next(self.encoder.parameters()).device) for name, tensor in inputs.items()}):
+            return f"{type(self.encoder.model).__name__} does not give the same tokens when it goes on from a block"
+        return self._open(prepared, inputs)
+
+    @torch.no_grad()
+    def _proved(self, inputs: Inputs) -> bool:
+        """Whether going on from what was kept gives the tokens of the whole model."""
+        if not self.whole:
+            self.encoder.cut_after(self.blocks)
+        self.reader.eval()
+        wanted = self.reader(inputs)
+        hidden = self._hidden(wanted)
+        self.places, self.shape = hidden.shape[1], tuple(hidden.shape[2:])
+        known = {"hidden": hidden, "present": inputs["present"]} | ({"mask": inputs["attention_mask"].bool()} if self._texts() else {})
+        try:
+            found = self.tokens(known)
+        except (RuntimeError, TypeError, ValueError, AttributeError):
+            found = None
+        same = found is not None and torch.allclose(found.only(inputs["present"]).pooled(), wanted.only(inputs["present"]).pooled(), 1e-4, 1e-5)
+        if not same and self.encoder.cut:
+            self.encoder.cut.remove()
+            self.encoder.cut = None
+        return same
+
+    def _open(self, prepared: Prepared, inputs: Inputs) -> str | None:
+        tokens = float(inputs["attention_mask"].sum(1).float().mean()) if self._texts() else self.places
+        wanted = int(4 * tokens * np.prod(self.shape) * sum(len(rows) for rows in prepared.parts.values()))
+        most = int(prepared.recipe.train.cache * cache.GIB)
+        name = self.fingerprint()
+        if not cache.make_room(wanted, most, name):
+            return f"it would take {wanted / cache.GIB:.1f} GiB on disk; train.cache allows {most / cache.GIB:.1f} GiB where that is free"
+        self.store = cache.Store(cache.folder() / name, {"backbone": self.encoder.model.config.name_or_path, "part": self.part})
+        return None
+
+    @property
+    def part(self) -> str:
+        """Which part stays as it is."""
+        return "all of it" if self.whole else f"the first {self.blocks} of {self.depth} blocks"
+
+    def fingerprint(self) -> str:
+        """SHA-256 of everything that decides what is kept: weights, tokenizer or picture settings, the place of the cut, versions."""
+        facts = {"version": VERSION, "torch": torch.__version__, "blocks": self.blocks, "whole": self.whole, "pooled": self.pooled}
+        settings = {key: value for key, value in plain(self.modality).items() if key not in ("column", "backbone")}
+        facts |= {"modality": settings, "facts": self.facts, "pool": self.encoder.pool, "files": self._files()}
+        total = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
+        for name, tensor in sorted(self.encoder.model.state_dict().items()):
+            if self.whole or self.encoder.depth(name) <= self.blocks:
+                total.update(name.encode())
+                total.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        return total.hexdigest()[:32]
+
+    def _files(self) -> dict[str, str]:
+        """Digests of the files beside the weights: tokenizer, picture settings."""
+        folder: Path = self.modality.backbone.folder
+        paths = (path for path in sorted(folder.iterdir()) if path.is_file() and path.suffix not in WEIGHTS)
+        return {path.name: sha256(path) for path in paths}
+
+
+class Frozen:
+    """The frozen parts of all backbones of a model. While it is open, the model and the batches of `prepared` use what is known.
+
+    Args:
+        model: tuned, on its device.
+        prepared: the data.
+    """
+
+    def __init__(self, model: Model, prepared: Prepared) -> None:
+        found = {name: Prefix(name, model, prepared) for name in model.backbones}
+        self.refusals = {name: prefix.refusal(prepared) for name, prefix in found.items()}
+        self.prefixes = {name: prefix for name, prefix in found.items() if self.refusals[name] is None}
+        self.prepared = replace(prepared, known=self.prefixes)
+        model.known = self.prefixes
+
+    def facts(self) -> dict[str, str]:
+        """Of each backbone, what was computed once, or why nothing was."""
+        told = {f"frozen part of {name}": f"nothing kept: {why}" for name, why in self.refusals.items() if why}
+        for name, prefix in self.prefixes.items():
+            told[f"frozen part of {name}"] = f"{prefix.part}: {prefix.computed:,} rows computed, {prefix.read:,} read"
+        return told
+
+    def close(self) -> None:
+        """Makes what was computed known to later runs."""
+        for prefix in self.prefixes.values():
+            if prefix.store:
+                prefix.store.close()

@@ -1,0 +1,119 @@
+"""The store of rows: what is written is read, by other processes too; whatever happens to its files, nothing wrong is ever read."""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from omnitune.training import cache
+from omnitune.training.cache import Store
+
+KEYS = [bytes([i]) * 15 + b"\0" for i in range(6)]
+ROWS = [np.arange(3 * i, dtype=np.float32) for i in range(6)]
+
+
+def store(path: Path) -> Store:
+    return Store(path, {"part": "all of it"})
+
+
+def filled(path: Path) -> Path:
+    made = store(path)
+    made.write(KEYS, ROWS)
+    made.close()
+    return path
+
+
+def same(found: list[np.ndarray] | None, rows: list[np.ndarray]) -> bool:
+    return found is not None and all(np.array_equal(a, b) for a, b in zip(found, rows, strict=True))
+
+
+def test_what_is_written_is_read_at_once_and_by_later_runs(tmp_path: Path) -> None:
+    made = store(tmp_path)
+    made.write(KEYS, ROWS)
+    assert same(made.read(KEYS[::-1]), ROWS[::-1])
+    assert store(tmp_path).read(KEYS) is None  # not flushed yet
+    made.flush()
+    assert same(store(tmp_path).read(KEYS), ROWS)
+    assert made.read([b"x" * 16]) is None
+
+
+def test_two_writers_of_one_folder_know_what_either_wrote(tmp_path: Path) -> None:
+    one, other = store(tmp_path), store(tmp_path)
+    one.write(KEYS[:4], ROWS[:4])
+    other.write(KEYS[2:], ROWS[2:])
+    one.close()
+    other.close()
+    assert same(store(tmp_path).read(KEYS), ROWS)
+
+
+def test_an_index_is_written_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "FLUSH", 3)
+    made = store(tmp_path)
+    made.write(KEYS[:3], ROWS[:3])
+    assert same(store(tmp_path).read(KEYS[:3]), ROWS[:3])  # as a killed run leaves it
+
+
+@pytest.mark.parametrize("place", [0, 20, -1])
+def test_a_flipped_bit_is_seen_and_the_rows_are_written_again(tmp_path: Path, place: int) -> None:
+    file = next(filled(tmp_path).glob("*.rows"))
+    data = bytearray(file.read_bytes())
+    data[place] ^= 4
+    file.write_bytes(data)
+    made = store(tmp_path)
+    with pytest.warns(UserWarning, match="damaged"):
+        assert made.read(KEYS) is None
+    made.write(KEYS, ROWS)
+    made.close()
+    assert same(store(tmp_path).read(KEYS), ROWS)
+
+
+@pytest.mark.filterwarnings("ignore:.*damaged")
+def test_files_cut_short_or_gone_are_not_read(tmp_path: Path) -> None:
+    file = next(filled(tmp_path / "short").glob("*.rows"))
+    os.truncate(file, 50)
+    assert store(tmp_path / "short").read(KEYS) is None
+    next(filled(tmp_path / "gone").glob("*.rows")).unlink()
+    assert store(tmp_path / "gone").read(KEYS) is None
+    next(filled(tmp_path / "index").glob("*.npy")).write_bytes(b"no index")
+    assert store(tmp_path / "index").read(KEYS) is None
+
+
+def test_a_folder_deleted_in_the_middle_is_a_warning(tmp_path: Path) -> None:
+    made = store(tmp_path / "a")
+    made.write(KEYS, ROWS)
+    shutil.rmtree(tmp_path / "a")
+    assert same(made.read(KEYS), ROWS)  # what is open stays
+    with pytest.warns(UserWarning, match="the run goes on"):
+        made.flush()
+
+
+def test_a_folder_that_cannot_be_made_is_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.warns(UserWarning, match="the run goes on"):
+        made = store(tmp_path / "file" / "folder")
+    made.write(KEYS, ROWS)
+    assert made.read(KEYS) is None
+
+
+def test_a_full_disk_is_a_warning(tmp_path: Path) -> None:
+    made = store(tmp_path)
+    made.out = os.open("/dev/full", os.O_WRONLY)
+    with pytest.warns(UserWarning, match="No space left"):
+        made.write(KEYS, ROWS)
+    made.write(KEYS, ROWS)
+    made.close()
+    assert store(tmp_path).read(KEYS[1:]) is None
+
+
+def test_the_least_recently_used_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "folder", lambda: tmp_path)
+    for age, name in enumerate(["new", "middle", "old"]):
+        os.utime(filled(tmp_path / name), (1e9 - age, 1e9 - age))
+    size = cache.kept()[0].bytes
+    assert [one.name for one in cache.kept()] == ["old", "middle", "new"]
+    assert cache.make_room(size, 3 * size, "fresh") and [one.name for one in cache.kept()] == ["middle", "new"]
+    assert cache.make_room(size, 2 * size, "middle") and [one.name for one in cache.kept()] == ["middle", "new"]
+    assert not cache.make_room(4 * size, 3 * size, "fresh") and len(cache.kept()) == 2
+    assert cache.empty() == 2 * size and not cache.kept()

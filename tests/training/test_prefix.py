@@ -1,0 +1,172 @@
+"""The frozen part, computed once: training that reads it ends where training that computes it ends, and says when it cannot."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import checkpoints
+from omnitune.commands.fit import fit
+from omnitune.component import find
+from omnitune.data.prepared import Prepared
+from omnitune.modalities import Modality
+from omnitune.nn.encoder import Encoder
+from omnitune.recipe import Recipe, read
+from omnitune.training import cache
+from omnitune.training.loop import Loop
+from omnitune.training.model import Model, tune
+from omnitune.training.prefix import Frozen
+from runs import ready
+
+NAMES = [name for name in checkpoints.ALL if name != "whisper"]
+CUT = [name for name in NAMES if name not in ("resnet", "convnext", "t5")]
+"""Those with several blocks of one class; the first block of T5 makes the positions of all others."""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(cache, "folder", lambda: tmp_path / "activations")
+    return tmp_path / "activations"
+
+
+def recipe(name: str, *overrides: str) -> Recipe:
+    kind = "text" if name in checkpoints.TEXT else "image"
+    values: list[Any] = find(Modality, kind)().example(24, np.random.default_rng(0))  # type: ignore[type-abstract]
+    values[5] = None
+    return read(
+        {
+            "data": {"from": [{"x": x, "y": "ab"[i % 2]} for i, x in enumerate(values)], "split": [0.7, 0.3, 0]},
+            "inputs": {"x": {"kind": kind, "backbone": str(checkpoints.ALL[name]()), **({"augment": False} if kind == "image" else {})}},
+            "tasks": {"y": {"kind": "classify", "target": "y"}},
+            "tuning": "probe",
+            "train": {"epochs": 3, "batch": 8, "optimizer": "sgd", "lr": 0.05, "head_lr": 0.05},  # Adam makes rounding errors large
+        },
+        overrides,
+    )
+
+
+def trained(asked: Recipe) -> tuple[dict[str, torch.Tensor], Frozen]:
+    """The weights that learned, and what was kept."""
+    model, prepared = ready(asked)
+    tune(model, prepared.recipe)
+    frozen = Frozen(model, prepared)
+    for _ in loop(model, frozen.prepared):
+        pass
+    frozen.close()
+    return {name: p.detach().clone() for name, p in model.learning().items()}, frozen
+
+
+def loop(model: Model, prepared: Prepared) -> Loop:
+    train = prepared.recipe.train
+    return Loop(model, prepared.batches("train", int(train.batch), train.seed), train, {"y": 1.0})
+
+
+def close(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> None:
+    assert found.keys() == wanted.keys()
+    for name, weight in wanted.items():
+        torch.testing.assert_close(found[name], weight, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("fusion", ["concat", "attend"])
+@pytest.mark.parametrize("name", NAMES)
+def test_heads_alone(name: str, fusion: str) -> None:
+    wanted, off = trained(recipe(name, f"fusion={fusion}", "train.cache=0"))
+    found, on = trained(recipe(name, f"fusion={fusion}"))
+    again, later = trained(recipe(name, f"fusion={fusion}"))
+    close(found, wanted)
+    close(again, wanted)
+    rows = len(on.prepared.parts["train"])
+    assert (on.prefixes["x"].computed, on.prefixes["x"].read) == (rows, 2 * rows)
+    assert (later.prefixes["x"].computed, later.prefixes["x"].read) == (0, 3 * rows)
+    assert off.facts() == {"frozen part of x": "nothing kept: train.cache is 0"}
+
+
+@pytest.mark.parametrize("tuning", ["{kind: freeze, blocks: 1}", "{kind: lora, rank: 2, blocks: 1}"])
+@pytest.mark.parametrize("name", CUT)
+def test_upper_blocks(name: str, tuning: str) -> None:
+    wanted, _ = trained(recipe(name, f"tuning={tuning}", "train.cache=0"))
+    found, on = trained(recipe(name, f"tuning={tuning}"))
+    again, later = trained(recipe(name, f"tuning={tuning}"))
+    close(found, wanted)
+    close(again, wanted)
+    assert on.facts()["frozen part of x"].startswith("the first "), on.facts()
+    assert later.prefixes["x"].computed == 0
+
+
+def test_blocks_below_the_cut_do_not_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = recipe("bert", "tuning={kind: freeze, blocks: 1}")
+    trained(asked)
+    model, prepared = ready(asked)
+    tune(model, prepared.recipe)
+    frozen = Frozen(model, prepared)
+    ran: list[int] = []
+    for i, block in enumerate(model.backbones["x"].blocks):
+        inner = next(iter(block.children()))
+        inner.register_forward_hook(lambda *_, i=i: ran.append(i))
+    for _ in loop(model, frozen.prepared):
+        pass
+    assert set(ran) == {len(model.backbones["x"].blocks) - 1}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "why"),
+    [
+        (["tuning=full"], "its lowest block learns"),
+        (["tuning={kind: lora, rank: 2}"], "its lowest block learns"),
+        (["inputs.x.token_dropout=0.1"], "its values are augmented"),
+        (["train.cache=1e-9"], "it would take 0.0 GiB"),
+    ],
+)
+def test_it_says_why_nothing_is_kept(overrides: list[str], why: str, folder: Path) -> None:
+    _, frozen = trained(recipe("bert", *overrides))
+    assert frozen.facts()["frozen part of x"].startswith(f"nothing kept: {why}")
+    assert not folder.exists()
+
+
+def test_a_model_that_cannot_go_on_from_a_block_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = Encoder.replay
+    monkeypatch.setattr(Encoder, "replay", lambda self, hidden, mask: right(self, hidden + 1, mask))
+    _, frozen = trained(recipe("bert", "tuning={kind: freeze, blocks: 1}"))
+    assert frozen.facts()["frozen part of x"] == "nothing kept: BertModel does not give the same tokens when it goes on from a block"
+
+
+def test_other_weights_and_other_values_are_other_rows(tmp_path: Path) -> None:
+    trained(recipe("bert"))
+    for change in ["inputs.x.max_tokens=5", f"inputs.x.backbone={checkpoints.ALL['distilbert']()}"]:
+        _, frozen = trained(recipe("bert", change))
+        assert frozen.prefixes["x"].computed > 0, change
+    assert len(cache.kept()) == 3
+
+
+def test_a_damaged_store_is_computed_again(folder: Path) -> None:
+    wanted, _ = trained(recipe("bert"))
+    for file in folder.glob("*/*.rows"):
+        data = bytearray(file.read_bytes())
+        data[7] ^= 1
+        file.write_bytes(data)
+    with pytest.warns(UserWarning, match="damaged"):
+        found, frozen = trained(recipe("bert"))
+    close(found, wanted)
+    assert frozen.prefixes["x"].computed > 0
+    assert trained(recipe("bert"))[1].prefixes["x"].computed == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tuning", ["probe", "{kind: freeze, blocks: 2}"])
+def test_a_whole_run_of_minilm_is_the_same_bit_for_bit(tuning: str, tmp_path: Path) -> None:
+    values = {
+        "data": {"from": "sample:women-reviews#120", "split": [0.6, 0.2, 0.2]},
+        "inputs": {"text": {"kind": "text", "backbone": "sample:minilm-l6", "max_tokens": 48}},
+        "tasks": {"recommended": {"kind": "classify", "target": "recommended"}},
+        "tuning": tuning,
+        "train": {"epochs": 2, "batch": 16},
+    }
+    off, on, again = (
+        fit(read(values, [f"tuning={tuning}", f"train.cache={gib}"]), tmp_path / name) for name, gib in [("off", 0), ("on", 1), ("again", 1)]
+    )
+    for name, weight in off.model.state_dict().items():
+        assert torch.equal(on.model.state_dict()[name], weight) and torch.equal(again.model.state_dict()[name], weight), name
+    assert off.report.tasks == on.report.tasks == again.report.tasks
+    assert " 0 rows computed" in again.report.cost["frozen part of text"]
