@@ -13,6 +13,7 @@ from omnitune.data.batches import encode
 from omnitune.data.media import open_media
 from omnitune.data.schema import Schema
 from omnitune.data.table import Table, read
+from omnitune.data.written import read_as
 from omnitune.errors import Mistake, did_you_mean
 from omnitune.recipe import Recipe
 from omnitune.training.device import autocast
@@ -72,7 +73,7 @@ class Predictor:
         problems = []
         for name, modality in self.recipe.inputs.items():
             column = self.recipe.column(name)
-            value = row.get(column)
+            value = read_as(row.get(column), self.schema.columns.get(column))
             try:
                 value = None if value is None or _nan(value) else open_media(value, root) if modality.media else value
                 problem = None if value is None else modality.check(value)
@@ -105,7 +106,7 @@ def _chunks(source: Any, columns: set[str]) -> Iterator[tuple[list[Row], Path | 
             _columns_there({key for row in chunk for key in row}, columns, "rows")
             yield chunk, None
         return
-    table = read(source)
+    table = read(source, texts=columns)
     _columns_there(set(table.columns), columns, table.name)
     for start in range(0, len(table), CHUNK):
         yield _rows(table, np.arange(start, min(start + CHUNK, len(table))), columns), table.root

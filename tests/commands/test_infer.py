@@ -54,6 +54,14 @@ def columns(n: int = 300) -> dict[str, list[Any]]:
     }
 
 
+def test_numbers_of_which_some_are_written_in_two_ways() -> None:
+    texts = {"release": ["3.1", "3.10", "NA", "4.25"] * 10, "price": ["2.5", "2.50", "3.75", "4", "5.125"] * 8}
+    found = infer(texts | {"words": [" ".join(WORDS[i % 9 : i % 9 + 5]) for i in range(40)]}, "price")
+    assert found.values["tasks"]["price"]["kind"] == "regress"
+    assert found.values["inputs"]["release"] == "number" and "if 3.1 and 3.10 are two names" in found.reasons["inputs.release"]
+    assert infer({"id": ["1", "2"] * 20, "text": texts["price"], "y": [0, 1] * 20}, "y").values["inputs"]["id"] == "category"
+
+
 INPUTS = {
     "review": "text", "title": "text", "price": "number", "age": "number", "shop": "category", "shop_id": "category", "gift": "category",
     "photo": "image", "inline": "image", "raw": "image",

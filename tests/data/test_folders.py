@@ -85,10 +85,36 @@ def test_a_column_missing_in_one_part_is_missing_there(tmp_path: Path) -> None:
 
 
 def test_parts_of_different_types(tmp_path: Path) -> None:
-    csv(tmp_path / "train.csv", t=["a"], n=[1])
-    csv(tmp_path / "test.csv", t=["b"], n=["word"])
-    with pytest.raises(Mistake, match=r"test.csv, column n: string, but int64 in train.csv"):
+    (tmp_path / "train.jsonl").write_text('{"t": "a", "n": 1}')
+    (tmp_path / "test.jsonl").write_text('{"t": "b", "n": "word"}')
+    with pytest.raises(Mistake, match=r"test.jsonl, column n: string, but int64 in train.jsonl"):
         read(tmp_path)
+
+
+def test_a_word_in_one_csv_part_makes_the_column_text_in_all(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("t,n,yes\na,1.50,True\n")
+    (tmp_path / "test.csv").write_text("t,n,yes\nb,C-9,no\n")
+    table = read(tmp_path)
+    assert table.take("n", [0, 1]) == ["C-9", "1.50"] or table.take("n", [0, 1]) == ["1.50", "C-9"]
+    assert set(table.take("yes", [0, 1])) == {"True", "no"}
+
+
+@pytest.mark.parametrize("place", ["{}.csv", "{}/table.csv"])
+@pytest.mark.parametrize("unanswered", ["", "NA"])
+def test_a_part_without_answers(tmp_path: Path, place: str, unanswered: str) -> None:
+    for part, cells in {"train": ("1", "True", "0.5"), "test": (unanswered,) * 3}.items():
+        (tmp_path / place.format(part)).parent.mkdir(exist_ok=True)
+        (tmp_path / place.format(part)).write_text(f"t,n,yes,x\nwords,{','.join(cells)}\n")
+    table = read(tmp_path)
+    parts = table.parts or {}
+    for column, value in {"n": 1, "yes": True, "x": 0.5}.items():
+        assert table.take(column, parts["train"]) == [value] and table.take(column, parts["test"]) == [None]
+
+
+def test_a_part_of_one_word_that_elsewhere_means_no_value(tmp_path: Path) -> None:
+    csv(tmp_path / "train.csv", country=["NA", "FR"])
+    csv(tmp_path / "test.csv", country=["NA", "NA"])
+    assert sorted(read(tmp_path).take("country", range(4))) == ["FR", "NA", "NA", "NA"]
 
 
 def test_part_folders(tmp_path: Path) -> None:

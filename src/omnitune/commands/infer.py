@@ -154,7 +154,8 @@ def _warnings(inputs: Mapping[str, Any], tasks: Mapping[str, Any], looks: Mappin
     found = []
     for name, task in tasks.items():
         answers = looks[task["target"]].values
-        known = [i for i, value in enumerate(answers) if not cells.missing(value)]
+        missing = cells.no_number if task["kind"] == "regress" else cells.missing
+        known = [i for i, value in enumerate(answers) if not missing(value)]
         if task["kind"] == "label" or not known:
             continue
         y = np.array([float(answers[i]) for i in known]) if task["kind"] == "regress" else _codes([answers[i] for i in known])

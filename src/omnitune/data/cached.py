@@ -14,7 +14,7 @@ import pyarrow as pa
 from omnitune.errors import Mistake
 
 Stream = tuple[pa.Schema, Iterator[pa.RecordBatch]]
-VERSION = 1
+VERSION = 2
 """Of what conversion does to values; a change of it leaves older files unused."""
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 ABANDONED_SECONDS = 86_400
@@ -25,15 +25,17 @@ def folder() -> Path:
     return Path(os.environ.get("OMNITUNE_CACHE") or Path.home() / ".cache" / "omnitune") / "tables"
 
 
-def stored(path: Path, convert: Callable[[Path], Stream]) -> pa.Table:
+def stored(path: Path, convert: Callable[[Path], Stream], how: str = "") -> pa.Table:
     """The table that `convert` makes of the file at `path`, memory-mapped; converted only if the file changed since the last time.
+
+    `how` names the way of converting, where a file has several.
 
     The copy appears under its name in one step, once it is whole, so any number of processes may do this at once, and be killed.
 
     Raises:
         Mistake: the cache folder is full or cannot be written, or `convert` says so.
     """
-    place = _place(path)
+    place = _place(path, how)
     for _ in range(2):
         with contextlib.suppress(FileNotFoundError, NotADirectoryError, pa.ArrowInvalid):  # not converted yet, or damaged by a failing disk: convert
             return _mapped(place)
@@ -41,10 +43,10 @@ def stored(path: Path, convert: Callable[[Path], Stream]) -> pa.Table:
     return _mapped(place)
 
 
-def _place(path: Path) -> Path:
-    """One folder a source, one name a state of it."""
+def _place(path: Path, how: str) -> Path:
+    """One folder a source and way of converting it, one name a state of it."""
     facts = path.stat()
-    source = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:24]
+    source = hashlib.sha256(f"{path.resolve()}{how and chr(0)}{how}".encode()).hexdigest()[:24]
     return folder() / source / f"{facts.st_size}-{facts.st_mtime_ns}-v{VERSION}.arrow"
 
 

@@ -3,7 +3,7 @@
 import gzip
 import json
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,9 +36,14 @@ class Piece:
     path: Path | None = None
     part: str | None = None
 
+    @property
+    def untyped(self) -> bool:
+        """Whether its types are found by looking at texts."""
+        return self.path is not None and ending(self.path) in DELIMITED
+
     def where(self, row: int) -> str:
         """'reviews.csv row 17 (line 18)' for row number 16."""
-        line = text_files.line(self.path, row) if self.path and ending(self.path) in DELIMITED else None
+        line = text_files.line(self.path, row) if self.path and self.untyped else None
         return f"{self.name} row {row + 1}" + (f" (line {line})" if line else "")
 
 
@@ -53,8 +58,8 @@ def is_table(path: Path) -> bool:
     return ending(path) in ENDINGS and not (path.suffix.lower() == ".gz" and ending(path) not in TEXTS)
 
 
-def read_file(path: Path, part: str | None = None) -> Piece:
-    """The rows of one file.
+def read_file(path: Path, part: str | None = None, texts: Collection[str] = ()) -> Piece:
+    """The rows of one file; of a file without types (CSV), the columns `texts` as they are written.
 
     Raises:
         Mistake: its ending is unknown, it cannot be read as what its ending says, it has no rows, or two columns have one name.
@@ -64,7 +69,9 @@ def read_file(path: Path, part: str | None = None) -> Piece:
         known = f"There are: {', '.join(sorted(ENDINGS))}; texts also as .gz"
         raise Mistake(name, f"no table is read from {path.suffix or 'a file without ending'}", known)
     try:
-        table = stored(path, ENDINGS[ending(path)])
+        as_texts = sorted(texts) if ending(path) in DELIMITED else []
+        convert = partial(delimited.stream, texts=as_texts) if as_texts else ENDINGS[ending(path)]
+        table = stored(path, convert, json.dumps(as_texts) if as_texts else "")
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise Mistake(name, f"is no intact gzip file: {error}", "Compress it again") from None
     except PermissionError as error:

@@ -6,7 +6,7 @@ pictures a class. Hidden files are ignored.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from omnitune.data import hub
 from omnitune.data.files import Piece, checked, is_table, read_file
+from omnitune.data.parts import agreeing
 from omnitune.errors import Mistake, did_you_mean
 
 PARTS = {
@@ -33,11 +34,19 @@ class Found:
     root: Path
 
 
-def read_folder(folder: Path) -> Found:
-    """Everything in `folder`; raises `Mistake` where no layout fits, or a file in it cannot be read."""
-    layouts: Sequence[Callable[[Path], Found | None]] = (_saved, _described, _part_files, _part_folders, _inside_data, _single, _classes)
+def read_folder(folder: Path, texts: Collection[str] = ()) -> Found:
+    """Everything in `folder`; raises `Mistake` where no layout fits, or a file in it cannot be read. `texts` as in `read_file`."""
+    layouts: Sequence[Callable[[Path, Collection[str]], Found | None]] = (
+        _saved,
+        _described,
+        _part_files,
+        _part_folders,
+        _inside_data,
+        _single,
+        _classes,
+    )
     for layout in layouts:
-        if found := layout(folder):
+        if found := layout(folder, texts):
             return found
     raise Mistake(
         str(folder),
@@ -47,16 +56,16 @@ def read_folder(folder: Path) -> Found:
     )
 
 
-def _saved(folder: Path) -> Found | None:
+def _saved(folder: Path, texts: Collection[str]) -> Found | None:
     saved = any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
     return Found(hub.from_disk(folder), folder) if saved else None
 
 
-def _described(folder: Path) -> Found | None:
+def _described(folder: Path, texts: Collection[str]) -> Found | None:
     files = [path for path in _files(folder) if path.name.partition(".")[0] == "metadata" and is_table(path)]
     if not files:
         return None
-    return Found([_with_images(read_file(_one(folder, files)))], folder)
+    return Found([_with_images(read_file(_one(folder, files), texts=texts))], folder)
 
 
 def _with_images(piece: Piece) -> Piece:
@@ -68,7 +77,7 @@ def _with_images(piece: Piece) -> Piece:
     return replace(piece, arrow=checked(piece.name, table))
 
 
-def _part_files(folder: Path) -> Found | None:
+def _part_files(folder: Path, texts: Collection[str]) -> Found | None:
     """train.csv, validation.csv, test.csv; or several files a part."""
     parted = [(PARTS[match[1]], path) for path in _tables(folder) if (match := SHARD.fullmatch(path.name.partition(".")[0].lower()))]
     if not any(part == "train" for part, _ in parted):
@@ -77,23 +86,23 @@ def _part_files(folder: Path) -> Found | None:
         raise Mistake(str(folder), f"parts are there as {' and '.join(sorted(endings))}", "Leave the files of one kind in the folder")
     order = list(dict.fromkeys(PARTS.values()))
     parted.sort(key=lambda found: (order.index(found[0]), found[1].name))
-    return Found([read_file(path, part=part) for part, path in parted], folder)
+    return Found(agreeing(texts, lambda texts: [read_file(path, part, texts) for part, path in parted]), folder)
 
 
-def _part_folders(folder: Path) -> Found | None:
+def _part_folders(folder: Path, texts: Collection[str]) -> Found | None:
     """train, validation, test, each a folder that is read as one; no other folder beside them."""
     folders = _folders(folder)
     if "train" not in (parts := {PARTS.get(path.name.lower(), "") for path in folders}) or "" in parts:
         return None
     if len(parts) < len(folders):
         raise Mistake(str(folder), f"one part has two folders among {', '.join(path.name for path in folders)}", "Leave one")
-    found = {path: read_folder(path) for path in folders}
-    pieces = [
-        replace(piece, name=f"{path.name}/{piece.name}", part=PARTS[path.name.lower()], arrow=_below(piece.arrow, path.name))
-        for path, inner in found.items()
-        for piece in inner.pieces
-    ]
-    return Found(pieces, folder)
+    return Found(agreeing(texts, lambda texts: [piece for path in folders for piece in _in_part(path, texts)]), folder)
+
+
+def _in_part(folder: Path, texts: Collection[str]) -> list[Piece]:
+    found = read_folder(folder, texts).pieces
+    part = PARTS[folder.name.lower()]
+    return [replace(piece, name=f"{folder.name}/{piece.name}", part=part, arrow=_below(piece.arrow, folder.name)) for piece in found]
 
 
 def _below(table: pa.Table, folder: str) -> pa.Table:
@@ -104,14 +113,14 @@ def _below(table: pa.Table, folder: str) -> pa.Table:
     return table.set_column(table.column_names.index("image"), "image", paths)
 
 
-def _inside_data(folder: Path) -> Found | None:
+def _inside_data(folder: Path, texts: Collection[str]) -> Found | None:
     """A data set cloned from the hub keeps its files in `data`."""
-    return _part_files(folder / "data") if (folder / "data").is_dir() else None
+    return _part_files(folder / "data", texts) if (folder / "data").is_dir() else None
 
 
-def _single(folder: Path) -> Found | None:
+def _single(folder: Path, texts: Collection[str]) -> Found | None:
     tables = _tables(folder)
-    return Found([read_file(_one(folder, tables))], folder) if tables else None
+    return Found([read_file(_one(folder, tables), texts=texts)], folder) if tables else None
 
 
 def _one(folder: Path, tables: list[Path]) -> Path:
@@ -121,7 +130,7 @@ def _one(folder: Path, tables: list[Path]) -> Path:
     return tables[0]
 
 
-def _classes(folder: Path) -> Found | None:
+def _classes(folder: Path, texts: Collection[str]) -> Found | None:
     """One sub-folder a class: columns `image` and `label`."""
     files = {path.name: [file for file in sorted(path.rglob("*")) if file.is_file() and not _hidden(file, folder)] for path in _folders(folder)}
     if not any(file.suffix.lower() in PICTURES for listed in files.values() for file in listed):
