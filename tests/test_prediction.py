@@ -88,3 +88,34 @@ def test_a_column_of_missing_words_is_missing(made: Artifact, tmp_path: Path) ->
     cells = [["NA", "null", "N/A", *row[3:]] for row in table(4)]
     empty = [["", "", "", *row[3:]] for row in table(4)]
     assert made.predict(written(tmp_path / "na.csv", cells)) == made.predict(written(tmp_path / "empty.csv", empty))
+
+
+@pytest.mark.parametrize("missing", [pd.NA, pd.NaT, np.float32("nan"), np.float64("nan"), np.datetime64("NaT"), float("nan")], ids=repr)
+def test_missing_values_of_other_libraries(made: Artifact, missing: Any) -> None:
+    row = dict(zip(HEADER, table(1)[0], strict=True))
+    for column in HEADER:
+        assert made.predict([row | {column: missing}]) == made.predict([row | {column: None}])
+
+
+def test_values_of_numpy_are_those_of_python(made: Artifact) -> None:
+    row: Row = {"amount": 0.5, "store": 2, "member": True, "state": "True", "release": "3.10"}
+    other = {"amount": np.float32(0.5), "store": np.int64(2), "member": np.bool_(True), "state": np.str_("True"), "release": "3.10"}
+    assert made.predict(row) == made.predict(other)
+
+
+@pytest.mark.parametrize("form", [list, iter])
+def test_a_key_that_some_rows_lack_is_a_missing_value_wherever_they_stand(made: Artifact, form: Any) -> None:
+    whole: list[Row] = [{"amount": 0.5, "store": 2, "member": True, "state": "True", "release": "3.10"}] * 512
+    lacking = [{name: value for name, value in whole[0].items() if name != "store"}] * 513
+    answers = made.predict(form([*whole, *lacking]))
+    assert len(answers) == 1025
+    assert likely(answers[-1:]) == pytest.approx(likely(made.predict([whole[0] | {"store": None}])), abs=1e-6)
+    with pytest.raises(Mistake, match="no column 'store'"):
+        made.predict(form(lacking))
+
+
+def test_a_data_set_is_no_row(made: Artifact) -> None:
+    datasets = pytest.importorskip("datasets")
+    rows = [{"amount": 0.5, "store": 2, "member": True, "state": "True", "release": "3.10"}] * 3
+    usual = made.predict(rows)
+    assert made.predict(datasets.DatasetDict({"test": datasets.Dataset.from_list(rows)})) == usual

@@ -95,6 +95,20 @@ def test_a_generator_of_rows_and_missing_keys() -> None:
     assert contents(table) == [{"a": 1, "b": None, "c": None}, {"a": None, "b": "x", "c": None}, {"a": 2, "b": None, "c": None}]
 
 
+def test_names_that_are_no_texts_keep_their_values() -> None:
+    assert contents(read([{1: "a", ("x", 2): 3}, {1: "b"}])) == [{"1": "a", "('x', 2)": 3}, {"1": "b", "('x', 2)": None}]
+    assert contents(read({1: ["a"], None: [2]})) == [{"1": "a", "None": 2}]
+    with pytest.raises(Mistake, match=r"rows row 2: two columns are called '1': 1 and '1'"):
+        read([{1: "a"}, {1: "a", "1": "b"}])
+    with pytest.raises(Mistake, match=r"rows: two columns are called '1'"):
+        read({1: ["a"], "1": ["b"]})
+
+
+def test_a_small_nan_is_missing_in_any_column() -> None:
+    assert read([{"t": "a"}, {"t": np.float32("nan")}]).take("t", [0, 1]) == ["a", None]
+    assert read([{"n": np.float32(0.5)}, {"n": np.float32("nan")}]).take("n", [0, 1]) == [0.5, None]
+
+
 def test_values_become_plain_python() -> None:
     moment, day = datetime.datetime(2024, 2, 29, 12, 0, 0, 5), datetime.date(2024, 1, 1)
     arrow = pa.table({

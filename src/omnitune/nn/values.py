@@ -58,7 +58,12 @@ def missing(value: Any) -> bool:
     """None, NaN, and text of nothing but white space: what an empty cell reads as."""
     if isinstance(value, str):
         return not value.strip()
-    return value is None or (isinstance(value, (Real, Decimal)) and bool(value != value))
+    return value is None or nan(value)
+
+
+def nan(value: Any) -> bool:
+    """Whether it is a number that is none, of whatever type and precision."""
+    return isinstance(value, (Real, Decimal)) and bool(value != value)
 
 
 def no_number(value: Any) -> bool:
