@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from omnitune.data import delimited, json_files, text_files
 from omnitune.data.cached import Stream, stored
 from omnitune.data.names import with_names
+from omnitune.data.views import usual, without_views
 from omnitune.errors import Mistake
 
 BATCH_BYTES = 1 << 26
@@ -84,7 +85,7 @@ def checked(name: str, table: pa.Table) -> pa.Table:
     different(name, table.column_names)
     if not len(table) or not table.column_names:
         raise Mistake(name, "there are no rows", "Give a table with at least one row")
-    return table
+    return without_views(table)
 
 
 def different(name: str, columns: list[str]) -> None:
@@ -127,13 +128,14 @@ def _plain(path: Path, kind: str, schema: pa.Schema, batches: Iterator[pa.Record
     def each() -> Iterator[pa.RecordBatch]:
         try:
             for batch in batches:
-                yield pa.record_batch([column.cast(field.type) for column, field in zip(change(batch).columns, plain, strict=True)], schema=plain)
+                columns = zip(change(batch).columns, plain, strict=True)
+                yield pa.record_batch([column.cast(usual(column.type)).cast(field.type) for column, field in columns], schema=plain)
         except (pa.ArrowException, OSError) as error:
             raise _damaged(path, kind, error) from None
 
     change = partial(with_names, features=_features(schema))
     changed = change(schema.empty_table()).schema
-    plain = pa.schema([(field.name, field.type.value_type if pa.types.is_dictionary(field.type) else field.type) for field in changed])
+    plain = pa.schema([(field.name, usual(field.type.value_type if pa.types.is_dictionary(field.type) else field.type)) for field in changed])
     return plain, each()
 
 

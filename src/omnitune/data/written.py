@@ -90,7 +90,12 @@ def kind_of(arrow: pa.DataType) -> str | None:
         return NUMBER
     if pa.types.is_boolean(inner):
         return FLAG
-    return TEXT if pa.types.is_string(inner) or pa.types.is_large_string(inner) else None
+    return TEXT if is_text(inner) else None
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether values of an Arrow type are texts, however they are laid out."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def read_as(value: Any, kind: str | None) -> Any:
