@@ -151,7 +151,8 @@ class Recipe(Settings):
 
     def column(self, name: str) -> str:
         """The table's column that input `name` reads."""
-        return str(self.inputs[name].column or name)
+        column: str | None = self.inputs[name].column
+        return name if column is None else column
 
     def write(self, path: Path) -> None:
         """Saves as YAML, in one step."""

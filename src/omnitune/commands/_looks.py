@@ -17,7 +17,7 @@ from omnitune.nn import values as cells
 PICTURES = re.compile(r"(?i)(data:image/.*|.*\.(jpe?g|png|bmp|gif|tiff?|webp|ppm|pgm|avif|jp2))", re.DOTALL)
 SOUNDS = re.compile(r"(?i)(data:audio/.*|.*\.(wav|flac|mp3|ogg|opus|m4a|aiff?))", re.DOTALL)
 MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*")
-IDENTIFIER = re.compile(r"(?i)(.*[_\s.-])?(id|ids|uuid|guid|index|idx|key|hash)|unnamed: ?\d+|.+(Id|ID)")
+IDENTIFIER = re.compile(r"(?i)(.*[_\s.-])?(id|ids|uuid|guid|index|idx|key|hash)|unnamed: ?\d+|__index_level_\d+__|\s*|.+(Id|ID)")
 SEPARATORS = ("|", ";")
 FEW_CLASSES = 10
 """Whole numbers of so many values at most are asked for as classes."""
@@ -86,6 +86,8 @@ def as_input(look: Look) -> tuple[str | None, str]:
         return None, "empty"
     if media := _media(look):
         return media
+    if look.all_are(int, float, Decimal) and any(math.isinf(value) for value in look.present):
+        return "number", "numbers, some of them infinite, which count as immense ones"
     if not all(cells.problem(value) is None for value in look.present):
         return None, f"no kind of input reads {type(look.present[0]).__name__} values"
     if len(look.counts) == 1:
