@@ -55,6 +55,11 @@ def test_fractions_of_many_values_are_quantities_however_they_are_written(tmp_pa
     assert column(tmp_path, *cells)[-2:] == [3.1, 3.1]
 
 
+def test_endings_in_capitals(tmp_path: Path) -> None:
+    (tmp_path / "T.TSV").write_text("a, b\tc\n1\t2\n")
+    assert read(tmp_path / "T.TSV").columns == ["a, b", "c"]
+
+
 def test_columns_are_read_as_they_are_written_where_asked(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a,b\n1.0,1.0\nNA,NA\n,\n")
     assert read(tmp_path / "t.csv", texts=["a"]).take("a", range(3)) == ["1.0", "NA", None]

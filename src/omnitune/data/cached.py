@@ -4,13 +4,14 @@ import contextlib
 import errno
 import hashlib
 import os
-import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
 
+from omnitune import places
 from omnitune.errors import Mistake
 
 Stream = tuple[pa.Schema, Iterator[pa.RecordBatch]]
@@ -21,8 +22,8 @@ ABANDONED_SECONDS = 86_400
 
 
 def folder() -> Path:
-    """Where converted tables are: `tables` in $OMNITUNE_CACHE, or in ~/.cache/omnitune."""
-    return Path(os.environ.get("OMNITUNE_CACHE") or Path.home() / ".cache" / "omnitune") / "tables"
+    """Where converted tables are."""
+    return places.cache("tables")
 
 
 def stored(path: Path, convert: Callable[[Path], Stream], how: str = "") -> pa.Table:
@@ -37,7 +38,8 @@ def stored(path: Path, convert: Callable[[Path], Stream], how: str = "") -> pa.T
     """
     place = _place(path, how)
     for _ in range(2):
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError, pa.ArrowInvalid):  # not converted yet, or damaged by a failing disk: convert
+        # Not converted yet, converted by somebody who alone may read it, or damaged by a failing disk: convert.
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError, pa.ArrowInvalid):
             return _mapped(place)
         _write(place, *convert(path))
     return _mapped(place)
@@ -56,25 +58,23 @@ def _mapped(place: Path) -> pa.Table:
 
 
 def _write(place: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
-    half = None
+    half = place.with_name(f"{uuid.uuid4().hex}.half")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        handle, half = tempfile.mkstemp(suffix=".half", dir=place.parent)
-        with os.fdopen(handle, "wb") as file:
+        with half.open("xb") as file:  # with the rights that the user's new files have, so that a shared cache is one
             with pa.ipc.new_file(file, schema) as writer:
                 for batch in batches:
                     writer.write_batch(batch)
             file.flush()
             os.fsync(file.fileno())
         os.replace(half, place)
-        half = None
     except OSError as error:
         if mistake := _no_room(error):
             raise mistake from None
         raise
     finally:
-        if half:
-            os.unlink(half)
+        with contextlib.suppress(OSError):  # renamed, or never made
+            half.unlink()
     _clean(place)
 
 

@@ -76,7 +76,8 @@ def read_file(path: Path, part: str | None = None, texts: Collection[str] = ()) 
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise Mistake(name, f"is no intact gzip file: {error}", "Compress it again") from None
     except PermissionError as error:
-        raise Mistake(name, f"cannot be opened: {error.strerror}", "Give yourself the right to read it") from None
+        place = name if Path(error.filename or path) == path else str(error.filename)
+        raise Mistake(place, f"cannot be opened: {error.strerror}", "Give yourself the right to read it") from None
     return Piece(name, checked(name, table), path, part)
 
 
