@@ -42,6 +42,9 @@ class Model(nn.Module):
         }
         self.encoders = nn.ModuleDict({slug(name): encoder for name, encoder in encoders.items()})
         self.fusion = recipe.fusion.module({name: encoder.width for name, encoder in encoders.items()})
+        for encoder in self.backbones.values():
+            encoder.flat = recipe.train.flat
+            encoder.narrow = recipe.train.narrow and self.fusion.pools
         width = int(self.fusion.width)
         self.known: Mapping[str, Prefix] = {}
         self.heads = nn.ModuleDict({slug(name): task.head(width, schema.tasks[name]) for name, task in recipe.tasks.items()})
@@ -107,8 +110,8 @@ class Model(nn.Module):
 def tune(model: Model, recipe: Recipe) -> None:
     """Sets which weights of the backbones learn, adding adapters, their dropout, and whether activations are computed twice to save memory."""
     for encoder in model.backbones.values():
-        if recipe.train.dropout != "checkpoint":
-            encoder.set_dropout(recipe.train.dropout)  # before adapters come, which have a dropout of their own
+        layers, attention = (None if share == "checkpoint" else share for share in (recipe.train.dropout, recipe.train.attention_dropout))
+        encoder.set_dropout(layers, attention)  # before adapters come, which have a dropout of their own
         recipe.tuning.apply(encoder)
         if recipe.train.checkpointing:
             encoder.recompute()

@@ -45,6 +45,7 @@ class Prefix:
         self.whole = self.encoder.still() > self.depth + 1
         self.blocks = self.depth if self.whole else self.encoder.still() - 1
         self.pooled = self.whole and model.fusion.pools
+        self.encoder.narrow &= not self.whole  # so that a row's vector does not depend, in its last digits, on the rows beside it
         self.keys: dict[int, bytes] = {}
         self.places, self.shape = 1, tuple[int, ...]()
         self.store: cache.Store | None = None
