@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from omnitune.errors import Mistake
-from omnitune.nn import adapters, checkpoints, dropout, flat, narrow, weights
+from omnitune.nn import adapters, checkpoints, dropout, flat, lowrank, narrow, weights
 from omnitune.nn.blocks import find_blocks, inside, outside, unread
 from omnitune.nn.replay import Cut
 from omnitune.nn.tokens import Pool, Tokens
@@ -191,10 +191,12 @@ class Encoder(nn.Module):
         newer = getattr(self.model, "activation_checkpointing_enable", None)  # the older name warns where there is this one
         (newer or self.model.gradient_checkpointing_enable)({"use_reentrant": False})
 
-    def adapt(self, config: Any) -> None:
-        """Adds the adapters that a `peft` configuration describes; they alone learn."""
+    def adapt(self, config: Any, one_product: bool = True) -> None:
+        """Adds the adapters that a `peft` configuration describes; they alone learn. With `one_product`, see `lowrank`."""
         assert not self.adapted, "one adapter at a time"
         adapters.inject(self.model, config)
+        if one_product:
+            lowrank.merge_products(self.model)
         self.adapted = True
 
     def save(self, folder: Path, weights: bool) -> None:
@@ -220,6 +222,7 @@ class Encoder(nn.Module):
             raise Mistake(str(folder), "no weights here", "Copy the folder again, with model.safetensors")
         if (folder / "adapter_config.json").exists():
             adapters.read(self.model, folder)
+            lowrank.merge_products(self.model)
             self.adapted = True
 
     def merge(self) -> None:
