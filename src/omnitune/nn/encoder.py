@@ -3,6 +3,7 @@
 Shape letters: B rows, L tokens, D width, C channels, H and W of a feature map (then L = H * W and D = C).
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -49,6 +50,7 @@ class Encoder(nn.Module):
         self.flat, self.positions_from = True, self._flat_positions()
         self.narrow, self._sought = False, False
         self._last: narrow.Narrow | None = None
+        self.tokens = Counter[str]()
         self.cut: Cut | None = None
 
     def forward(self, **inputs: Tensor) -> Tokens:
@@ -84,7 +86,10 @@ class Encoder(nn.Module):
     def _texts(self, ids_BL: Tensor, mask_BL: Tensor, hidden_BLD: Tensor | None = None) -> Tokens:
         """Tokens of texts; flat where the model can. With `hidden`, the blocks below the cut are replaced by it."""
         real_BL = _never_empty(mask_BL)
-        if self.positions_from is None or not self.flat or ids_BL.device.type != "cpu":
+        padded = self._padded(ids_BL.device)
+        if ids_BL.device.type == "cpu":
+            self.tokens.update(real=int(real_BL.sum()), padding=int((~real_BL).sum()) if padded else 0)
+        if padded:
             few_B1 = _read(self.pool, real_BL) if self._narrowed() else None
             with self._replaced(hidden_BLD):
                 x_BLD = self._run(few_B1, input_ids=ids_BL, attention_mask=real_BL.long())
@@ -92,13 +97,32 @@ class Encoder(nn.Module):
         layout = flat.Layout.of(real_BL)
         few_1B = layout.read(self.pool) if self._narrowed() else None
         with self._replaced(None if hidden_BLD is None else layout.flatten(hidden_BLD)):
-            places = layout.positions[None] + self.positions_from
+            places = layout.positions[None] + (self.positions_from or 0)
             x_1TD = self._run(few_1B, input_ids=layout.flatten(ids_BL), position_ids=places, attention_mask=layout.lengths)
         if self.cut and hidden_BLD is None:
             self.cut.seen = layout.pad(self.cut.seen)
         if few_1B is not None:
             return self._tokens(layout.unsorted(x_1TD), mask_BL.any(1, keepdim=True))
         return self._tokens(layout.pad(x_1TD), mask_BL)
+
+    def _padded(self, device: torch.device) -> str | None:
+        """Why texts are not read as flat rows; None where they are."""
+        if not self.flat:
+            return "train.flat is false"
+        if device.type != "cpu":
+            return f"as rows are on {device.type}"
+        return None if self.positions_from is not None else f"{type(self.model).__name__} cannot read flat rows"
+
+    def path(self) -> dict[str, str]:
+        """How its inputs were read, and what share of the tokens was padding, for a report."""
+        told = {}
+        if self.reads_text and self.blocks:
+            why, total = self._padded(next(self.parameters()).device), self.tokens.total()
+            share = f"; {self.tokens['padding'] / total:.1%} of the tokens were padding" if why and total else ""
+            told["texts"] = f"padded: {why}{share}" if why else "flat rows, no padding"
+        if self.narrow and self._sought:
+            told["last block"] = f"the {self.pool} token alone" if self._narrowed() else "every token"
+        return told
 
     def _run(self, few_BP: Tensor | None, **inputs: Tensor) -> Tensor:
         """What the model makes of `inputs`, (B, L, D); with `few`, only the tokens at these places, (B, P, D)."""

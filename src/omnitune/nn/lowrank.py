@@ -40,7 +40,8 @@ def merge_products(model: nn.Module) -> None:
     """Every plain LoRA layer of `peft` beside a frozen `nn.Linear`, without dropout of its own, multiplies once."""
     from peft.tuners.lora import Linear
 
-    for module in model.modules():
+    layers: list[Any] = list(model.modules())
+    for module in layers:
         if type(module) is Linear and _plain(module):
             module.__class__ = _one_product()
 
@@ -68,7 +69,8 @@ def _one_product() -> type[nn.Module]:
                 return kept
             (name,) = self.lora_A
             a, b = self.lora_A[name].weight, self.lora_B[name].weight
-            made: Tensor = Product.apply(x, base.weight, base.bias, a, b, self.scaling[name])
+            apply: Any = Product.apply  # torch gives it no types
+            made: Tensor = apply(x, base.weight, base.bias, a, b, self.scaling[name])
             return made
 
     return OneProduct

@@ -102,6 +102,10 @@ class Model(nn.Module):
     def _views(self, question: Question) -> dict[int, View]:
         return {key: self(batch) for key, batch in {id(batch): batch for batch, _ in question.asked.values()}.items()}
 
+    def paths(self) -> dict[str, str]:
+        """How each backbone read its input, for the report."""
+        return {f"{part} of {name}": told for name, backbone in self.backbones.items() for part, told in backbone.path().items()}
+
     def learning(self) -> dict[str, nn.Parameter]:
         """The parameters that learn, by name."""
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
@@ -110,7 +114,7 @@ class Model(nn.Module):
 def tune(model: Model, recipe: Recipe) -> None:
     """Sets which weights of the backbones learn, adding adapters, their dropout, and whether activations are computed twice to save memory."""
     for encoder in model.backbones.values():
-        layers, attention = (None if share == "checkpoint" else share for share in (recipe.train.dropout, recipe.train.attention_dropout))
+        layers, attention = (None if isinstance(share, str) else share for share in (recipe.train.dropout, recipe.train.attention_dropout))
         encoder.set_dropout(layers, attention)  # before adapters come, which have a dropout of their own
         recipe.tuning.apply(encoder)
         if recipe.train.checkpointing:
