@@ -85,6 +85,7 @@ class Train(Settings):
         cache: GiB on disk for what frozen parts of backbones make of each row, kept over epochs and runs; 0 computes it every time.
         flat: read texts without padding where the backbone can, on a CPU; the same tokens but for rounding.
         narrow: let the last block of a backbone make only the token that pooling reads, where it can; the same token but for rounding.
+        channels_last: give convolutional networks the channels of a pixel side by side in memory; the same but for rounding.
         save_minutes: minutes between checkpoints to resume from, besides each round of validation.
         seed: of every random choice.
     """
@@ -112,6 +113,7 @@ class Train(Settings):
     cache: Annotated[float, Field(ge=0)] = 10.0
     flat: bool = True
     narrow: bool = True
+    channels_last: bool = True
     save_minutes: Positive = 10.0
     seed: Annotated[int, Field(ge=0)] = 0
 

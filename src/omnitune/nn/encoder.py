@@ -51,6 +51,7 @@ class Encoder(nn.Module):
         self.narrow, self._sought = False, False
         self._last: narrow.Narrow | None = None
         self.tokens = Counter[str]()
+        self.channels_last = any(isinstance(module, nn.Conv2d) for block in self.blocks for module in block.modules())
         self.cut: Cut | None = None
 
     def forward(self, **inputs: Tensor) -> Tokens:
@@ -78,6 +79,8 @@ class Encoder(nn.Module):
 
     def _others(self, inputs: dict[str, Tensor]) -> Tokens:
         """Tokens of what is no text: as many for each row, all real."""
+        if self.channels_last and "pixel_values" in inputs:  # convolutions keep the order of their input, and this one suits them
+            inputs["pixel_values"] = inputs["pixel_values"].contiguous(memory_format=torch.channels_last)
         rows, device = len(next(iter(inputs.values()))), next(iter(inputs.values())).device
         few = self._narrowed() and self.pool == "first"
         x_BLD = self._run(torch.zeros(rows, 1, dtype=torch.int64, device=device) if few else None, **inputs)

@@ -21,7 +21,7 @@ from omnitune.training.model import Model, slug
 
 Array = np.ndarray[Any, Any]
 Inputs = dict[str, Tensor]
-VERSION = 1
+VERSION = 2
 """Of what is stored; a change of it leaves older files unused."""
 SAMPLE = 64
 """Texts whose length tells how much room all will take."""
@@ -166,7 +166,8 @@ class Prefix:
         """SHA-256 of everything that decides what is kept: weights, tokenizer or picture settings, the place of the cut, versions."""
         facts = {"version": VERSION, "torch": torch.__version__, "blocks": self.blocks, "whole": self.whole, "pooled": self.pooled}
         settings = {key: value for key, value in plain(self.modality).items() if key not in ("column", "backbone")}
-        facts |= {"modality": settings, "facts": self.facts, "pool": self.encoder.pool, "files": self._files(), "flat": self.encoder.flat}
+        facts |= {"modality": settings, "facts": self.facts, "pool": self.encoder.pool, "files": self._files()}
+        facts |= {"flat": self.encoder.flat, "channels_last": self.encoder.channels_last}
         total = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
         for name, tensor in sorted(self.encoder.model.state_dict().items()):
             if self.whole or self.encoder.depth(name) <= self.blocks:
