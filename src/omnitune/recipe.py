@@ -83,7 +83,8 @@ class Train(Settings):
         schedule: how the rate falls after warm-up.
         warmup: share of the steps in which the rate rises from zero.
         clip: largest norm of the gradient; 0 turns it off.
-        dropout: of backbones; `checkpoint` keeps each checkpoint's own.
+        dropout: in the layers of backbones; `checkpoint` keeps each checkpoint's own.
+        attention_dropout: of attention weights in backbones; `checkpoint` keeps each checkpoint's own, `auto` is 0 on a CPU.
         patience: rounds of validation without progress before stopping; 0 turns it off.
         stop_on: what validation watches: `loss`, or a metric as `task.metric`.
         validate_every: epochs between rounds of validation.
@@ -91,6 +92,9 @@ class Train(Settings):
         precision: `auto` is bfloat16 where the device computes it natively, float32 elsewhere.
         checkpointing: recompute activations in the backward pass to save memory.
         cache: GiB on disk for what frozen parts of backbones make of each row, kept over epochs and runs; 0 computes it every time.
+        flat: read texts without padding where the backbone can, on a CPU; the same tokens but for rounding.
+        narrow: let the last block of a backbone make only the token that pooling reads, where it can; the same token but for rounding.
+        channels_last: give convolutional networks the channels of a pixel side by side in memory; the same but for rounding.
         save_minutes: minutes between checkpoints to resume from, besides each round of validation.
         seed: of every random choice.
     """
@@ -108,6 +112,7 @@ class Train(Settings):
     warmup: Share = 0.06
     clip: NotNegative = 1.0
     dropout: Share | Literal["checkpoint"] = "checkpoint"
+    attention_dropout: Share | Literal["checkpoint"] | Auto = "auto"
     patience: Annotated[int, Field(ge=0)] = 0
     stop_on: str = "loss"
     validate_every: Positive = 1.0
@@ -115,6 +120,9 @@ class Train(Settings):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     checkpointing: bool = False
     cache: NotNegative = 10.0
+    flat: bool = True
+    narrow: bool = True
+    channels_last: bool = True
     save_minutes: Positive = 10.0
     seed: Annotated[int, Field(ge=0)] = 0
 
