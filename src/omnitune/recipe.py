@@ -81,7 +81,7 @@ class Train(Settings):
         average: average the weights of so many best rounds, kept if validation agrees.
         precision: `auto` is bfloat16 where the device computes it natively, float32 elsewhere.
         checkpointing: recompute activations in the backward pass to save memory.
-        cache: GiB on disk for what frozen parts of backbones make of each row, kept over epochs and runs; 0 computes it every time.
+        cache: GiB on disk for what frozen parts of backbones make of each row, and for decoded files, kept over epochs and runs; 0 does all again.
         save_minutes: minutes between checkpoints to resume from, besides each round of validation.
         seed: of every random choice.
     """

@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from omnitune.training import cache
-from omnitune.training.cache import Store
+from omnitune.data import store as cache
+from omnitune.data.store import Store
 
 KEYS = [bytes([i]) * 15 + b"\0" for i in range(6)]
 ROWS = [np.arange(3 * i, dtype=np.float32) for i in range(6)]
 
 
 def store(path: Path) -> Store:
-    return Store(path, {"part": "all of it"})
+    return Store(path, {"holds": "activations"})
 
 
 def filled(path: Path) -> Path:
