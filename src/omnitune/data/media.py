@@ -49,8 +49,8 @@ def identity(value: Any, root: Path | None) -> bytes:
     Args:
         value, root: see `open_media`, which also tells what is raised.
     """
-    if isinstance(value, Mapping) and value.get("bytes") is None:
-        value = value.get("path")
+    if isinstance(value, Mapping) and value.get("bytes") is None and value.get("path") is not None:
+        return identity(value["path"], root)
     if isinstance(value, (str, os.PathLike)) and not _says_itself(os.fspath(value)):
         path, facts = _at(os.fspath(value), Path.cwd() if root is None else root, lambda path: (path, path.stat()))
         if SETTLED < time.time_ns() - max(facts.st_mtime_ns, facts.st_ctime_ns):
