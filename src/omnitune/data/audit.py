@@ -40,9 +40,7 @@ def columns_exist(recipe: Recipe, table: Table) -> None:
         raise Mistake.together(missing)
 
 
-def readable(
-    recipe: Recipe, table: Table, decoded: Mapping[str, Decoded] | None = None
-) -> tuple[np.ndarray[Any, np.dtype[np.int64]], list[BadRow]]:
+def readable(recipe: Recipe, table: Table, decoded: Mapping[str, Decoded] | None = None) -> tuple[np.ndarray[Any, np.dtype[np.int64]], list[BadRow]]:
     """Numbers of the rows that can be read, and the others with their reasons. Files that `decoded` knows are not looked at again.
 
     Raises:

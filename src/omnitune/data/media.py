@@ -53,7 +53,7 @@ def identity(value: Any, root: Path | None) -> bytes:
         return identity(value["path"], root)
     if isinstance(value, (str, os.PathLike)) and not _says_itself(os.fspath(value)):
         path, facts = _at(os.fspath(value), Path.cwd() if root is None else root, lambda path: (path, path.stat()))
-        if SETTLED < time.time_ns() - max(facts.st_mtime_ns, facts.st_ctime_ns):
+        if time.time_ns() - max(facts.st_mtime_ns, facts.st_ctime_ns) > SETTLED:
             return _digest(repr((str(path), facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)).encode())
     return _digest(open_media(value, root))
 

@@ -157,10 +157,10 @@ class Store:
     def _row(self, place: Place) -> Array | None:
         data = np.empty(place.size, np.uint8)
         try:
-            whole = not place.size or os.preadv(place.file, [data], place.offset) == place.size
+            whole = not place.size or os.preadv(place.file, [data.data], place.offset) == place.size
         except OSError:  # of a failing disk
             return None
-        return data.view(self.dtype) if whole and zlib.crc32(data) == place.crc else None
+        return data.view(self.dtype) if whole and zlib.crc32(data.data) == place.crc else None
 
     def _forget(self, place: Place) -> None:
         """Drops a shard with a damaged row, here and on disk."""
@@ -220,11 +220,12 @@ def make_room(wanted: int, most: int, keep: str, promised: Mapping[str, int] | N
     mine, others = there.pop(keep, 0), sum(max(there.pop(name, 0), size) for name, size in stay.items() if name != keep)
     if max(wanted, mine) + others > most or wanted - mine > _free():
         return False
+    over = max(wanted, mine) + others + sum(there.values()) - most
     for name, size in there.items():
-        if max(wanted, mine) + others + sum(there.values()) <= most:
+        if over <= 0:
             break
         shutil.rmtree(folder() / name, ignore_errors=True)
-        there = {other: left for other, left in there.items() if other != name}
+        over -= size
     return True
 
 

@@ -120,7 +120,7 @@ class Image(Modality):
     def _rng(self, draw: int, x_HWC: np.ndarray[Any, Any]) -> np.random.Generator:
         import numpy as np
 
-        return np.random.default_rng([draw, zlib.crc32(x_HWC)] if self.views else draw)
+        return np.random.default_rng([draw, zlib.crc32(x_HWC.data)] if self.views else draw)
 
     def _augmented(self, x_CHW: Tensor, rng: np.random.Generator) -> Tensor:
         """As training sees it, (3, H, W)."""

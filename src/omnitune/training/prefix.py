@@ -163,7 +163,7 @@ class Prefix:
     def _looks(self, prepared: Prepared) -> int:
         """How many rows will be kept, each fixed view of a training row counted."""
         counts = {part: len(rows) for part, rows in prepared.parts.items()}
-        return sum(counts.values()) + self.modality.fixed_views * counts["train"]
+        return sum(counts.values()) + int(self.modality.fixed_views) * counts["train"]
 
     @property
     def part(self) -> str:
