@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,9 @@ from torch import Tensor
 from omnitune.checksums import sha256
 from omnitune.data.columns import Column
 from omnitune.data.prepared import Prepared
+from omnitune.data.store import Store
 from omnitune.nn.tokens import Tokens
 from omnitune.settings import plain
-from omnitune.training import cache
 from omnitune.training.model import Model, slug
 
 Array = np.ndarray[Any, Any]
@@ -48,15 +47,20 @@ class Prefix:
         self.encoder.narrow &= not self.whole  # so that a row's vector does not depend, in its last digits, on the rows beside it
         self.keys: dict[int, bytes] = {}
         self.places, self.shape = 1, tuple[int, ...]()
-        self.store: cache.Store | None = None
+        self.store: Store | None = None
         self.read = self.computed = 0
 
     # What is asked of it while batches are made, and while the model runs
 
-    def __call__(self, rows: Array) -> Inputs | None:
-        """What is known of these rows, in the place of their encoded values: `hidden`, `present`, of texts `mask`. None unless all is known."""
+    def __call__(self, rows: Array, view: int | None = None) -> Inputs | None:
+        """What is known of these rows, in the place of their encoded values: `hidden`, `present`, of texts `mask`. None unless all is known.
+
+        Args:
+            rows: row numbers.
+            view: which of their fixed augmented views; None for the rows as they are.
+        """
         assert self.store
-        keys = self._keys(rows)
+        keys = self._keys(rows, view)
         kept = self.store.read(keys)
         if kept is None:
             return None
@@ -85,7 +89,8 @@ class Prefix:
         self.computed += len(rows)
         hidden = self._hidden(tokens).cpu().numpy()
         masks = inputs["attention_mask"].bool().cpu().numpy() if self._texts() else np.ones(hidden.shape[:2], bool)
-        self.store.write(self._keys(rows), [row[mask] for row, mask in zip(hidden, masks, strict=True)])
+        view = int(inputs["view"][0]) if "view" in inputs else None
+        self.store.write(self._keys(rows, view), [row[mask] for row, mask in zip(hidden, masks, strict=True)])
 
     def _texts(self) -> bool:
         return self.encoder.reads_text and not self.pooled
@@ -96,28 +101,27 @@ class Prefix:
         hidden: Tensor = (tokens.x_BLD if self.whole or self.encoder.cut is None else self.encoder.cut.seen).detach()
         return hidden
 
-    def _keys(self, rows: Array) -> list[bytes]:
+    def _keys(self, rows: Array, view: int | None) -> list[bytes]:
         new = np.array([row for row in rows if int(row) not in self.keys], np.int64)
         for row, value in zip(new, Column(self.table, self.column, new, self.modality.media)[:], strict=True):
             data = value if isinstance(value, bytes) else json.dumps(value, default=str).encode()
             self.keys[int(row)] = MISSING if value is None else hashlib.blake2b(data, digest_size=16).digest()
-        return [self.keys[int(row)] for row in rows]
+        keys = [self.keys[int(row)] for row in rows]
+        return keys if view is None else [key if key == MISSING else _view_of(key, view) for key in keys]
 
     # Whether it can be, decided before the first step
 
     def refusal(self, prepared: Prepared) -> str | None:
         """Why nothing can be kept; None, with the store open, where all conditions hold."""
         train = prepared.recipe.train
-        if not train.cache:
+        if not prepared.room.most:
             return "train.cache is 0"
         if self.encoder.still() < 2:
             return "its lowest block learns"
-        if self.modality.augments:
+        if self.modality.augments and not self.modality.fixed_views:
             return "its values are augmented"
         if train.precision != "float32":
             return f"it is computed in {train.precision}"
-        if not hasattr(os, "pread"):
-            return "this system cannot read files at a place"
         rows = prepared.parts["train"]
         rows = rows[:: -(-len(rows) // SAMPLE)] if self.encoder.reads_text else rows[:2]
         inputs = self.modality.encode(Column(self.table, self.column, rows, self.modality.media)[:], self.facts)
@@ -149,13 +153,18 @@ class Prefix:
 
     def _open(self, prepared: Prepared, inputs: Inputs) -> str | None:
         tokens = float(inputs["attention_mask"].sum(1).float().mean()) if self._texts() else self.places
-        wanted = int(4 * tokens * np.prod(self.shape) * sum(len(rows) for rows in prepared.parts.values()))
-        most = int(prepared.recipe.train.cache * cache.GIB)
-        name = self.fingerprint()
-        if not cache.make_room(wanted, most, name):
-            return f"it would take {wanted / cache.GIB:.1f} GiB on disk; train.cache allows {most / cache.GIB:.1f} GiB where that is free"
-        self.store = cache.Store(cache.folder() / name, {"backbone": self.encoder.model.config.name_or_path, "part": self.part})
+        wanted = int(4 * tokens * np.prod(self.shape) * self._looks(prepared))
+        about = {"holds": "activations", "about": f"{self.encoder.model.config.name_or_path or 'a backbone'}: {self.part}"}
+        opened = prepared.room.open(self.fingerprint(), wanted, about)
+        if isinstance(opened, str):
+            return opened
+        self.store = opened
         return None
+
+    def _looks(self, prepared: Prepared) -> int:
+        """How many rows will be kept, each fixed view of a training row counted."""
+        counts = {part: len(rows) for part, rows in prepared.parts.items()}
+        return sum(counts.values()) + int(self.modality.fixed_views) * counts["train"]
 
     @property
     def part(self) -> str:
@@ -165,7 +174,9 @@ class Prefix:
     def fingerprint(self) -> str:
         """SHA-256 of everything that decides what is kept: weights, tokenizer or picture settings, the place of the cut, versions."""
         facts = {"version": VERSION, "torch": torch.__version__, "blocks": self.blocks, "whole": self.whole, "pooled": self.pooled}
-        settings = {key: value for key, value in plain(self.modality).items() if key not in ("column", "backbone")}
+        settings = {key: value for key, value in plain(self.modality).items() if key not in ("column", "backbone", "views")}
+        if decoder := self.modality.decoder(self.modality.augments):
+            facts["decoder"] = decoder.settings
         facts |= {"modality": settings, "facts": self.facts, "pool": self.encoder.pool, "files": self._files()}
         facts |= {"flat": self.encoder.flat, "channels_last": self.encoder.channels_last}
         total = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
@@ -182,6 +193,10 @@ class Prefix:
         return {path.name: sha256(path) for path in paths}
 
 
+def _view_of(key: bytes, view: int) -> bytes:
+    return hashlib.blake2b(key + view.to_bytes(4, "little"), digest_size=16).digest()
+
+
 class Frozen:
     """The frozen parts of all backbones of a model. While it is open, the model and the batches of `prepared` use what is known.
 
@@ -195,6 +210,8 @@ class Frozen:
         self.refusals = {name: prefix.refusal(prepared) for name, prefix in found.items()}
         self.prefixes = {name: prefix for name, prefix in found.items() if self.refusals[name] is None}
         self.prepared = replace(prepared, known=self.prefixes)
+        for name in prepared.decoded.keys() - self.prefixes.keys():  # what is known is decoded once anyway
+            prepared.decoded[name].keep(prepared.parts)
         model.known = self.prefixes
 
     def facts(self) -> dict[str, str]:
@@ -202,7 +219,7 @@ class Frozen:
         told = {f"frozen part of {name}": f"nothing kept: {why}" for name, why in self.refusals.items() if why}
         for name, prefix in self.prefixes.items():
             told[f"frozen part of {name}"] = f"{prefix.part}: {prefix.computed:,} rows computed, {prefix.read:,} read"
-        return told
+        return told | {f"files of {name}": d.fact for name, d in self.prepared.decoded.items() if name not in self.prefixes}
 
     def close(self) -> None:
         """Makes what was computed known to later runs."""
