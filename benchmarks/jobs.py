@@ -1,180 +1,91 @@
-"""Fine-tuning MiniLM-L6 on reviews, against the transformers Trainer (with PEFT) as a good user runs it. Whole jobs, from the table to test answers.
+"""The jobs: what is done, with which peers, and what is hoped for. Plain values; nothing is imported here that loads a model."""
 
-python benchmarks/text.py [--rows 1200] [--epochs 3] [--rounds 3] [--threads 2] [JOB ...]
-
-Both read the same rows with the same backbone, mean pooling, one linear head, dropout as the checkpoint has it, AdamW (fused), the same rates,
-batches of 32, no padding beyond the batch, batches of like length, SDPA. The Trainer does not know the test rows' order by length, so they
-are sorted for it. Jobs take turns in one process; the cache of frozen parts is empty at the start of every job but `text_probe_again`.
-"""
-
-import argparse
-import json
-import platform
-import shutil
-import statistics
-import tempfile
-import time
-from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
-
-import numpy as np
-import torch
-from torch import nn
-from transformers import AutoModel, AutoTokenizer, DataCollatorWithPadding, Trainer, TrainingArguments
-from transformers import logging as transformers_logging
-
-from omnitune import samples
-from omnitune.data.columns import Column
-from omnitune.data.prepared import Prepared, prepare
-from omnitune.evaluation.answers import answer
-from omnitune.recipe import Recipe, read
-from omnitune.training import auto, cache
-from omnitune.training.loop import Loop
-from omnitune.training.model import Model, tune
-from omnitune.training.prefix import Frozen
-
-TOKENS = 256
-JOBS: dict[str, dict[str, Any]] = {
-    "text_full": {"kind": "full"},
-    "text_lora": {"kind": "lora", "rank": 8},
-    "text_last2": {"kind": "freeze", "blocks": 2},
-    "text_probe": {"kind": "probe"},
-    "text_probe_again": {"kind": "probe"},
-}
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 
-def recipe(tuning: dict[str, Any], rows: int, epochs: float) -> Recipe:
-    return read({
-        "data": {"from": f"sample:women-reviews#{rows}", "split": [0.8, 0, 0.2]},
-        "inputs": {"text": {"kind": "text", "backbone": "sample:minilm-l6", "max_tokens": TOKENS}},
-        "tasks": {"recommended": {"kind": "classify", "target": "recommended"}},
-        "tuning": tuning,
-        "train": {"epochs": epochs, "batch": 32, "micro_batch": 32},
-    })  # fmt: skip
+@dataclass(frozen=True)
+class Job:
+    """One line of the table.
+
+    Args:
+        name, about: for people.
+        kind: `train` from the table to test answers, `search` (many such runs), `automl` (with validation rows), `predict`.
+        data: `text` is MiniLM-L6 on reviews of clothes, `image` ViT-S/16 on photographs of solar cells.
+        target: how many times as fast as the first peer it is to be.
+        tuning: as a recipe says it.
+        epochs: at full size.
+        peers: names in `sides.PEERS`; the first is the one that the ratio is taken to.
+        also: slower variants of peers, run on demand.
+        times: how often a peer must do its work for what this job does once.
+        warm: what earlier runs on the same data kept is there.
+        int8: in eight bits.
+        peak: hoped-for share of the matmul peak.
+    """
+
+    name: str
+    about: str
+    kind: Literal["train", "search", "automl", "predict"]
+    data: Literal["text", "image"]
+    target: float
+    tuning: dict[str, Any] = field(default_factory=lambda: {"kind": "probe"})
+    epochs: int = 3
+    peers: tuple[str, ...] = ("Trainer",)
+    also: tuple[str, ...] = ()
+    times: int = 1
+    warm: bool = False
+    int8: bool = False
+    peak: float | None = None
+
+    @property
+    def work(self) -> tuple[object, ...]:
+        """Jobs for which this is equal share one measurement of their peers in every round."""
+        return self.data, self.kind in ("predict", "automl") and self.kind, str(self.tuning), self.epochs, self.peers
 
 
-def resolved(asked: Recipe) -> Prepared:
-    prepared = prepare(asked)
-    train, _ = auto.resolve(asked, len(prepared.parts["train"]), torch.device("cpu"))
-    return replace(prepared, recipe=asked.replace(train=train))
+STILL = ("Trainer, frozen part in evaluation mode",)
+BY_HAND = ("Trainer", "features once, by hand")
+PIPELINE = ("pipeline, batches of 32", "pipeline, sorted by length")
+LAST2 = {"kind": "freeze", "blocks": 2}
+_ALL = [
+    Job("text_full", "every weight of MiniLM learns", "train", "text", 2.7, {"kind": "full"}, peak=0.65),
+    Job("text_lora", "LoRA of rank 8 in every layer", "train", "text", 3, {"kind": "lora", "rank": 8}),
+    Job("text_last2", "the last two blocks learn", "train", "text", 6.5, LAST2, 10, also=STILL),
+    Job("text_probe", "the head alone learns", "train", "text", 30, epochs=10, peers=BY_HAND, also=STILL),
+    Job("text_probe_again", "the same once more, on the same data", "train", "text", 100, epochs=10, peers=BY_HAND, also=STILL, warm=True),
+    Job("text_20_trials", "20 heads with 20 settings", "search", "text", 500, epochs=10, peers=BY_HAND, also=STILL, times=20),
+    Job("image_full", "every weight of the ViT learns", "train", "image", 1.15, {"kind": "full"}, peak=0.75),
+    Job("image_probe", "the head alone learns", "train", "image", 9, epochs=10, also=STILL),
+    Job("image_last2", "the last two blocks learn", "train", "image", 4, LAST2, 10, also=STILL),
+    Job("predict_text", "answers for new reviews", "predict", "text", 2.2, epochs=0, peers=PIPELINE),
+    Job("predict_text_int8", "the same, linear layers in int8", "predict", "text", 3, epochs=0, peers=PIPELINE, int8=True),
+    Job("automl_text", "every weight learns, best round on validation", "automl", "text", 3, {"kind": "full"}, peers=("AutoGluon",)),
+]
+JOBS = {job.name: job for job in _ALL}
 
 
-def ours(asked: Recipe) -> float:
-    """Accuracy on the test rows."""
-    prepared = resolved(asked)
-    torch.manual_seed(0)
-    model = Model(prepared.recipe, prepared.schema)
-    tune(model, prepared.recipe)
-    frozen = Frozen(model, prepared)
-    train = prepared.recipe.train
-    for _ in Loop(model, frozen.prepared.batches("train", 32, 0), train, {"recommended": 1.0}):
-        pass
-    found = answer(model, frozen.prepared.batches("test", 32), train.precision)["recommended"]
-    frozen.close()
-    return float((found.p.argmax(1) == found.y).mean())
+@dataclass(frozen=True)
+class Sizes:
+    """How much of it.
+
+    Args:
+        rows: of the table, by data; and `predict`.
+        most_epochs: no job runs more.
+        peak_rows: rows of the small runs that peak memory is read from.
+    """
+
+    rows: dict[str, int]
+    most_epochs: float
+    peak_rows: int
+
+    def of(self, job: Job) -> int:
+        """Rows of a job."""
+        return self.rows["predict" if job.kind == "predict" else job.data]
+
+    def epochs(self, job: Job) -> float:
+        """Epochs of a job."""
+        return min(job.epochs, self.most_epochs)
 
 
-class Classifier(nn.Module):
-    """What a user of transformers writes: backbone, mean of the tokens, linear head."""
-
-    def __init__(self, backbone: nn.Module) -> None:
-        super().__init__()
-        self.backbone, self.head = backbone, nn.Linear(backbone.config.hidden_size, 2)
-
-    def forward(self, input_ids: Any, attention_mask: Any, labels: Any = None) -> dict[str, Any]:
-        x_BLD = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        mask = attention_mask[..., None].to(x_BLD.dtype)
-        logits = self.head((x_BLD * mask).sum(1) / mask.sum(1))
-        return {"loss": nn.functional.cross_entropy(logits, labels), "logits": logits}
-
-
-def theirs(asked: Recipe, tuning: dict[str, Any]) -> float:
-    """Accuracy on the test rows."""
-    prepared = resolved(asked)
-    train = prepared.recipe.train
-    folder = samples.path("minilm-l6")
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    torch.manual_seed(0)
-    backbone = AutoModel.from_pretrained(folder, add_pooling_layer=False)
-    if tuning["kind"] == "lora":
-        from peft import LoraConfig, get_peft_model
-
-        targets = ["query", "key", "value", "dense"]
-        backbone = get_peft_model(backbone, LoraConfig(r=tuning["rank"], lora_alpha=2 * tuning["rank"], target_modules=targets))
-    elif tuning["kind"] != "full":
-        backbone.requires_grad_(False)
-        for block in backbone.encoder.layer[len(backbone.encoder.layer) - tuning.get("blocks", 0) :]:
-            block.requires_grad_(True)
-    model = Classifier(backbone)
-
-    def rows(part: str) -> list[dict[str, Any]]:
-        texts, labels = (Column(prepared.table, name, prepared.parts[part])[:] for name in ("text", "recommended"))
-        encoded = tokenizer(["" if t is None else t for t in texts], truncation=True, max_length=TOKENS)
-        return [{"input_ids": ids, "attention_mask": [1] * len(ids), "labels": int(y)} for ids, y in zip(encoded["input_ids"], labels, strict=True)]
-
-    heads = {"params": list(model.head.parameters()), "lr": train.head_lr}
-    body = {"params": [p for p in model.backbone.parameters() if p.requires_grad], "lr": train.lr}
-    optimizer = torch.optim.AdamW([group for group in (heads, body) if group["params"]], weight_decay=0.01, fused=True)
-    with tempfile.TemporaryDirectory() as place:
-        arguments = TrainingArguments(
-            place, num_train_epochs=float(train.epochs), per_device_train_batch_size=32, per_device_eval_batch_size=32,
-            train_sampling_strategy="group_by_length", lr_scheduler_type="cosine", warmup_steps=0.06, report_to=[], save_strategy="no",
-            logging_strategy="no", disable_tqdm=True, use_cpu=True, seed=0, remove_unused_columns=False,
-        )  # fmt: skip
-        trainer = Trainer(model, arguments, DataCollatorWithPadding(tokenizer), train_dataset=rows("train"), optimizers=(optimizer, None))
-        trainer.train()
-        test = sorted(rows("test"), key=lambda row: -len(row["input_ids"]))
-        found = trainer.predict(test)
-    return float((found.predictions.argmax(1) == found.label_ids).mean())
-
-
-def timed(job: Callable[[], float]) -> tuple[float, float]:
-    began = time.perf_counter()
-    accuracy = job()
-    return time.perf_counter() - began, accuracy
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("jobs", nargs="*", default=list(JOBS), metavar="JOB", help=", ".join(JOBS))
-    parser.add_argument("--rows", type=int, default=1200)
-    parser.add_argument("--epochs", type=float, default=3)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--json", type=Path, help="Where to write the figures.")
-    given = parser.parse_args()
-    transformers_logging.set_verbosity_error()
-    torch.set_num_threads(given.threads)
-    place = Path(tempfile.mkdtemp())
-    cache.folder = lambda: place
-    ours(recipe(JOBS["text_probe"], 100, 1))  # first calls load code
-    theirs(recipe(JOBS["text_probe"], 100, 1), JOBS["text_probe"])
-    found: dict[str, Any] = {}
-    for job in given.jobs:
-        asked, rounds = recipe(JOBS[job], given.rows, given.epochs), []
-        if job == "text_probe_again":
-            ours(asked)
-        for _ in range(given.rounds):
-            peer, peer_accuracy = timed(lambda asked=asked, job=job: theirs(asked, JOBS[job]))
-            if job != "text_probe_again":
-                cache.empty()
-            own, accuracy = timed(lambda asked=asked: ours(asked))
-            rounds.append((peer / own, own, peer, accuracy, peer_accuracy))
-        ratios, own, peer, accuracy, peer_accuracy = (list(column) for column in zip(*rounds, strict=True))
-        found[job] = {
-            "ratio": {"median": round(statistics.median(ratios), 2), "min": round(min(ratios), 2), "max": round(max(ratios), 2)},
-            "seconds": round(statistics.median(own), 2), "peer_seconds": round(statistics.median(peer), 2),
-            "accuracy": round(float(np.median(accuracy)), 4), "peer_accuracy": round(float(np.median(peer_accuracy)), 4),
-        }  # fmt: skip
-        print(job, json.dumps(found[job]), flush=True)
-    shutil.rmtree(place, ignore_errors=True)
-    machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
-    if given.json:
-        given.json.write_text(json.dumps({"machine": machine, "rows": given.rows, "epochs": given.epochs, "jobs": found}, indent=1), encoding="utf-8")
-    print(machine)
-
-
-if __name__ == "__main__":
-    main()
+FULL = Sizes({"text": 6000, "image": 2000, "predict": 20_000}, 100, 400)
+QUICK = Sizes({"text": 200, "image": 60, "predict": 400}, 2, 120)

@@ -26,7 +26,7 @@ class Classifier(nn.Module):
     Args:
         backbone: of texts (mean of the tokens) or pictures (class token).
         classes: of the head.
-        still: keep the backbone in evaluation mode.
+        still: keep what is frozen in evaluation mode.
     """
 
     def __init__(self, backbone: nn.Module, classes: int, still: bool = False) -> None:
@@ -35,10 +35,11 @@ class Classifier(nn.Module):
         self.head = nn.Linear(backbone.config.hidden_size, classes)
 
     def train(self, mode: bool = True) -> "Classifier":
-        """Training mode, of the head alone where the backbone stays still."""
+        """Training mode; with `still`, not of the embeddings and blocks in which nothing learns."""
         super().train(mode)
-        if self.still:
-            self.backbone.eval()
+        for part in (self.backbone.embeddings, *layers(self.backbone)) if self.still else ():
+            if not any(p.requires_grad for p in part.parameters()):
+                part.eval()
         return self
 
     def forward(self, labels: Tensor | None = None, attention_mask: Tensor | None = None, **inputs: Tensor) -> dict[str, Tensor]:
@@ -90,13 +91,18 @@ def classifier(work: Work, still: bool = False) -> Classifier:
         backbone = get_peft_model(backbone, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=TARGETS[work.kind], **upper))
     elif kind != "full":
         backbone.requires_grad_(False)
-        layers = next(m for m in backbone.modules() if isinstance(m, nn.ModuleList))
-        for block in layers[len(layers) - work.tuning.get("blocks", 0) :]:
+        blocks = layers(backbone)
+        for block in blocks[len(blocks) - work.tuning.get("blocks", 0) :]:
             block.requires_grad_(True)
         for name, parameter in backbone.named_parameters():  # what comes after the blocks learns with them, as in omnitune
             if kind == "freeze" and name.startswith("layernorm."):
                 parameter.requires_grad_(True)
     return Classifier(backbone, 1 + max(work.train.y), still)
+
+
+def layers(backbone: nn.Module) -> nn.ModuleList:
+    """Its blocks."""
+    return next(m for m in backbone.modules() if isinstance(m, nn.ModuleList))
 
 
 def _without_pooler(folder: str) -> dict[str, Any]:
