@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer, DataCollatorWithPadding, Trainer, TrainingArguments
+from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer, DataCollatorWithPadding, PrinterCallback, Trainer, TrainingArguments
 from work import Rows, Work
 
 TARGETS = {"text": ["query", "key", "value", "dense"], "image": ["q_proj", "k_proj", "v_proj", "o_proj", "fc1", "fc2"]}
@@ -68,6 +68,7 @@ def run(work: Work, still: bool = False) -> list[int]:
             use_cpu=True, seed=work.seed, remove_unused_columns=False, **grouped,
         )  # fmt: skip
         trainer = Trainer(model, arguments, collate, train_dataset=read(work.train), optimizers=(optimizer, None))
+        trainer.remove_callback(PrinterCallback)
         trainer.train()
         test = read(work.test)
         order = sorted(range(len(test)), key=lambda i: -len(test[i].get("input_ids", ())))
