@@ -23,12 +23,14 @@ class Shape:
     Args:
         blocks, width, inner: how many, D, and width of the perceptron.
         stem: FLOPs a row before the blocks (patches).
+        norm_first: a norm stands before the attention of a block, and learns with it (ViT; BERT has it after).
     """
 
     blocks: int
     width: int
     inner: int
     stem: float = 0.0
+    norm_first: bool = False
 
     @classmethod
     def of(cls, config: Any) -> "Shape":
@@ -37,7 +39,7 @@ class Shape:
         if hasattr(config, "patch_size"):
             patches = (config.image_size // config.patch_size) ** 2
             stem = 2.0 * patches * config.num_channels * config.patch_size**2 * config.hidden_size
-        return cls(config.num_hidden_layers, config.hidden_size, config.intermediate_size, stem)
+        return cls(config.num_hidden_layers, config.hidden_size, config.intermediate_size, stem, norm_first=stem > 0)
 
     def linear(self, n: int) -> float:
         """Of one block's linear layers, for n tokens."""
@@ -65,7 +67,7 @@ class Shape:
             adapters = blocks * thin * (8 * self.width + 2 * (self.width + self.inner))
             return back - into + 3 * adapters - 3 * thin * self.width
         weights = blocks * self.linear(n) + (self.stem if kind == "full" else 0.0)
-        return back + weights - (0.0 if kind == "full" else into)
+        return back + weights - (0.0 if kind == "full" or self.norm_first else into)
 
     def still(self, tuning: dict[str, Any]) -> int:
         """Blocks below the lowest that learns."""

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer, DataCollatorWithPadding, PrinterCallback, Trainer, TrainingArguments
 from work import Rows, Work
 
-TARGETS = {"text": ["query", "key", "value", "dense"], "image": ["q_proj", "k_proj", "v_proj", "o_proj", "fc1", "fc2"]}
 READERS = 4
 
 
@@ -85,11 +84,10 @@ def classifier(work: Work, still: bool = False) -> Classifier:
     if kind == "lora":
         from peft import LoraConfig, get_peft_model
 
-        rank = work.tuning["rank"]
-        blocks = work.tuning.get("blocks")
-        there = backbone.config.num_hidden_layers
-        upper = {"layers_to_transform": list(range(there - blocks, there))} if blocks else {}
-        backbone = get_peft_model(backbone, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=TARGETS[work.kind], **upper))
+        rank, blocks = work.tuning["rank"], layers(backbone)
+        upper = {m for block in blocks[len(blocks) - (work.tuning.get("blocks") or len(blocks)) :] for m in block.modules()}
+        names = [name for name, m in backbone.named_modules() if m in upper and isinstance(m, nn.Linear)]
+        backbone = get_peft_model(backbone, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=names))
     elif kind != "full":
         backbone.requires_grad_(False)
         blocks = layers(backbone)
