@@ -23,7 +23,8 @@ UNFAIR = """\
 - The pipeline carries omnitune's trained head, so both give the same answers; "sorted by length" is what a careful user adds by hand.
 - AutoGluon pools by the mean instead of its default, gets validation rows instead of taking some of the training rows, one validation an
   epoch, no workers; its first small fit is not timed. It has one rate for body and head, and reads batches without regard to length.
-- text_20_trials: the peer does one of its 20 runs; its time is multiplied by 20. text_probe_again: the peer keeps nothing, so its first run counts.
+- text_20_trials: the peer does one of its 20 runs, whose time is multiplied by 20; omnitune draws 20 settings, judges them on validation rows, and
+  trains the best once more. text_probe_again: the peer keeps nothing, so its first run counts.
 - ViT-S/16 has random weights (nothing that pip installs carries pretrained ones): its times mean what they say, its accuracies only that both sides learn alike.
 - Useful FLOPs: linear layers and attention of real tokens, forward and backward, what is frozen once; the peak is the fastest float32 matrix
   product found just before and after each round on the same threads. The same count stands above both sides' times.

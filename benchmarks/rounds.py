@@ -12,7 +12,7 @@ import ours
 import sides
 from jobs import JOBS, Job, Sizes
 from sides import Took
-from work import Work, accuracy
+from work import Work
 
 Record = dict[str, Any]
 FIRST = 40
@@ -85,13 +85,13 @@ def prepare(jobs: Sequence[Job], plan: Plan) -> None:
 def record(job: Job, work: Work, own: Took, theirs: dict[str, Took], peak: float, flop: float) -> Record:
     """One round of one job: plain values."""
     times = {name: took.seconds * job.times for name, took in theirs.items()}
-    first = job.peers[0]
+    first, places, y = job.peers[0], own.places, work.test.y
     return {
         "seed": work.seed, "seconds": own.seconds, "peer_seconds": times[first], "against": {name: t / own.seconds for name, t in times.items()},
-        "accuracy": accuracy(own.said, work.test.y), "peer_accuracy": accuracy(theirs[first].said, work.test.y),
-        "accuracies": {name: accuracy(took.said, work.test.y) for name, took in theirs.items()},
-        "same_answers": accuracy(own.said, theirs[first].said), "gflops": flop / 1e9, "peak_gflops": peak / 1e9,
-        "test_rows": len(work.test.y),
+        "accuracy": own.right(y, places), "peer_accuracy": theirs[first].right(y, places),
+        "accuracies": {name: took.right(y, places) for name, took in theirs.items()},
+        "same_answers": own.right(theirs[first].said, places), "gflops": flop / 1e9, "peak_gflops": peak / 1e9,
+        "test_rows": len(y if places is None else places),
     }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from work import Work
+from work import Work, accuracy
 
 HERE = Path(__file__).parent
 AUTOML = Path(os.environ.get("OMNITUNE_BENCH_AUTOML") or HERE.parent / ".venv-automl") / "bin" / "python"
@@ -17,11 +17,25 @@ AUTOML = Path(os.environ.get("OMNITUNE_BENCH_AUTOML") or HERE.parent / ".venv-au
 
 @dataclass(frozen=True)
 class Took:
-    """What one side did: the classes it said, and in how many seconds."""
+    """What one side did.
+
+    Args:
+        said: the classes it said.
+        seconds: it took.
+        peak_mb: most memory, where it ran in a process of its own.
+        places: of the test rows that `said` is about; None where it is all of them.
+    """
 
     said: list[int]
     seconds: float
     peak_mb: float | None = None
+    places: list[int] | None = None
+
+    def right(self, y: list[int], places: list[int] | None) -> float:
+        """Accuracy on the test rows at `places`."""
+        there = range(len(y)) if places is None else places
+        said = self.said if self.places is not None else [self.said[i] for i in there]
+        return accuracy(said, [y[i] for i in there])
 
 
 def timed(job: Callable[[], list[int]]) -> Took:

@@ -3,6 +3,7 @@
 The model is the same as omnitune's: the same backbone, the mean of the tokens, and the head that omnitune trained, so that both say the same.
 """
 
+import logging
 from typing import Any
 
 import torch
@@ -42,7 +43,7 @@ class Loaded:
         model = Pooled(config, AutoModel.from_pretrained(work.backbone, add_pooling_layer=False), head).eval()
         tokenizer = AutoTokenizer.from_pretrained(work.backbone)
         level = transformers_logging.get_verbosity()
-        transformers_logging.set_verbosity_error()  # it warns that it does not know this class
+        transformers_logging.set_verbosity(logging.CRITICAL)  # it calls a class that it does not know an error, and goes on
         self.pipe = pipeline("text-classification", model=model, tokenizer=tokenizer, device="cpu")
         transformers_logging.set_verbosity(level)
         self.names, self.batch, self.tokens = {name: i for i, name in config.id2label.items()}, work.batch, work.tokens

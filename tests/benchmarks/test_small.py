@@ -244,7 +244,9 @@ def test_a_peer_that_works_once_for_many_runs_is_counted_so() -> None:
     job, work = JOBS["text_20_trials"], Work("text", "", {}, Rows(), Rows(["a", "b"], [0, 1]))
     found = rounds.record(job, work, sides.Took([0, 1], 2.0), {"Trainer": sides.Took([0, 0], 3.0)}, peak=1e9, flop=1e9)
     assert found["peer_seconds"] == 60.0 and found["against"]["Trainer"] == 30.0
-    assert (found["accuracy"], found["peer_accuracy"], found["same_answers"]) == (1.0, 0.5, 0.5)
+    assert (found["accuracy"], found["peer_accuracy"], found["same_answers"], found["test_rows"]) == (1.0, 0.5, 0.5, 2)
+    half = rounds.record(job, work, sides.Took([1], 2.0, places=[1]), {"Trainer": sides.Took([0, 0], 3.0)}, peak=1e9, flop=1e9)
+    assert (half["accuracy"], half["peer_accuracy"], half["same_answers"], half["test_rows"]) == (1.0, 0.0, 0.0, 1)
 
 
 def test_intervals_are_wilsons() -> None:
