@@ -15,20 +15,26 @@ SIZES = ("rows", "epochs", "threads", "test_rows")
 UNFAIR = """\
 - Times are whole jobs from the table to the classes of the test rows, libraries loaded and warm. omnitune reads, checks and parts the table
   within its time; peers are handed their training and test rows in memory, which is in their favour.
-- The Trainer gets batches of like length, SDPA, fused AdamW, no logging, no saving, texts tokenised and pictures decoded once, test rows sorted by length, and omnitune's
-  rates, schedule, warm-up, batch and seeds. It keeps a frozen backbone in training mode, dropout and all, as it does with every model:
-  `--also` measures it with frozen parts in evaluation mode, which few know to do.
-- omnitune keeps dropout as the checkpoint has it, like the Trainer; its frozen parts are in evaluation mode.
-- "Features once, by hand" is not a tool but what an expert writes for one frozen model and one linear head. It is beside the Trainer since it does the same trick.
-- The pipeline carries omnitune's trained head, so both give the same answers; "sorted by length" is what a careful user adds by hand.
+- The Trainer gets batches of like length, SDPA, fused AdamW, no logging, no saving, texts tokenised and pictures decoded once, test rows
+  sorted by length, and omnitune's rates, schedule, warm-up, batch and seeds. It keeps a frozen backbone in training mode, dropout and all, as
+  it does with every model: `--also` measures it with frozen parts in evaluation mode, which few know to ask for.
+- omnitune keeps the checkpoint's dropout too; its frozen parts are in evaluation mode.
+- "Features once, by hand" is no tool but what an expert writes for one frozen model and one linear head, with the same trick.
+- The pipeline carries the head that omnitune trained, so both give the same answers; "sorted by length" is what a careful user adds.
 - AutoGluon pools by the mean instead of its default, gets validation rows instead of taking some of the training rows, one validation an
   epoch, no workers; its first small fit is not timed. It has one rate for body and head, and reads batches without regard to length.
-- text_20_trials: the peer does one of its 20 runs, whose time is multiplied by 20; omnitune draws 20 settings, judges them on validation rows, and
-  trains the best once more. text_probe_again: the peer keeps nothing, so its first run counts.
-- ViT-S/16 has random weights (nothing that pip installs carries pretrained ones): its times mean what they say, its accuracies only that both sides learn alike.
+- text_20_trials: the peer does one of its 20 runs, whose time is multiplied by 20; omnitune draws 20 settings, judges them on validation rows,
+  and trains the best once more. text_probe_again: the peer keeps nothing, so its first run counts.
+- ViT-S/16 has random weights, since nothing that pip installs carries pretrained ones: its times mean what they say, its accuracies only that
+  both sides learn alike. The photographs are those of solar cells.
 - Useful FLOPs: linear layers and attention of real tokens, forward and backward, what is frozen once; the peak is the fastest float32 matrix
-  product found just before and after each round on the same threads. The same count stands above both sides' times.
-- Peak memory is that of fresh processes on a small share of the rows and one epoch; text_probe_again includes its first run."""
+  product found just before and after each round on the same threads. Both sides' shares are of the same count.
+- Peak memory is that of fresh processes on a small share of the rows and one epoch; text_probe_again includes its first run. AutoGluon's
+  includes its first small fit."""
+COLUMNS = (
+    "job", "rows, epochs", "omnitune", "peer", "ratio (range)", "aim", "useful share of the matmul peak (peer)", "accuracy [95 %]", "peer's [95 %]",
+    "peak memory (peer)",
+)  # fmt: skip
 
 
 def read(path: Path) -> Record:
@@ -53,7 +59,8 @@ def merged(whole: Record, job: Job, taken: Sequence[Record], facts: Record, add:
 def summary(job: Job, rounds: Sequence[Record], facts: Record) -> Record:
     """The figures of a job from its rounds."""
     middle = lambda key: statistics.median(r[key] for r in rounds)  # noqa: E731
-    own, peer = statistics.fmean(r["accuracy"] for r in rounds), statistics.fmean(r["peer_accuracy"] for r in rounds)
+    mean = lambda key: statistics.fmean(r[key] for r in rounds)  # noqa: E731
+    own, peer = mean("accuracy"), mean("peer_accuracy")
     mine, theirs = interval(own, facts["test_rows"]), interval(peer, facts["test_rows"])
     names = list(rounds[0]["against"])
     return {
@@ -63,6 +70,7 @@ def summary(job: Job, rounds: Sequence[Record], facts: Record) -> Record:
         "peer_mfu": round(statistics.median(share(r, "peer_seconds") * job.times for r in rounds), 4),
         "accuracy": round(own, 4), "peer_accuracy": round(peer, 4), "interval": [round(x, 4) for x in mine],
         "peer_interval": [round(x, 4) for x in theirs], "equal": mine[0] <= theirs[1] and theirs[0] <= mine[1],
+        "balanced_accuracy": round(mean("balanced"), 4), "peer_balanced_accuracy": round(mean("peer_balanced"), 4),
         "same_answers": round(middle("same_answers"), 4), "seconds": round(middle("seconds"), 3), "peer_seconds": round(middle("peer_seconds"), 3),
         **facts, "rounds": list(rounds),
     }  # fmt: skip
@@ -93,9 +101,9 @@ def write(whole: Record, path: Path) -> None:
 def page(whole: Record) -> str:
     """The table, with machine and versions, what was left out and why, and what is unfair."""
     versions = ", ".join(f"{name} {number}" for name, number in whole["versions"].items())
-    head = "| job | rows, epochs | omnitune | peer | ratio (range) | aim | useful share of the matmul peak (peer) | accuracy [95 %] | peer's | memory (peer) |"
-    lines = ["# Benchmarks", "", f"{whole['machine']}; {versions}. `make bench`; ratios are medians of interleaved pairs, above 1 omnitune is faster.", ""]
-    lines += [head, "|" + "---|" * 10, *(row(name, found) for name, found in whole["jobs"].items()), ""]
+    about = "`make bench`; ratios are medians of interleaved pairs: above 1, omnitune is faster."
+    lines = ["# Benchmarks", "", f"{whole['machine']}; {versions}. {about}", ""]
+    lines += [f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS), *(row(name, found) for name, found in whole["jobs"].items()), ""]
     lines += ["| job | against | ratio (range) |", "|---|---|---|"] if any(len(f["against"]) > 1 for f in whole["jobs"].values()) else []
     for name, found in whole["jobs"].items():
         others = list(found["against"].items())[1:]
@@ -109,9 +117,7 @@ def page(whole: Record) -> str:
 
 def row(name: str, found: Record) -> str:
     """One line of the table."""
-    accuracies = [
-        f"{found[a]:.3f} [{found[i][0]:.3f}, {found[i][1]:.3f}]" for a, i in (("accuracy", "interval"), ("peer_accuracy", "peer_interval"))
-    ]
+    accuracies = [f"{found[a]:.3f} [{found[i][0]:.3f}, {found[i][1]:.3f}]" for a, i in (("accuracy", "interval"), ("peer_accuracy", "peer_interval"))]
     memory = f"{found['peak_mb']:,} MiB ({found['peer_peak_mb']:,})" if "peak_mb" in found else ""
     aim = f"{found['target']:g}x" + (f", {found['target_mfu']:.0%}" if found["target_mfu"] else "")
     return "| " + " | ".join([

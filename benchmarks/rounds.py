@@ -12,7 +12,7 @@ import ours
 import sides
 from jobs import JOBS, Job, Sizes
 from sides import Took
-from work import Work
+from work import Work, accuracy, balanced
 
 Record = dict[str, Any]
 FIRST = 40
@@ -41,8 +41,8 @@ class Plan:
 
     def given(self, job: Job, seed: int, rows: int | None = None) -> ours.Given:
         """What omnitune is given; with `rows`, a small run."""
-        small = rows is not None
-        return ours.Given(job.name, rows or self.sizes.of(job), min(1.0, self.sizes.epochs(job)) if small else self.sizes.epochs(job), seed, str(self.place))
+        epochs = self.sizes.epochs(job)
+        return ours.Given(job.name, rows or self.sizes.of(job), min(1.0, epochs) if rows else epochs, seed, str(self.place))
 
 
 def groups(names: Sequence[str]) -> list[list[Job]]:
@@ -85,13 +85,14 @@ def prepare(jobs: Sequence[Job], plan: Plan) -> None:
 def record(job: Job, work: Work, own: Took, theirs: dict[str, Took], peak: float, flop: float) -> Record:
     """One round of one job: plain values."""
     times = {name: took.seconds * job.times for name, took in theirs.items()}
-    first, places, y = job.peers[0], own.places, work.test.y
+    first, places = job.peers[0], own.places
+    y = work.test.y if places is None else [work.test.y[i] for i in places]
+    said = {name: took.at(places) for name, took in theirs.items()}
     return {
         "seed": work.seed, "seconds": own.seconds, "peer_seconds": times[first], "against": {name: t / own.seconds for name, t in times.items()},
-        "accuracy": own.right(y, places), "peer_accuracy": theirs[first].right(y, places),
-        "accuracies": {name: took.right(y, places) for name, took in theirs.items()},
-        "same_answers": own.right(theirs[first].said, places), "gflops": flop / 1e9, "peak_gflops": peak / 1e9,
-        "test_rows": len(y if places is None else places),
+        "accuracy": accuracy(own.said, y), "peer_accuracy": accuracy(said[first], y), "balanced": balanced(own.said, y),
+        "peer_balanced": balanced(said[first], y), "accuracies": {name: accuracy(answers, y) for name, answers in said.items()},
+        "same_answers": accuracy(own.said, said[first]), "gflops": flop / 1e9, "peak_gflops": peak / 1e9, "test_rows": len(y),
     }  # fmt: skip
 
 

@@ -48,7 +48,8 @@ def machine(threads: int) -> str:
     info = Path("/proc/cpuinfo")
     names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{names[0] if names else platform.processor()}, {threads} threads, {memory:.0f} GiB, {platform.system()}, Python {platform.python_version()}"
+    processor = names[0] if names else platform.processor()
+    return f"{processor}, {threads} threads, {memory:.0f} GiB, {platform.system()}, Python {platform.python_version()}"
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from work import Work, accuracy
+from work import Work
 
 HERE = Path(__file__).parent
 AUTOML = Path(os.environ.get("OMNITUNE_BENCH_AUTOML") or HERE.parent / ".venv-automl") / "bin" / "python"
@@ -31,11 +31,9 @@ class Took:
     peak_mb: float | None = None
     places: list[int] | None = None
 
-    def right(self, y: list[int], places: list[int] | None) -> float:
-        """Accuracy on the test rows at `places`."""
-        there = range(len(y)) if places is None else places
-        said = self.said if self.places is not None else [self.said[i] for i in there]
-        return accuracy(said, [y[i] for i in there])
+    def at(self, places: list[int] | None) -> list[int]:
+        """The classes it said of the test rows at `places`."""
+        return self.said if places is None or self.places is not None else [self.said[i] for i in places]
 
 
 def timed(job: Callable[[], list[int]]) -> Took:

@@ -66,6 +66,12 @@ def accuracy(said: Sequence[int], y: Sequence[int]) -> float:
     return sum(int(a == b) for a, b in zip(said, y, strict=True)) / len(y)
 
 
+def balanced(said: Sequence[int], y: Sequence[int]) -> float:
+    """Mean over the classes of the share of right answers: where most rows are of one class, accuracy alone says little."""
+    shares = [accuracy([a for a, b in zip(said, y, strict=True) if b == k], [k] * list(y).count(k)) for k in set(y)]
+    return sum(shares) / len(shares)
+
+
 def interval(share: float, rows: int) -> tuple[float, float]:
     """95 % interval of a share of `rows` (Wilson 1927)."""
     z = 1.959964

@@ -18,7 +18,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from work import Rows, Work, peak_mb  # noqa: E402  a script of another environment
+from work import Rows, Work, peak_mb
 
 OPERATORS = tuple(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor" for name in ("nms", "qnms"))
 """torchvision built for CUDA declares them only where it finds it; on a torch for CPUs its import stops without them. None is called here."""
