@@ -17,6 +17,7 @@ from omnitune.evaluation.answers import answer
 from omnitune.modalities import Modality, _decode
 from omnitune.nn.encoder import Encoder
 from omnitune.recipe import Recipe, read
+from omnitune.training import prefix
 from omnitune.training.loop import Loop
 from omnitune.training.model import Model, tune
 from omnitune.training.prefix import Frozen
@@ -230,3 +231,31 @@ def test_a_whole_run_on_photographs_is_the_same_bit_for_bit(overrides: list[str]
     else:
         assert again.report.cost["files of image"].startswith("0 decoded, ")
     assert "% of the time" in again.report.cost["waited_for_input"]
+
+
+@pytest.mark.parametrize(("name", "tuning"), [("bert", "probe"), ("bert", "{kind: freeze, blocks: 1}"), ("vit", "{kind: freeze, blocks: 1}")])
+def test_16_bits_take_half_the_room_and_hardly_move_the_weights(name: str, tuning: str) -> None:
+    asked = [f"tuning={tuning}"]
+    wanted, _ = trained(recipe(name, *asked))
+    found, on = trained(recipe(name, *asked, "train.cache_bits=16"))
+    sizes = sorted(one.bytes for one in cache.kept() if one.about["holds"] == "activations")
+    assert on.facts()["frozen part of x"].endswith("; in 16 bits")
+    assert any(not torch.equal(found[name], weight) for name, weight in wanted.items())
+    for weight in wanted:
+        torch.testing.assert_close(found[weight], wanted[weight], rtol=5e-3, atol=5e-3)
+    assert 0.4 < sizes[0] / sizes[1] < 0.75  # the index beside the numbers stays as large
+
+
+def test_where_16_bits_move_too_much_there_are_32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefix, "BOUND", 1e-9)
+    wanted, _ = trained(recipe("bert"))
+    cache.empty()
+    found, on = trained(recipe("bert", "train.cache_bits=16"))
+    assert "; in 32 bits, since 16 move a vector by " in on.facts()["frozen part of x"]
+    assert all(torch.equal(found[name], weight) for name, weight in wanted.items())
+
+
+def test_a_row_beyond_16_bits_is_computed_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefix, "LARGEST", 1e-6)
+    _, on = trained(recipe("bert", "train.cache_bits=16"))
+    assert on.prefixes["x"].read <= 3 and on.prefixes["x"].computed >= 3 * (len(on.prepared.parts["train"]) - 1)

@@ -19,6 +19,7 @@ from omnitune.errors import Mistake
 T = TypeVar("T")
 FORMS = "Give a path below the table's folder, bytes, or a data: URI"
 PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}
+TRANSPARENT = {"La": "LA", "PA": "RGBA", "RGBa": "RGBA"}
 LISTED = 1000
 """Names of a folder that are compared with a missing one: enough to find a slip, few enough to stay quick in a folder of millions."""
 
@@ -68,7 +69,7 @@ def _read(value: Any, root: Path) -> bytes:
     if isinstance(value, Mapping):
         return _read_mapping(value, root)
     if type(value).__module__.startswith("PIL."):
-        return _png(value)
+        return _file_of(value)
     if hasattr(value, "read"):
         return _read(value.read(), root)
     if not isinstance(value, (str, os.PathLike)):
@@ -133,10 +134,20 @@ def _data_uri(text: str) -> bytes:
         raise Mistake("", f"the base64 text of {_shown(text)} is damaged", "Write data:image/png;base64,... with the whole file") from None
 
 
-def _png(picture: Any) -> bytes:
+def _file_of(picture: Any) -> bytes:
+    """A PIL picture as the file that it would be read from: turned as its EXIF note says, of PNG's kinds or, where it holds other numbers
+    than bytes, TIFF, so that it is read, or refused, as a file of its pixels is."""
+    from PIL import ImageOps
+
     file = io.BytesIO()
-    mode = picture.mode if picture.mode in PNG_MODES else "I;16" if picture.mode == "I" else "RGB"
-    picture.convert(mode).save(file, format="PNG")
+    try:
+        picture = ImageOps.exif_transpose(picture)
+        if picture.mode == "F" or (picture.mode.startswith("I") and picture.mode != "I;16"):
+            (picture if picture.mode in ("F", "I") else picture.convert("I")).save(file, format="TIFF")
+        else:
+            picture.convert(picture.mode if picture.mode in PNG_MODES else TRANSPARENT.get(picture.mode, "RGB")).save(file, format="PNG")
+    except (OSError, ValueError, SyntaxError) as error:  # a picture that was opened and not yet read, and is damaged
+        raise Mistake("", f"a damaged picture: {error}", "Replace it, or leave the value missing") from None
     return file.getvalue()
 
 

@@ -23,6 +23,8 @@ from typing import Any
 
 import numpy as np
 
+from omnitune import places
+
 Array = np.ndarray[Any, Any]
 INDEX = np.dtype([("key", "S16"), ("offset", "<u8"), ("size", "<u8"), ("crc", "<u4")])
 FLUSH = 1024
@@ -31,8 +33,8 @@ GIB = 2**30
 
 
 def folder() -> Path:
-    """Where everything is kept: in $OMNITUNE_CACHE, or in ~/.cache/omnitune."""
-    return Path(os.environ.get("OMNITUNE_CACHE") or Path.home() / ".cache" / "omnitune") / "kept"
+    """Where everything is kept."""
+    return places.cache("kept")
 
 
 @dataclass(frozen=True)

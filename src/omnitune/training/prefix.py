@@ -20,11 +20,14 @@ from omnitune.training.model import Model, slug
 
 Array = np.ndarray[Any, Any]
 Inputs = dict[str, Tensor]
-VERSION = 1
+VERSION = 2
 """Of what is stored; a change of it leaves older files unused."""
 SAMPLE = 64
 """Texts whose length tells how much room all will take."""
 MISSING = b"missing value   "
+LARGEST = float(np.finfo(np.float16).max)
+BOUND = 1e-3
+"""How far 16 bits may move a row's vector, as a share of the largest number in any; else rows are kept in 32."""
 WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx"}
 
 
@@ -44,9 +47,11 @@ class Prefix:
         self.whole = self.encoder.still() > self.depth + 1
         self.blocks = self.depth if self.whole else self.encoder.still() - 1
         self.pooled = self.whole and model.fusion.pools
+        self.encoder.narrow &= not self.whole  # so that a row's vector does not depend, in its last digits, on the rows beside it
         self.keys: dict[int, bytes] = {}
         self.places, self.shape = 1, tuple[int, ...]()
         self.store: Store | None = None
+        self.bits, self.moved = recipe.train.cache_bits, 0.0
         self.read = self.computed = 0
 
     # What is asked of it while batches are made, and while the model runs
@@ -89,7 +94,10 @@ class Prefix:
         hidden = self._hidden(tokens).cpu().numpy()
         masks = inputs["attention_mask"].bool().cpu().numpy() if self._texts() else np.ones(hidden.shape[:2], bool)
         view = int(inputs["view"][0]) if "view" in inputs else None
-        self.store.write(self._keys(rows, view), [row[mask] for row, mask in zip(hidden, masks, strict=True)])
+        found = {key: row[mask] for key, row, mask in zip(self._keys(rows, view), hidden, masks, strict=True)}
+        if self.bits == 16:
+            found = {key: row for key, row in found.items() if np.abs(row).max(initial=0) <= LARGEST}
+        self.store.write(list(found), list(found.values()))
 
     def _texts(self) -> bool:
         return self.encoder.reads_text and not self.pooled
@@ -140,21 +148,28 @@ class Prefix:
         hidden = self._hidden(wanted)
         self.places, self.shape = hidden.shape[1], tuple(hidden.shape[2:])
         known = {"hidden": hidden, "present": inputs["present"]} | ({"mask": inputs["attention_mask"].bool()} if self._texts() else {})
+        vectors = wanted.only(inputs["present"]).pooled()
         try:
-            found = self.tokens(known)
+            same = torch.allclose(self._vectors(known), vectors, 1e-4, 1e-5)
         except (RuntimeError, TypeError, ValueError, AttributeError):
-            found = None
-        same = found is not None and torch.allclose(found.only(inputs["present"]).pooled(), wanted.only(inputs["present"]).pooled(), 1e-4, 1e-5)
+            same = False
         if not same and self.encoder.cut:
             self.encoder.cut.remove()
             self.encoder.cut = None
+        if same and self.bits == 16:
+            rounded = self._vectors(known | {"hidden": hidden.half().float()})
+            self.moved = float((rounded - vectors).abs().max() / vectors.abs().max().clamp(min=1e-12))
+            self.bits = 16 if self.moved <= BOUND else 32
         return same
+
+    def _vectors(self, known: Inputs) -> Tensor:
+        return self.tokens(known).only(known["present"]).pooled()
 
     def _open(self, prepared: Prepared, inputs: Inputs) -> str | None:
         tokens = float(inputs["attention_mask"].sum(1).float().mean()) if self._texts() else self.places
-        wanted = int(4 * tokens * np.prod(self.shape) * self._looks(prepared))
+        wanted = int(self.bits // 8 * tokens * np.prod(self.shape) * self._looks(prepared))
         about = {"holds": "activations", "about": f"{self.encoder.model.config.name_or_path or 'a backbone'}: {self.part}"}
-        opened = prepared.room.open(self.fingerprint(), wanted, about)
+        opened = prepared.room.open(self.fingerprint(), wanted, about, f"<f{self.bits // 8}")
         if isinstance(opened, str):
             return opened
         self.store = opened
@@ -170,6 +185,12 @@ class Prefix:
         """Which part stays as it is."""
         return "all of it" if self.whole else f"the first {self.blocks} of {self.depth} blocks"
 
+    @property
+    def fact(self) -> str:
+        """What was computed once, for a report."""
+        wide = f"; in 32 bits, since 16 move a vector by {self.moved:.1%}" if self.moved > BOUND else "; in 16 bits" if self.bits == 16 else ""
+        return f"{self.part}: {self.computed:,} rows computed, {self.read:,} read{wide}"
+
     def fingerprint(self) -> str:
         """SHA-256 of everything that decides what is kept: weights, tokenizer or picture settings, the place of the cut, versions."""
         facts = {"version": VERSION, "torch": torch.__version__, "blocks": self.blocks, "whole": self.whole, "pooled": self.pooled}
@@ -177,6 +198,7 @@ class Prefix:
         if decoder := self.modality.decoder(self.modality.augments):
             facts["decoder"] = decoder.settings
         facts |= {"modality": settings, "facts": self.facts, "pool": self.encoder.pool, "files": self._files()}
+        facts |= {"flat": self.encoder.flat, "channels_last": self.encoder.channels_last, "bits": self.bits}
         total = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
         for name, tensor in sorted(self.encoder.model.state_dict().items()):
             if self.whole or self.encoder.depth(name) <= self.blocks:
@@ -216,7 +238,7 @@ class Frozen:
         """Of each backbone, what was computed once, or why nothing was."""
         told = {f"frozen part of {name}": f"nothing kept: {why}" for name, why in self.refusals.items() if why}
         for name, prefix in self.prefixes.items():
-            told[f"frozen part of {name}"] = f"{prefix.part}: {prefix.computed:,} rows computed, {prefix.read:,} read"
+            told[f"frozen part of {name}"] = prefix.fact
         return told | {f"files of {name}": d.fact for name, d in self.prepared.decoded.items() if name not in self.prefixes}
 
     def close(self) -> None:
