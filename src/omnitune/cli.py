@@ -259,9 +259,9 @@ def cache(
     empty: Annotated[bool, typer.Option("--empty", help="Remove everything; runs compute it again.")] = False,
     as_json: Json = False,
 ) -> None:
-    """List what is kept of frozen backbones, or remove it."""
+    """List what is kept of frozen backbones and decoded files, or remove it."""
     from omnitune.commands.cache import cache
-    from omnitune.training import cache as store
+    from omnitune.data import store
 
     if empty:
         freed = store.empty()

@@ -64,7 +64,7 @@ class Predictor:
 
     @torch.inference_mode()
     def _forward(self, rows: list[Any]) -> list[Row]:
-        batch = encode(self.recipe, self.schema, np.arange(len(rows)), lambda column, _: [row[column] for row in rows])
+        batch = encode(self.recipe, self.schema, np.arange(len(rows)), lambda name: [row[self.recipe.column(name)] for row in rows])
         with autocast(self.model.device, self.precision):
             outputs = self.model.predict(batch.to(self.model.device))
         decoded = {name: task.decode(outputs[name].float().cpu().numpy(), self.schema.tasks[name]) for name, task in self.recipe.tasks.items()}

@@ -91,7 +91,8 @@ class Train(Settings):
         average: average the weights of so many best rounds, kept if validation agrees.
         precision: `auto` is bfloat16 where the device computes it natively, float32 elsewhere.
         checkpointing: recompute activations in the backward pass to save memory.
-        cache: GiB on disk for what frozen parts of backbones make of each row, kept over epochs and runs; 0 computes it every time.
+        cache: GiB on disk for what frozen parts of backbones make of each row, and for decoded files, kept over epochs and runs; 0 does all again.
+        cache_bits: of each number that a frozen part made; 16 take half the room and move a row's vector by a thousandth at most, 32 nothing.
         flat: read texts without padding where the backbone can, on a CPU; the same tokens but for rounding.
         narrow: let the last block of a backbone make only the token that pooling reads, where it can; the same token but for rounding.
         channels_last: give convolutional networks the channels of a pixel side by side in memory; the same but for rounding.
@@ -120,6 +121,7 @@ class Train(Settings):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     checkpointing: bool = False
     cache: NotNegative = 10.0
+    cache_bits: Literal[32, 16] = 32
     flat: bool = True
     narrow: bool = True
     channels_last: bool = True

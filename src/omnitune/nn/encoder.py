@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from omnitune.errors import Mistake
-from omnitune.nn import adapters, checkpoints, dropout, flat, lowrank, narrow, weights
+from omnitune.nn import adapters, checkpoints, dropout, flat, kernels, lowrank, narrow, weights
 from omnitune.nn.blocks import find_blocks, inside, outside, unread
 from omnitune.nn.replay import Cut
 from omnitune.nn.tokens import Pool, Tokens
@@ -44,7 +44,7 @@ class Encoder(nn.Module):
         self.adapted = False
         self._outside = outside(self.names, [name for name, _ in model.named_parameters()])
         self._read = {name for name, p in self.named_parameters() if p.requires_grad and not unread(name)}
-        dropout.quicken(model)
+        kernels.quicken(model)
         self.eval()
         self.reads_text = checkpoints.accepts(type(model).forward, "input_ids")
         self.flat, self.positions_from = True, self._flat_positions()
