@@ -59,6 +59,7 @@ class Batches:
         size: rows a batch.
         seed: of order and augmentation; None reads every row as it is, longest first.
         known: of inputs, tensors that stand for the encoded values of rows where something has them.
+        augment: whether the seed augments values too.
     """
 
     recipe: Recipe
@@ -68,6 +69,7 @@ class Batches:
     size: int
     seed: int | None = None
     known: Known = field(default_factory=dict)
+    augment: bool = True
 
     def __len__(self) -> int:
         return -(-len(self.rows) // self.size)
@@ -100,7 +102,8 @@ class Batches:
 
     def question(self, rows: Rows, rng: np.random.Generator | None = None) -> Question:
         """What every task asks about these rows."""
-        batch = encode(self.recipe, self.schema, rows, lambda column, media: Column(self.table, column, rows, media)[:], rng, self.known)
+        chance = rng if self.augment else None
+        batch = encode(self.recipe, self.schema, rows, lambda column, media: Column(self.table, column, rows, media)[:], chance, self.known)
         asked = {}
         for name, task in self.recipe.tasks.items():
             answers = {column: Column(self.table, column, rows)[:] for column in task.columns()}

@@ -26,6 +26,7 @@ class Prepared:
         bad: rows left out because they cannot be read.
         schema: what was counted on the training rows.
         known: see `Batches`.
+        augment: whether values are augmented where a seed is given.
     """
 
     recipe: Recipe
@@ -34,10 +35,11 @@ class Prepared:
     bad: list[BadRow]
     schema: Schema
     known: Known = field(default_factory=dict)
+    augment: bool = True
 
     def batches(self, part: str, size: int, seed: int | None = None, rows: Rows | None = None) -> Batches:
         """Questions about a part, or about some `rows` of it; shuffled and augmented where a seed is given."""
-        return Batches(self.recipe, self.schema, self.table, self.parts[part] if rows is None else rows, size, seed, self.known)
+        return Batches(self.recipe, self.schema, self.table, self.parts[part] if rows is None else rows, size, seed, self.known, self.augment)
 
     def keys(self, rows: Rows) -> list[int]:
         """A number a row that is equal where its content is, whatever table it stands in; (len(rows),)."""
