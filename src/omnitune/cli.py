@@ -83,7 +83,7 @@ def fit(
 ) -> None:
     """Train, measure before and after, and save."""
     folder = out or Path("runs") / _stem(source)
-    recipe = _recipe(source, [*(changes or []), *([f"train.minutes={minutes}"] if minutes else [])], target, folder, quiet or as_json)
+    recipe = _recipe(source, changes or [], minutes, target, folder, quiet or as_json)
     from omnitune.commands.fit import fit
     from omnitune.evaluation import expect
     from omnitune.progress import shown
@@ -110,19 +110,19 @@ def _stem(source: str) -> str:
     return Path(place).name.partition(".")[0] or "run"
 
 
-def _recipe(source: str, changes: list[str], target: list[str] | None, folder: Path, quiet: bool) -> Any:
+def _recipe(source: str, changes: list[str], minutes: float | None, target: list[str] | None, folder: Path, quiet: bool) -> Any:
     """The recipe in a file; or the one inferred from a table, shown and saved beside the run."""
     if source.endswith((".yaml", ".yml")):
         from omnitune.commands.check import check
 
         if target:
             raise Mistake("--target", "belongs to a table; a recipe names its own targets", "Leave it out, or give the table")
-        return check(source, changes)
+        return check(source, [*changes, *([f"train.minutes={minutes}"] if minutes else [])])
     from omnitune.commands.infer import infer
 
     if not target:
         raise Mistake(source, "is a table, but no column to predict is named", "Add --target COLUMN, or give a recipe (.yaml)")
-    inferred, kept = infer(source, target, changes), folder.with_name(f"{folder.name}.yaml")
+    inferred, kept = infer(source, target, changes, minutes=minutes), folder.with_name(f"{folder.name}.yaml")
     kept.parent.mkdir(parents=True, exist_ok=True)
     kept.write_text(str(inferred), encoding="utf-8")
     if not quiet:

@@ -210,7 +210,7 @@ class Ladder:
                 self.best, climb.score, climb.winner, result = self._weights(), score, f"average up to {kind}", "the best so far, averaged with those before"
                 found = found_of_mean
         epochs = at.epoch + at.batch / len(loop.batches)
-        told = {"steps": at.step, "epochs": round(epochs, 2), "seconds": round(self.clock() - self.began, 1), "stopped": at.stopped}
+        told = {"steps": at.step, "epochs": round(epochs, 2), "seconds": self.clock() - self.began, "stopped": at.stopped}
         climb.rungs.append({"rung": kind, "why": climb.why} | told | {"validation": found, "result": result})
         climb.base = (self.progress.step, climb.base[1] + epochs)
         self._put(self.best)
@@ -269,13 +269,13 @@ class Ladder:
         return self.climb.pass_seconds * rows["validation"] / max(1, rows["train"])
 
     def _minutes(self) -> float | None:
-        """Of the rung that begins: half of the rest where that holds the next rung, all of it otherwise; less a round for the average."""
+        """Of the rung that begins: half of the rest where that holds the next rung, all of it otherwise; from the second on, less a round for the average."""
         if not self.train.minutes:
             return None
         half, later = self._rest() / 2, self._plan()[self.climb.at : self.climb.at + 1]
         kinds = {"freeze": "freeze", "top": "lora" if self.tuning.top == "auto" else self.tuning.top}
         seconds = half if any(self._need(kinds[name]) <= half for name in later) else self._rest()
-        return max(1e-3, seconds - self._validation()) / 60
+        return max(1e-3, seconds - (self._validation() if self.climb.means else 0.0)) / 60
 
     @torch.no_grad()
     def _pass_seconds(self) -> float:
