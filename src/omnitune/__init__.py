@@ -44,8 +44,8 @@ _HOMES = {
     "commands.fit": ("fit",), "commands.infer": ("infer",), "data.table": ("Table",), "errors": ("Mistake",), "evaluation.report": ("Report",),
     "fusion.attend": ("Attend",), "fusion.concat": ("Concat",), "modalities.category": ("Category",), "modalities.image": ("Image",),
     "modalities.number": ("Number",), "modalities.text": ("Text",), "recipe": ("Data", "Recipe", "Train"), "tasks.classify": ("Classify",),
-    "tasks.label": ("Label",), "tasks.regress": ("Regress",), "tuning.auto": ("Auto",), "tuning.bias": ("Bias",), "tuning.freeze": ("Freeze",), "tuning.full": ("Full",),
-    "tuning.lora": ("LoRA",), "tuning.probe": ("Probe",),
+    "tasks.label": ("Label",), "tasks.regress": ("Regress",), "tuning.auto": ("Auto",), "tuning.bias": ("Bias",),
+    "tuning.freeze": ("Freeze",), "tuning.full": ("Full",), "tuning.lora": ("LoRA",), "tuning.probe": ("Probe",),
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

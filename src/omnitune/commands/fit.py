@@ -22,8 +22,8 @@ from omnitune.evaluation.validate import Validate
 from omnitune.recipe import Recipe
 from omnitune.training import auto, checkpoint, session
 from omnitune.training.device import best_device
-from omnitune.training.log import open_log
 from omnitune.training.ladder import Ladder, Training
+from omnitune.training.log import open_log
 from omnitune.training.loop import Loop
 from omnitune.training.model import Model, tune
 from omnitune.training.prefix import Frozen

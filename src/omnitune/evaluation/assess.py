@@ -99,7 +99,7 @@ class Assessment:
 
 
 def report(assessment: Assessment, loop: Training, folder: Path, facts: dict[str, Any], reasons: dict[str, str], versions: dict[str, str]) -> Report:
-    """The whole report of a run in `folder`; `facts` tells what was computed once and how it climbed, `reasons` why `auto` values are what they are."""
+    """The whole report of a run in `folder`; `facts` tells more of its cost, `reasons` why `auto` values are what they are."""
     recipe, tasks, data = assessment.recipe, assessment.tasks(), rows.facts(assessment.prepared)
     log = curves(folder / "log.csv")
     warnings = rows.doubts(assessment.prepared, data) + [

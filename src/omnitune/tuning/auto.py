@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @component
 class Auto(Tuning):
-    """Heads alone, then the last blocks, then LoRA or all: what learned well is where the next rung starts (Howard and Ruder 2018; Kumar et al. 2022).
+    """Heads, then the last blocks, then LoRA or all, each from the best weights so far (Howard and Ruder 2018; Kumar et al. 2022).
 
     Each rung trains up to `train.epochs`, at its own rate (`train.lr` is that of full fine-tuning), and gives way to the next after
     `train.patience` rounds of validation without progress, 2 where that is 0. With `train.minutes` a rung is begun if the rest of the
