@@ -95,9 +95,7 @@ def test_what_the_user_can_mend_is_exit_code_2(place: Path) -> None:
 
 @pytest.mark.slow
 def test_a_budget_climbs_the_ladder_and_says_why(tmp_path: Path) -> None:
-    table = [
-        {"review": f"this dress fits {'well' if i % 3 else 'badly'} {i * i} and more words", "mood": "good" if i % 3 else "bad"} for i in range(210)
-    ]
+    table = [{"review": f"this dress fits {'well' if i % 3 else 'badly'} {i * i} and more", "mood": "good" if i % 3 else "bad"} for i in range(210)]
     tiny = f"inputs.review.backbone={checkpoints.tiny_bert()}"
     file, out = write_csv(tmp_path / "t.csv", table), tmp_path / "run"
     done = run("fit", file, tiny, "train.epochs=1", "--target", "mood", "--minutes", 3, "--out", out)
