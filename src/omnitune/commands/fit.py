@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -46,14 +47,13 @@ def fit(recipe: Recipe, out: str | Path, *, resume: bool = False, log: Sequence[
     recipes.check(recipe)
     folder = session.open_folder(Path(out), resume)
     prepared, reasons = _prepared(recipe)
-    _same_run(folder, prepared)
-    if resume and (folder / "lineage.json").exists():
-        return artifacts.load(folder)
-    start = _start(prepared, reasons)
-    try:
-        _run(start, folder, resume, log, watch)
-    finally:
-        start.frozen.close()
+    with closing(prepared):
+        _same_run(folder, prepared)
+        if resume and (folder / "lineage.json").exists():
+            return artifacts.load(folder)
+        start = _start(prepared, reasons)
+        with closing(start.frozen):
+            _run(start, folder, resume, log, watch)
     return artifacts.load(folder, start.model.device)
 
 
@@ -94,7 +94,7 @@ class Start:
 def _prepared(recipe: Recipe) -> tuple[Prepared, dict[str, str]]:
     """The data with a recipe without `auto`, and why its values are what they are."""
     prepared = prepare(recipe)
-    train, reasons = auto.resolve(recipe, len(prepared.parts["train"]), best_device())
+    train, reasons = auto.resolve(recipe, len(prepared.answered), best_device())
     return replace(prepared, recipe=recipe.replace(train=train)), reasons
 
 
@@ -154,7 +154,7 @@ def _finish(folder: Path, start: Start, loop: Training, validate: Validate, beat
     prepared, recipe = start.prepared, start.prepared.recipe
     assess.choose(loop, validate)
     assessment = assess.Assessment(start.model, prepared, beaten, validate)
-    facts = start.frozen.facts() | (loop.facts() if isinstance(loop, Ladder) else {})
+    facts = start.frozen.facts() | start.model.paths() | (loop.facts() if isinstance(loop, Ladder) else {})
     assess.report(assessment, loop, folder, facts, start.reasons, artifacts.versions()).write(folder)
     assessment.write_predictions(folder)
     rung = {"rung": loop.climb.winner} if isinstance(loop, Ladder) else {}

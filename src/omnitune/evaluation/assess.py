@@ -99,7 +99,7 @@ class Assessment:
 
 
 def report(assessment: Assessment, loop: Training, folder: Path, facts: dict[str, Any], reasons: dict[str, str], versions: dict[str, str]) -> Report:
-    """The whole report of a run in `folder`; `facts` tells more of its cost, `reasons` why `auto` values are what they are."""
+    """The whole report of a run in `folder`; `facts`: how inputs were read and rungs climbed; `reasons`: why `auto` values are what they are."""
     recipe, tasks, data = assessment.recipe, assessment.tasks(), rows.facts(assessment.prepared)
     log = curves(folder / "log.csv")
     warnings = rows.doubts(assessment.prepared, data) + [
@@ -115,6 +115,7 @@ def cost(loop: Training, log: list[dict[str, Any]]) -> dict[str, Any]:
     counts = {"total": sum(p.numel() for p in model.parameters()), "trainable": sum(p.numel() for p in model.learning().values())}
     return {
         "seconds": round(loop.progress.seconds, 1),
+        "waited_for_input": f"{loop.progress.idle:.1f} s, {loop.progress.idle / max(loop.progress.seconds, 1e-9):.1%} of the time",
         "rows_per_second": round(float(np.median([step["rows_per_second"] for step in log])), 1) if log else None,
         "peak_memory_bytes": peak_memory(model.device),
         "parameters_total": counts["total"],

@@ -70,6 +70,7 @@ class Ladder:
         """A step of a rung as one of the climb."""
         at, climb = self.progress, self.climb
         at.step, at.seconds, at.micro_batch = climb.steps + step.step, self.rungs.seconds, step.micro_batch
+        at.idle = climb.idle + loop.progress.idle
         if step.validation and loop.progress.best and loop.progress.best[0][1] == step.step:
             climb.found = step.validation
         share = (climb.at - 1 + step.progress) / len(self.rungs.names)
@@ -146,7 +147,7 @@ class Ladder:
         epochs = at.epoch + at.batch / len(loop.batches)
         facts = {"steps": at.step, "epochs": epochs, "seconds": self.rungs.seconds, "stopped": at.stopped, "validation": found}
         climb.rungs.append({"rung": kind, "why": climb.why, "result": result} | facts)
-        climb.steps, climb.epochs = climb.steps + at.step, climb.epochs + epochs
+        climb.steps, climb.epochs, climb.idle = climb.steps + at.step, climb.epochs + epochs, climb.idle + at.idle
         self._put(self.best)
         self._mark()
         if result != "no better":

@@ -53,7 +53,9 @@ class Loop:
     def __iter__(self) -> Iterator[Step]:
         at, began, ready = self.progress, self.clock() - self.progress.seconds, self.clock()
         while not self._done():
+            waiting = self.clock()
             for question in self.batches.epoch(at.epoch, at.batch):
+                at.idle += self.clock() - waiting
                 lr = self._set_rate()
                 losses, norm = self._learn(question)
                 rate = len(question.rows) / (self.clock() - ready)
@@ -65,7 +67,7 @@ class Loop:
                 yield self._step(question, rate, losses, norm, lr, validation)
                 if self._done():
                     return
-                ready = self.clock()
+                ready = waiting = self.clock()
 
     # One step
 

@@ -80,8 +80,7 @@ class Rungs:
 
     def validation(self) -> float:
         """Seconds of a round."""
-        rows = {part: len(rows) for part, rows in self.prepared.parts.items()}
-        return self.pass_seconds * rows["validation"] / max(1, rows["train"])
+        return self.pass_seconds * len(self.prepared.parts["validation"]) / max(1, len(self.prepared.answered))
 
     def minutes(self, at: int) -> float | None:
         """Of rung `at`: half of the rest where that holds the next one, else all of it; but for a round that measures the average."""

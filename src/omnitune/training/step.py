@@ -52,6 +52,8 @@ class Progress:
     epoch: int = 0
     batch: int = 0
     seconds: float = 0.0
+    idle: float = 0.0
+    """Seconds in which a step waited for its rows."""
     micro_batch: int = 0
     waited: int = 0
     stopped: str = ""
@@ -73,7 +75,7 @@ class Climb:
         score: of the best weights, higher is better; None where nothing was measured.
         means: rungs in the average.
         found: validation of the best round of the rung under way.
-        steps, epochs: of earlier rungs.
+        steps, epochs, idle: of earlier rungs.
         winner: what gave the best weights.
     """
 
@@ -88,4 +90,5 @@ class Climb:
     found: Validation | None = None
     steps: int = 0
     epochs: float = 0.0
+    idle: float = 0.0
     winner: str = ""
