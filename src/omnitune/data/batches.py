@@ -96,7 +96,7 @@ class Batches:
     def epoch(self, number: int = 0, start: int = 0) -> Iterator[Question]:
         """The questions of an epoch from batch `start` on, each made while the one before is answered."""
         order = self.order(number)
-        return ahead(lambda: (self.question(rows, self._rng(number, i)) for i, rows in enumerate(order) if i >= start))
+        return ahead(lambda: (self.question(rows, self.luck(number, i)) for i, rows in enumerate(order) if i >= start))
 
     def question(self, rows: Rows, rng: np.random.Generator | None = None) -> Question:
         """What every task asks about these rows."""
@@ -107,7 +107,8 @@ class Batches:
             asked[name] = task.prepare(batch, answers, self.schema.tasks[name], rng)
         return Question(asked)
 
-    def _rng(self, epoch: int, batch: int) -> np.random.Generator | None:
+    def luck(self, epoch: int, batch: int) -> np.random.Generator | None:
+        """What augmentation of a batch draws from; None where nothing is augmented."""
         return None if self.seed is None else np.random.default_rng([self.seed, epoch, batch])
 
     def _cut(self, places: np.ndarray[Any, Any]) -> list[Rows]:
