@@ -33,7 +33,7 @@ def draw(recipe: Recipe, pretrained: bool, number: int, seed: int) -> Setting:
     own = {"head_lr": train.head_lr, "lr": train.lr, "weight_decay": train.weight_decay, "dropout": _dropout(recipe), "epochs": train.epochs}
     if number:
         own |= {name: _log(rng, float(own[name]) / REACH, float(own[name]) * REACH) for name in ("head_lr", "lr")}  # type: ignore[arg-type]
-        own |= {"weight_decay": _log(rng, *DECAYS), "dropout": float(rng.choice(DROPOUTS)), "epochs": train.epochs * float(rng.choice(SHARES))}
+        own |= {"weight_decay": _log(rng, *DECAYS), "dropout": float(rng.choice(DROPOUTS)), "epochs": float(train.epochs) * float(rng.choice(SHARES))}
     return {name: value for name, value in own.items() if isinstance(value, float) and (name != "lr" or pretrained)}
 
 

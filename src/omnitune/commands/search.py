@@ -44,7 +44,7 @@ class Trial:
     setting: dict[str, float]
     value: Figure
     gain: Figure
-    validation: dict[str, float | None]
+    validation: dict[str, Any]
     seconds: float
     failed: str = ""
 
@@ -159,7 +159,7 @@ def _trial(one: Try, setting: _space.Setting, own: Score | None, validate: Valid
     if not higher and gain["value"] is not None:
         low, high = gain["low"], gain["high"]
         gain = {"value": -gain["value"], "low": None if high is None else -high, "high": None if low is None else -low}
-    validation = {k: v if math.isfinite(v) else None for k, v in one.score.validation.items()} if one.score else {}
+    validation = {k: v if math.isfinite(v) else None for k, v in (one.score.validation if one.score else {}).items()}
     return Trial(one.number, setting, value, gain, validation, round(one.seconds, 3), one.failed)
 
 
@@ -190,7 +190,7 @@ class _Folder:
         if not (self.path / OWN).exists():
             return done, None
         with np.load(self.path / OWN, allow_pickle=False) as evidence:
-            return done, Score(next(trial.validation for trial in done if trial.number == 0), dict(evidence))  # type: ignore[arg-type]
+            return done, Score(next(trial.validation for trial in done if trial.number == 0), dict(evidence))
 
     def write(self, found: Search, own: Score | None) -> None:
         """Writes all files again, each in one step."""

@@ -57,9 +57,10 @@ class Held:
 
     def epoch(self, number: int = 0, start: int = 0) -> Iterator[Question]:
         """See `Batches.epoch`."""
+        whole = self.memory.inputs.keys() == self.batches.recipe.inputs.keys()
         for i, rows in enumerate(self.batches.order(number)):
             if i >= start:
-                yield self.question(rows, self.batches.luck(number, i))
+                yield self.question(rows, None if whole else self.batches.luck(number, i))
 
     def question(self, rows: Rows, rng: np.random.Generator | None = None) -> Question:
         """See `Batches.question`."""

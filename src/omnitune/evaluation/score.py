@@ -25,7 +25,8 @@ class Score:
 
     Args:
         validation: the loss and every metric.
-        evidence: what intervals are made of, by row: of a loss `losses` (n,), see `_losses`; or of the task whose metric counts, the answers `y` and predictions `p` with their `rows`.
+        evidence: what intervals are made of, by row: of a loss `losses` (n,), see `_losses`; or of the task whose metric counts, the
+            answers `y` and predictions `p` with their `rows`.
     """
 
     validation: Validation
@@ -77,27 +78,27 @@ def _losses(validate: Validate) -> Array:
     Their mean is the loss. The loss of a task is a ratio of two sums, so a row moves it by its weight times how far its own loss lies from
     that of all (Cochran 1977, Sampling Techniques, chapter 6); a row without an answer does not move it.
     """
+    validate.model.eval()
     rows: list[Array] = []
     parts: dict[str, list[Array]] = {name: [] for name in validate.recipe.tasks}
     for question in validate.batches.epoch():
         rows.append(question.rows)
         for task, found in _of_rows(validate, question.to(validate.model.device)).items():
             parts[task].append(found)
-    order, total = places(np.concatenate(rows), validate.batches.rows), 0.0
+    order, moves = places(np.concatenate(rows), validate.batches.rows), []
     for name, pieces in parts.items():
         sums_n, weights_n = np.concatenate(pieces, 1)
         if weights_n.sum():
             mean = sums_n.sum() / weights_n.sum()
             moved_n = (sums_n - mean * weights_n) * len(order) / weights_n.sum()
-            total = total + validate.recipe.tasks[name].weight * (mean + moved_n)
-    return total[order] if isinstance(total, np.ndarray) else np.full(len(order), np.nan)
+            moves.append(validate.recipe.tasks[name].weight * (mean + moved_n))
+    return np.sum(moves, axis=0)[order] if moves else np.full(len(order), np.nan)
 
 
 def _of_rows(validate: Validate, question: Question) -> dict[str, Array]:
     """Of each task the weighted losses of rows and their weights, (2, B). A head's loss is a sum of weights times losses: its slope in a weight
     is the loss of that row."""
     model, found = validate.model, {}
-    model.eval()
     views: dict[int, View] = {}
     for task, (batch, target) in question.asked.items():
         with autocast(model.device, validate.recipe.train.precision):

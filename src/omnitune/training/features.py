@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from omnitune.data.batches import Question
-from omnitune.data.held import Held, Memory
+from omnitune.data.held import Memory
 from omnitune.data.prepared import Prepared
 from omnitune.nn.tokens import Batch, Tokens
 from omnitune.training.device import autocast

@@ -55,6 +55,7 @@ class Loop:
 
     def __iter__(self) -> Iterator[Step]:
         at, began, ready = self.progress, time.monotonic() - self.progress.seconds, time.monotonic()
+        self.model.train()  # walks through every module, so not in every step
         while not self._done():
             for question in self.batches.epoch(at.epoch, at.batch):
                 lr = self._set_rate()
@@ -81,7 +82,8 @@ class Loop:
         return min(1.0, max(self.progress.step / self.steps, clock))
 
     def _learn(self, question: Question) -> tuple[dict[str, float], float]:
-        self.model.train()
+        if not self.model.training:
+            self.model.train()
         self.optimizer.zero_grad()
         losses = self._gradients(question)
         self._finite(losses, "loss", question)
