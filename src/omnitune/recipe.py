@@ -74,7 +74,8 @@ class Train(Settings):
         schedule: how the rate falls after warm-up.
         warmup: share of the steps in which the rate rises from zero.
         clip: largest norm of the gradient; 0 turns it off.
-        dropout: of backbones; `checkpoint` keeps each checkpoint's own.
+        dropout: in the layers of backbones; `checkpoint` keeps each checkpoint's own.
+        attention_dropout: of attention weights in backbones; `checkpoint` keeps each checkpoint's own, `auto` is 0 on a CPU.
         patience: rounds of validation without progress before stopping; 0 turns it off.
         stop_on: what validation watches: `loss`, or a metric as `task.metric`.
         validate_every: epochs between rounds of validation.
@@ -82,6 +83,8 @@ class Train(Settings):
         precision: `auto` is bfloat16 where the device computes it natively, float32 elsewhere.
         checkpointing: recompute activations in the backward pass to save memory.
         cache: GiB on disk for what frozen parts of backbones make of each row, kept over epochs and runs; 0 computes it every time.
+        flat: read texts without padding where the backbone can, on a CPU; the same tokens but for rounding.
+        narrow: let the last block of a backbone make only the token that pooling reads, where it can; the same token but for rounding.
         save_minutes: minutes between checkpoints to resume from, besides each round of validation.
         seed: of every random choice.
     """
@@ -99,6 +102,7 @@ class Train(Settings):
     warmup: Share = 0.06
     clip: Annotated[float, Field(ge=0)] = 1.0
     dropout: Share | Literal["checkpoint"] = "checkpoint"
+    attention_dropout: Share | Literal["checkpoint"] | Auto = "auto"
     patience: Annotated[int, Field(ge=0)] = 0
     stop_on: str = "loss"
     validate_every: Positive = 1.0
@@ -106,6 +110,8 @@ class Train(Settings):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     checkpointing: bool = False
     cache: Annotated[float, Field(ge=0)] = 10.0
+    flat: bool = True
+    narrow: bool = True
     save_minutes: Positive = 10.0
     seed: Annotated[int, Field(ge=0)] = 0
 

@@ -8,7 +8,8 @@ from torch import nn
 import checkpoints
 from omnitune.backbones.pretrained import Pretrained
 from omnitune.errors import Mistake
-from omnitune.nn.encoder import Encoder, find_blocks
+from omnitune.nn.blocks import find_blocks
+from omnitune.nn.encoder import Encoder
 from omnitune.tuning.freeze import Freeze
 from omnitune.tuning.full import Full
 from omnitune.tuning.probe import Probe

@@ -129,7 +129,7 @@ def _finish(folder: Path, start: Start, loop: Loop, validate: Validate, beaten: 
     prepared, recipe = start.prepared, start.prepared.recipe
     assess.choose(loop, validate)
     assessment = assess.Assessment(start.model, prepared, beaten, validate)
-    assess.report(assessment, loop, folder, start.frozen.facts(), start.reasons, artifacts.versions()).write(folder)
+    assess.report(assessment, loop, folder, start.frozen.facts() | start.model.paths(), start.reasons, artifacts.versions()).write(folder)
     assessment.write_predictions(folder)
     lineage = {"parent": recipe.parent, "table": prepared.table.fingerprint, "bases": start.digests}
     artifacts.save(folder, recipe, prepared.schema, start.model, lineage)

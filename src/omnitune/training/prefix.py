@@ -45,6 +45,7 @@ class Prefix:
         self.whole = self.encoder.still() > self.depth + 1
         self.blocks = self.depth if self.whole else self.encoder.still() - 1
         self.pooled = self.whole and model.fusion.pools
+        self.encoder.narrow &= not self.whole  # so that a row's vector does not depend, in its last digits, on the rows beside it
         self.keys: dict[int, bytes] = {}
         self.places, self.shape = 1, tuple[int, ...]()
         self.store: cache.Store | None = None
@@ -170,7 +171,7 @@ class Prefix:
         """SHA-256 of everything that decides what is kept: weights, tokenizer or picture settings, the place of the cut, versions."""
         facts = {"version": VERSION, "torch": torch.__version__, "blocks": self.blocks, "whole": self.whole, "pooled": self.pooled}
         settings = {key: value for key, value in plain(self.modality).items() if key not in ("column", "backbone")}
-        facts |= {"modality": settings, "facts": self.facts, "pool": self.encoder.pool, "files": self._files()}
+        facts |= {"modality": settings, "facts": self.facts, "pool": self.encoder.pool, "files": self._files(), "flat": self.encoder.flat}
         total = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
         for name, tensor in sorted(self.encoder.model.state_dict().items()):
             if self.whole or self.encoder.depth(name) <= self.blocks:
