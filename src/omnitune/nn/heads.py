@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, huber_loss, mse_loss
 
+from omnitune.nn.dropout import Dropout
 from omnitune.nn.tokens import Loss, View
 
 
@@ -33,7 +34,7 @@ class Readout(nn.Module):
 
     def __init__(self, width: int, out: int, dropout: float) -> None:
         super().__init__()
-        self.dropout, self.linear = nn.Dropout(dropout), nn.Linear(width, out)
+        self.dropout, self.linear = Dropout(dropout), nn.Linear(width, out)
         nn.init.normal_(self.linear.weight, std=0.02)
         nn.init.zeros_(self.linear.bias)
 
