@@ -21,8 +21,8 @@ from omnitune.training import auto, cache, optim, trials
 from omnitune.training.features import hold
 from omnitune.training.loop import Diverged, Loop
 from omnitune.training.model import Model, tune
-from runs import table_recipe
 from runs import rows as table_rows
+from runs import table_recipe
 
 SETTINGS = [
     {"head_lr": 0.02, "weight_decay": 0.01, "dropout": 0.1, "epochs": 4.0},
@@ -171,7 +171,8 @@ def test_one_that_diverges_harms_no_other(monkeypatch: pytest.MonkeyPatch) -> No
     wild = {"head_lr": 1e30, "weight_decay": 0.0, "dropout": 0.1, "epochs": 4.0}
     found, tried = together(prepared, [SETTINGS[2], wild], monkeypatch)
     by_itself, _ = together(prepared, [SETTINGS[2]], monkeypatch)
-    assert found[0].progress.best == pytest.approx(by_itself[0].progress.best)
+    scores = [{step: score for score, step in one.progress.best} for one in (found[0], by_itself[0])]
+    assert scores[0] == pytest.approx(scores[1], rel=1e-5)
     assert tried[0].score and not tried[0].failed
     assert tried[1].score is None and "no longer finite" in tried[1].failed
     with pytest.raises(Diverged):
@@ -191,24 +192,26 @@ def test_what_cannot_learn_together(overrides: list[str], why: str) -> None:
     assert Tries(resolved(text_recipe(["classify"], *overrides))).alone == why
 
 
-def test_optimisers_that_are_left_out_are_so_for_a_reason() -> None:
+def test_optimisers_that_are_left_out_are_so_for_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     """A step from zero at rate 1, taken at another rate, is the optimiser's own step for the others only."""
+    proportional = optim.PROPORTIONAL
     train = auto.resolve(table(), 50, torch.device("cpu"))[0]
     for name in optim.NAMES:
         weight = torch.nn.Parameter(torch.linspace(-1, 1, 12).view(3, 4))
         gradient = torch.linspace(2, -3, 12).view(3, 4)
-        own = getattr(torch.optim, optim.NAMES[name])([weight], lr=0.01, **({"momentum": 0.9} if name == "sgd" else {}), weight_decay=0.0) if name != "rprop" else torch.optim.Rprop([weight], lr=0.01)  # fmt: skip
-        wanted = weight.detach().clone()
-        if name in optim.PROPORTIONAL:
-            step = torch.nn.Parameter(torch.zeros(3, 4))
-            made = optim.direction(step, train.replace(optimizer=name))
-            for _ in range(3):
-                weight.grad, step.grad = gradient.clone(), gradient.clone()
-                own.step()
-                step.data.zero_()
-                made.step()
-                wanted += 0.01 * step.detach()
-            torch.testing.assert_close(weight.detach(), wanted, rtol=1e-5, atol=1e-6)
+        options = {"weight_decay": 0.0} if name != "rprop" else {}
+        own = getattr(torch.optim, optim.NAMES[name])([weight], lr=0.01, **options | ({"momentum": 0.9} if name == "sgd" else {}))
+        wanted, step = weight.detach().clone(), torch.nn.Parameter(torch.zeros(3, 4))
+        monkeypatch.setattr(optim, "PROPORTIONAL", set(optim.NAMES))
+        made = optim.direction(step, train.replace(optimizer=name))
+        for _ in range(3):
+            weight.grad, step.grad = gradient.clone(), gradient.clone()
+            own.step()
+            step.data.zero_()
+            made.step()
+            wanted += 0.01 * step.detach()
+        if name != "asgd":  # its decay of its own is too small to show in three steps
+            assert torch.allclose(weight.detach(), wanted, rtol=1e-5, atol=1e-6) == (name in proportional), name
 
 
 def test_each_row_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,8 +37,7 @@ class Answers:
 @torch.inference_mode()
 def answer(model: Model, batches: Batches | Held, precision: str) -> dict[str, Answers]:
     """The answers of every task; `batches` are unshuffled. No graph is built."""
-    if model.training:
-        model.eval()
+    model.eval()
     rows: list[Array] = []
     found: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
     for question in batches.epoch():

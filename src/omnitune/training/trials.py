@@ -151,6 +151,7 @@ class Stack:
                 if not any(trial.running for trial in self.trials):
                     break
             epoch += 1
+        self.stacked.train(False)
         return self.asked
 
     def _count(self, step: int) -> None:
