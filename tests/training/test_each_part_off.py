@@ -8,8 +8,8 @@ import torch
 
 import checkpoints
 from omnitune.commands.fit import fit
+from omnitune.data import store
 from omnitune.recipe import Recipe, read
-from omnitune.training import cache
 from omnitune.training.loop import Loop
 from omnitune.training.model import Model, tune
 from omnitune.training.prefix import Frozen
@@ -26,7 +26,7 @@ OFF = {
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "folder", lambda: tmp_path / "activations")
+    monkeypatch.setattr(store, "folder", lambda: tmp_path / "kept")
 
 
 def recipe(tuning: str, *overrides: str) -> Recipe:

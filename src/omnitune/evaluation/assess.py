@@ -118,6 +118,7 @@ def cost(loop: Loop, log: list[dict[str, Any]]) -> dict[str, Any]:
     counts = {"total": sum(p.numel() for p in model.parameters()), "trainable": sum(p.numel() for p in model.learning().values())}
     return {
         "seconds": round(loop.progress.seconds, 1),
+        "waited_for_input": f"{loop.progress.idle:.1f} s, {loop.progress.idle / max(loop.progress.seconds, 1e-9):.1%} of the time",
         "rows_per_second": round(float(np.median([step["rows_per_second"] for step in log])), 1) if log else None,
         "peak_memory_bytes": peak_memory(model.device),
         "parameters_total": counts["total"],

@@ -28,14 +28,6 @@ class Dropout(nn.Dropout):
         return kept
 
 
-def quicken(model: nn.Module) -> None:
-    """Every `torch.nn.Dropout` inside `model` becomes a `Dropout`."""
-    for module in model.modules():
-        for name, child in module.named_children():
-            if type(child) is nn.Dropout:
-                setattr(module, name, Dropout(child.p).train(child.training))
-
-
 def set_share(model: nn.Module, layers: float | None, attention: float | None) -> None:
     """Sets the dropout of layers, and that of attention weights, which models keep as a module or as a plain number; None leaves it."""
     for module in model.modules():

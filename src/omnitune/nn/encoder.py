@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from omnitune.errors import Mistake
-from omnitune.nn import adapters, checkpoints, dropout, flat, lowrank, narrow, weights
+from omnitune.nn import adapters, checkpoints, dropout, flat, kernels, lowrank, narrow, weights
 from omnitune.nn.blocks import find_blocks, inside, outside, unread
 from omnitune.nn.replay import Cut
 from omnitune.nn.tokens import Pool, Tokens
@@ -44,13 +44,14 @@ class Encoder(nn.Module):
         self.adapted = False
         self._outside = outside(self.names, [name for name, _ in model.named_parameters()])
         self._read = {name for name, p in self.named_parameters() if p.requires_grad and not unread(name)}
-        dropout.quicken(model)
+        kernels.quicken(model)
         self.eval()
         self.reads_text = checkpoints.accepts(type(model).forward, "input_ids")
         self.flat, self.positions_from = True, self._flat_positions()
         self.narrow, self._sought = False, False
         self._last: narrow.Narrow | None = None
         self.tokens = Counter[str]()
+        self.channels_last = any(isinstance(module, nn.Conv2d) for block in self.blocks for module in block.modules())
         self.cut: Cut | None = None
 
     def forward(self, **inputs: Tensor) -> Tokens:
@@ -78,6 +79,8 @@ class Encoder(nn.Module):
 
     def _others(self, inputs: dict[str, Tensor]) -> Tokens:
         """Tokens of what is no text: as many for each row, all real."""
+        if self.channels_last and "pixel_values" in inputs:  # convolutions keep the order of their input, and this one suits them
+            inputs["pixel_values"] = inputs["pixel_values"].contiguous(memory_format=torch.channels_last)
         rows, device = len(next(iter(inputs.values()))), next(iter(inputs.values())).device
         few = self._narrowed() and self.pool == "first"
         x_BLD = self._run(torch.zeros(rows, 1, dtype=torch.int64, device=device) if few else None, **inputs)

@@ -40,10 +40,10 @@ def merge_products(model: nn.Module) -> None:
     """Every plain LoRA layer of `peft` beside a frozen `nn.Linear`, without dropout of its own, multiplies once."""
     from peft.tuners.lora import Linear
 
-    layers: list[Any] = list(model.modules())
-    for module in layers:
+    for module in model.modules():
         if type(module) is Linear and _plain(module):
-            module.__class__ = _one_product()
+            layer: Any = module
+            layer.__class__ = _one_product()
 
 
 def _plain(layer: Any) -> bool:

@@ -57,7 +57,9 @@ class Loop:
         at, began, ready = self.progress, time.monotonic() - self.progress.seconds, time.monotonic()
         self.model.train()  # walks through every module, so not in every step
         while not self._done():
+            waiting = time.monotonic()
             for question in self.batches.epoch(at.epoch, at.batch):
+                at.idle += time.monotonic() - waiting
                 lr = self._set_rate()
                 losses, norm = self._learn(question)
                 rate = len(question.rows) / (time.monotonic() - ready)
@@ -69,7 +71,7 @@ class Loop:
                 yield self._step(question, rate, losses, norm, lr, validation)
                 if self._done():
                     return
-                ready = time.monotonic()
+                ready = waiting = time.monotonic()
 
     # One step
 

@@ -45,6 +45,7 @@ class Model(nn.Module):
         self.fusion = recipe.fusion.module({name: encoder.width for name, encoder in encoders.items()})
         for encoder in self.backbones.values():
             encoder.flat = recipe.train.flat
+            encoder.channels_last &= recipe.train.channels_last
             encoder.narrow = recipe.train.narrow and self.fusion.pools
         width = int(self.fusion.width)
         self.known: Mapping[str, Prefix | Read] = {}
