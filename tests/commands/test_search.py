@@ -14,11 +14,11 @@ from omnitune.commands import _tries
 from omnitune.commands.fit import fit
 from omnitune.commands.search import Search, search
 from omnitune.component import find
+from omnitune.data import store as cache
 from omnitune.data.prepared import prepare
 from omnitune.errors import Mistake
 from omnitune.modalities import Modality
 from omnitune.recipe import Recipe, read
-from omnitune.training import cache
 from runs import rows, table_recipe, write_csv
 
 

@@ -12,12 +12,13 @@ import checkpoints
 from omnitune.commands import _space
 from omnitune.commands._tries import Tries, Try
 from omnitune.component import find
+from omnitune.data import store as cache
 from omnitune.data.held import Held
 from omnitune.data.prepared import Prepared, prepare
 from omnitune.evaluation.validate import Validate
 from omnitune.modalities import Modality
 from omnitune.recipe import Recipe, read
-from omnitune.training import auto, cache, optim, trials
+from omnitune.training import auto, optim, trials
 from omnitune.training.features import hold
 from omnitune.training.loop import Diverged, Loop
 from omnitune.training.model import Model, tune

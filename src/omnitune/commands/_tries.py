@@ -118,6 +118,7 @@ class Tries:
     # One by one
 
     def _one_by_one(self, recipes: Mapping[int, Recipe]) -> Iterator[Try]:
+        del self.model, self.validate.model  # each trial has a model of its own, and memory may hold one only
         for number, recipe in recipes.items():
             began = time.monotonic()
             failed, found = "", None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 
 from omnitune import recipe as recipes
 from omnitune.commands import _space
+from omnitune.commands._files import part_of, told, write
 from omnitune.commands._tries import Tries, Try
 from omnitune.data.prepared import Prepared, prepare
 from omnitune.errors import Mistake
@@ -20,7 +22,7 @@ from omnitune.evaluation.measure import Figure
 from omnitune.evaluation.score import Score, difference, interval
 from omnitune.evaluation.validate import Validate
 from omnitune.recipe import Recipe
-from omnitune.training import auto, checkpoint
+from omnitune.training import auto
 from omnitune.training.device import best_device
 
 TABLE, OWN, BEST = "trials.json", "own.npz", "best.yaml"
@@ -116,13 +118,11 @@ def search(recipe: Recipe, trials: int = 20, out: str | Path | None = None, seed
     if trials < 1:
         raise Mistake("trials", f"{trials} is not a number of trials", "Ask for at least 1")
     prepared = _prepared(recipe)
-    folder = _Folder(Path(out), prepared, seed) if out is not None else None
-    tries = Tries(prepared)
-    try:
-        found = _run(tries, trials, seed, folder, watch)
-    finally:
-        tries.close()
-    assert found.best
+    with closing(prepared):
+        folder = _Folder(Path(out), prepared, seed) if out is not None else None
+        with closing(Tries(prepared)) as tries:
+            found = _run(tries, trials, seed, folder, watch)
+    assert found.best  # or it raises
     return found
 
 
@@ -173,7 +173,8 @@ class _Folder:
             raise Mistake(str(path), "is a file", "Give a folder with --out")
         if path.exists() and any(path.iterdir()) and self._there() != self.identity:
             raise Mistake(str(path), "holds something else than this search", "Give another folder with --out, or the same recipe, data and --seed")
-        path.mkdir(parents=True, exist_ok=True)
+        with told(path):
+            path.mkdir(parents=True, exist_ok=True)
 
     def _there(self) -> dict[str, Any] | None:
         try:
@@ -194,13 +195,11 @@ class _Folder:
 
     def write(self, found: Search, own: Score | None) -> None:
         """Writes all files again, each in one step."""
-        with checkpoint.room(self.path):
+        with told(self.path):
             if own and not (self.path / OWN).exists():
-                with (self.path / f"{OWN}.part").open("wb") as file:
+                with part_of(self.path / OWN).open("wb") as file:
                     np.savez(file, **own.evidence)  # type: ignore[arg-type]
-                (self.path / f"{OWN}.part").replace(self.path / OWN)
-            part = self.path / f"{TABLE}.part"
-            part.write_text(json.dumps({"identity": self.identity} | found.to_dict(), indent=1), encoding="utf-8")
-            part.replace(self.path / TABLE)
+                part_of(self.path / OWN).replace(self.path / OWN)
+            write(self.path / TABLE, json.dumps({"identity": self.identity} | found.to_dict(), indent=1))
             if found.ranked[0].value["value"] is not None:
                 found.best.write(self.path / BEST)

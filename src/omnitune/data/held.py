@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from omnitune.data.batches import Batches, Question, encode
-from omnitune.data.columns import Column
+from omnitune.data.batches import Batches, Known, Question
 from omnitune.tasks import Target
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
@@ -60,12 +60,16 @@ class Held:
         whole = self.memory.inputs.keys() == self.batches.recipe.inputs.keys()
         for i, rows in enumerate(self.batches.order(number)):
             if i >= start:
-                yield self.question(rows, None if whole else self.batches.luck(number, i))
+                yield self.question(rows, None if whole else self.batches.luck(number, i), number)
 
-    def question(self, rows: Rows, rng: np.random.Generator | None = None) -> Question:
+    def question(self, rows: Rows, rng: np.random.Generator | None = None, epoch: int = 0) -> Question:
         """See `Batches.question`."""
-        batches, at = self.batches, self.memory.places(rows)
-        known = {name: lambda _, tensors=tensors: {k: t[at] for k, t in tensors.items()} for name, tensors in self.memory.inputs.items()}
-        values = lambda column, media: Column(batches.table, column, rows, media)[:]  # noqa: E731
-        batch = encode(batches.recipe, batches.schema, rows, values, rng, known)
+        at = self.memory.places(rows)
+        held: Known = {name: partial(_picked, tensors, at) for name, tensors in self.memory.inputs.items()}
+        batch = self.batches.encoded(rows, rng, epoch, {**self.batches.known, **held})
         return Question({task: (batch, {k: t[at] for k, t in target.items()}) for task, target in self.memory.targets.items()})
+
+
+def _picked(tensors: dict[str, Tensor], at: Tensor, rows: Rows, view: int | None) -> dict[str, Tensor]:
+    """The rows at these places; nothing that is held has views."""
+    return {name: tensor[at] for name, tensor in tensors.items()}

@@ -45,13 +45,13 @@ def hold(model: Model, prepared: Prepared, parts: tuple[str, ...]) -> Memory:
         prepared: the data.
         parts: no other rows are looked at.
     """
-    rows = np.sort(np.concatenate([prepared.parts[part] for part in parts]))
+    rows = np.sort(np.concatenate([prepared.answered if part == "train" else prepared.parts[part] for part in parts]))
     steady = {name for name, modality in prepared.recipe.inputs.items() if not modality.augments}
     inputs, targets, order = _all(model, prepared, rows, steady)
     back = torch.from_numpy(np.argsort(order, kind="stable")).to(model.device)
     held = {name: found for name, tensors in inputs.items() if (found := _joined(tensors, back))}
     asked = {name: _joined(tensors, back) for name, tensors in targets.items()}
-    model.known = {name: Read() for name in model.backbones if name in held}
+    model.known = {**model.known, **{name: Read() for name in model.backbones if name in held}}
     return Memory(rows, held, {name: target for name, target in asked.items() if target})
 
 

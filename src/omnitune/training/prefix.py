@@ -82,7 +82,7 @@ class Prefix:
     def knows(self, rows: Array) -> bool:
         """Whether all of these rows are known."""
         store = self.store
-        return store is not None and all(key in store for key in self._keys(rows))
+        return store is not None and all(key in store for key in self._keys(rows, None))
 
     def tokens(self, inputs: Inputs) -> Tokens:
         """The tokens of rows that are known."""
