@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from omnitune.data.batches import Batches, Known, Question
+from omnitune.data.batches import Batches, Known, Question, ahead
 from omnitune.tasks import Target
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
@@ -56,11 +56,13 @@ class Held:
         return self.batches.rows
 
     def epoch(self, number: int = 0, start: int = 0) -> Iterator[Question]:
-        """See `Batches.epoch`."""
-        whole = self.memory.inputs.keys() == self.batches.recipe.inputs.keys()
-        for i, rows in enumerate(self.batches.order(number)):
-            if i >= start:
-                yield self.question(rows, None if whole else self.batches.luck(number, i), number)
+        """See `Batches.epoch`; made ahead only where there is something to encode."""
+        whole, order = self.memory.inputs.keys() == self.batches.recipe.inputs.keys(), self.batches.order(number)
+
+        def made() -> Iterator[Question]:
+            return (self.question(rows, None if whole else self.batches.luck(number, i), number) for i, rows in enumerate(order) if i >= start)
+
+        return made() if whole else ahead(made)
 
     def question(self, rows: Rows, rng: np.random.Generator | None = None, epoch: int = 0) -> Question:
         """See `Batches.question`."""
