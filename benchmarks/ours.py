@@ -11,29 +11,23 @@ from typing import Any
 
 import numpy as np
 import torch
+from inputs import BATCH, new_reviews, recipe, resolved
+from inputs import work as plain_work
 from jobs import JOBS, Job
-from safetensors.torch import save_file
 from sides import Took, timed
-from work import Rows, Work
+from work import Work
 
 from omnitune import samples
 from omnitune.artifact import Artifact, load
-from omnitune.commands.fit import fit
-from omnitune.data.columns import Column
 from omnitune.data.prepared import Prepared, prepare
 from omnitune.evaluation.answers import answer
 from omnitune.evaluation.assess import choose
 from omnitune.evaluation.validate import Validate
-from omnitune.recipe import Recipe, read
-from omnitune.training import auto
+from omnitune.recipe import Recipe
 from omnitune.training.loop import Loop
 from omnitune.training.model import Model, tune
 from omnitune.training.prefix import Frozen
 
-TOKENS, BATCH = 256, 32
-TARGETS = {"text": "recommended", "image": "defective"}
-TABLES = {"text": "women-reviews", "image": "elpv"}
-VALIDATED = ("automl", "search")
 KEPT = ("samples", "tables")
 """What every run finds in the cache folder: downloads, not results."""
 
@@ -66,6 +60,10 @@ class Given:
         if job.warm:
             train(asked)
         return timed(lambda: train(asked))
+
+    def work(self, threads: int) -> Work:
+        """The same for a peer."""
+        return plain_work(JOBS[self.job], self.rows, self.epochs, self.seed, Path(self.place), threads)
 
     def write(self, path: Path) -> Path:
         """As JSON."""
@@ -113,27 +111,6 @@ def cold(place: Path) -> None:
 # The jobs
 
 
-def recipe(job: Job, rows: int, epochs: float, seed: int, place: Path) -> Recipe:
-    """What the job says, as a recipe; seeds and sizes of batches are those of the peers."""
-    text = {"kind": "text", "backbone": "sample:minilm-l6", "max_tokens": TOKENS}
-    image = {"kind": "image", "backbone": str(place / "vit-s16"), "augment": False}
-    target = TARGETS[job.data]
-    return read({
-        "data": {"from": f"sample:{TABLES[job.data]}#{rows}", "split": [0.8, 0.1, 0.1] if job.kind in VALIDATED else [0.8, 0, 0.2]},
-        "inputs": {job.data: text if job.data == "text" else image},
-        "tasks": {target: {"kind": "classify", "target": target}},
-        "tuning": job.tuning,
-        "train": {"epochs": epochs, "batch": BATCH, "micro_batch": BATCH, "seed": seed},
-    })  # fmt: skip
-
-
-def resolved(asked: Recipe) -> Prepared:
-    """The data, with a recipe without `auto`."""
-    prepared = prepare(asked)
-    train, _ = auto.resolve(asked, len(prepared.parts["train"]), torch.device("cpu"))
-    return replace(prepared, recipe=asked.replace(train=train))
-
-
 def train(asked: Recipe) -> list[int]:
     """Trains, with a validation each epoch where there are validation rows, and answers the test rows."""
     prepared = resolved(asked)
@@ -177,81 +154,3 @@ def predict(job: Job, artifact: Artifact, texts: list[str]) -> Took:
     rows, options = [{"text": text} for text in texts], {"int8": True} if job.int8 else {}
     done: Callable[[], list[int]] = lambda: [int(row["recommended"]["value"]) for row in artifact.predict(rows, **options)]  # noqa: E731
     return timed(done)
-
-
-# What peers are given
-
-
-def work(job: Job, given: Given, threads: int) -> Work:
-    """The same rows, rates and settings as plain values."""
-    place = Path(given.place)
-    if job.kind == "predict":
-        texts = new_reviews(given.rows)
-        folder, head = str(samples.path("minilm-l6")), str(place / "head.safetensors")
-        return Work("text", folder, job.tuning, Rows(), Rows(texts, answers_of(texts)), batch=BATCH, tokens=TOKENS, threads=threads, head=head)
-    asked = recipe(job, given.rows, given.epochs, given.seed, place)
-    if job.kind == "search":  # its peers answer the validation rows too, and so do the work of their other jobs
-        asked = asked.replace(data=asked.data.replace(split=(0.8, 0.0, 0.2)))
-    prepared = resolved(asked)
-    settings = prepared.recipe.train
-    folder = samples.path("minilm-l6") if job.data == "text" else place / "vit-s16"
-    parts = [_rows(prepared, job, part) for part in ("train", "test", "validation")]
-    return Work(
-        job.data, str(folder), job.tuning, *parts, epochs=given.epochs, batch=BATCH, lr=float(settings.lr), head_lr=float(settings.head_lr),
-        weight_decay=settings.weight_decay, warmup=settings.warmup, seed=given.seed, tokens=TOKENS, threads=threads,
-    )  # fmt: skip
-
-
-def _rows(prepared: Prepared, job: Job, part: str) -> Rows:
-    values, y = (Column(prepared.table, name, prepared.parts[part])[:] for name in (job.data, TARGETS[job.data]))
-    root = prepared.table.root
-    return Rows([str(root / v) if job.data == "image" and root else v or "" for v in values], [int(k) for k in y])
-
-
-def _reviews() -> dict[str, list[Any]]:
-    import pyarrow.parquet as pq
-
-    found: dict[str, list[Any]] = pq.read_table(samples.path("women-reviews") / "data.parquet", columns=["text", "recommended"]).to_pydict()
-    return found
-
-
-def new_reviews(rows: int) -> list[str]:
-    """The last `rows` reviews that have a text."""
-    return [text for text in _reviews()["text"] if text][-rows:]
-
-
-def answers_of(texts: list[str]) -> list[int]:
-    """What their writers answered."""
-    found = _reviews()
-    return [y for text, y in zip(found["text"], found["recommended"], strict=True) if text][-len(texts) :]
-
-
-# What is made once a run of the suite
-
-
-def make_model(place: Path, rows: int = 1000) -> None:
-    """The model of the prediction jobs: a head over MiniLM; its head again as a file for the pipeline."""
-    if (place / "model").exists():
-        return
-    artifact = fit(recipe(JOBS["text_probe"], rows, 3, 0, place), place / "model")
-    head: Any = artifact.model.head("recommended")
-    linear = head.logits.linear
-    save_file({"weight": linear.weight / head.temperature, "bias": linear.bias / head.temperature}, place / "head.safetensors")
-
-
-def make_vit(place: Path) -> None:
-    """ViT-S/16 with random weights (seed 0): no package that pip installs carries pretrained ones."""
-    from transformers import ViTConfig, ViTModel
-
-    folder = place / "vit-s16"
-    if folder.exists():
-        return
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        config = ViTConfig(hidden_size=384, num_hidden_layers=12, num_attention_heads=6, intermediate_size=1536)
-        ViTModel(config, add_pooling_layer=False).save_pretrained(folder)
-    pictures = {
-        "image_processor_type": "ViTImageProcessor", "do_resize": True, "size": {"height": 224, "width": 224}, "resample": 2, "do_rescale": True,
-        "rescale_factor": 1 / 255, "do_normalize": True, "image_mean": [0.5] * 3, "image_std": [0.5] * 3,
-    }  # fmt: skip
-    (folder / "preprocessor_config.json").write_text(json.dumps(pictures), encoding="utf-8")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import flops
+import inputs
 import ours
 import sides
 from jobs import JOBS, Job, Sizes
@@ -57,7 +58,7 @@ def run(jobs: Sequence[Job], plan: Plan) -> Iterator[tuple[Job, Record]]:
     prepare(jobs, plan)
     for i in range(plan.rounds):
         seed, turn = plan.first + i, i % 2
-        work = ours.work(jobs[0], plan.given(jobs[0], seed), plan.threads)
+        work = plan.given(jobs[0], seed).work(plan.threads)
         peak = flops.peak()
         theirs = {} if turn else {name: sides.PEERS[name](work) for name in peers}
         own = {job.name: plan.given(job, seed).run() for job in jobs}
@@ -69,12 +70,12 @@ def run(jobs: Sequence[Job], plan: Plan) -> Iterator[tuple[Job, Record]]:
 
 def prepare(jobs: Sequence[Job], plan: Plan) -> None:
     """What the jobs need, and a first small run of all sides, since first calls load code."""
-    ours.make_vit(plan.place)
+    inputs.make_vit(plan.place)
     if jobs[0].kind == "predict":
-        ours.make_model(plan.place)
+        inputs.make_model(plan.place, min(3000, plan.sizes.rows["text"]))
     if jobs[0].kind != "automl":
         small = {job.name: plan.given(job, 0, FIRST) for job in jobs}
-        work = ours.work(jobs[0], small[jobs[0].name], plan.threads)
+        work = small[jobs[0].name].work(plan.threads)
         for name in jobs[0].peers:
             sides.PEERS[name](work)
         for job in jobs:
@@ -122,7 +123,7 @@ def lengths(work: Work) -> tuple[flops.Shape, list[int], list[int], list[int]]:
 
 def memory(jobs: Sequence[Job], plan: Plan) -> dict[str, Record]:
     """Peak memory of each side of each job: fresh processes, one at a time, on a small share of the rows."""
-    work = ours.work(jobs[0], plan.given(jobs[0], 0, plan.sizes.peak_rows), plan.threads)
+    work = plan.given(jobs[0], 0, plan.sizes.peak_rows).work(plan.threads)
     os.environ["OMP_NUM_THREADS"] = str(plan.threads)
     peer = sides.alone(jobs[0].peers[0], work.write(plan.place / "work.json"), plan.threads)
     found = {}
