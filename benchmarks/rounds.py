@@ -85,7 +85,7 @@ def prepare(jobs: Sequence[Job], plan: Plan) -> None:
 
 def record(job: Job, work: Work, own: Took, theirs: dict[str, Took], peak: float, flop: float) -> Record:
     """One round of one job: plain values."""
-    times = {name: took.seconds * job.times for name, took in theirs.items()}
+    times = {name: took.seconds * (1 if name in sides.ONCE else job.times) for name, took in theirs.items()}
     first, places = job.peers[0], own.places
     y = work.test.y if places is None else [work.test.y[i] for i in places]
     said = {name: took.at(places) for name, took in theirs.items()}
