@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from omnitune.data import delimited
+from omnitune.data import delimited, text_files
+from omnitune.data.audit import BadRow, list_bad_rows
 from omnitune.data.table import read
 from omnitune.errors import Mistake
 
@@ -53,6 +54,16 @@ def test_types(tmp_path: Path, cells: list[str], values: list[Any]) -> None:
 def test_fractions_of_many_values_are_quantities_however_they_are_written(tmp_path: Path) -> None:
     cells = [f"{i / 16:.4f}" for i in range(20_000)] + ["3.1", "3.10"]
     assert column(tmp_path, *cells)[-2:] == [3.1, 3.1]
+
+
+def test_bad_rows_are_listed_in_one_walk_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "t.csv").write_text("a,b\n" + "".join(f'"x\ny{i}",{i}\n' for i in range(500)))
+    table, opened = read(tmp_path / "t.csv"), []
+    monkeypatch.setattr(text_files, "open_binary", lambda path: opened.append(path) or path.open("rb"))
+    list_bad_rows(tmp_path / "bad.csv", table, [BadRow(row, "a", "odd") for row in (7, 7, *range(100, 500))])
+    lines = (tmp_path / "bad.csv").read_text().splitlines()
+    assert lines[1] == lines[2] == '8,"t.csv row 8 (line 16), column a",odd' and lines[-1] == '500,"t.csv row 500 (line 1000), column a",odd'
+    assert len(lines) == 403 and len(opened) == 1
 
 
 def test_endings_in_capitals(tmp_path: Path) -> None:

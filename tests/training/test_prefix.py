@@ -213,6 +213,26 @@ def test_a_whole_run_of_minilm_is_the_same_bit_for_bit(tuning: str, tmp_path: Pa
     assert " 0 rows computed" in again.report.cost["frozen part of text"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("overrides", [["tuning={kind: freeze, blocks: 1}"], ["tuning=probe", "inputs.image.views=2"]], ids=["decoded", "views"])
+def test_a_whole_run_on_photographs_is_the_same_bit_for_bit(overrides: list[str], tmp_path: Path) -> None:
+    values = {
+        "data": {"from": "sample:elpv#40", "split": [0.5, 0.25, 0.25]},
+        "inputs": {"image": {"kind": "image", "backbone": "sample:efficientnet-lite0"}},
+        "tasks": {"defective": {"kind": "classify", "target": "defective"}},
+        "train": {"epochs": 2 if "probe" not in overrides[0] else 4, "batch": 8},
+    }
+    off, on, again = (fit(read(values, [*overrides, f"train.cache={gib}"]), tmp_path / name) for name, gib in [("off", 0), ("on", 1), ("again", 1)])
+    for name, weight in off.model.state_dict().items():
+        assert torch.equal(on.model.state_dict()[name], weight) and torch.equal(again.model.state_dict()[name], weight), name
+    assert off.report.tasks == on.report.tasks == again.report.tasks
+    if "probe" in overrides[0]:
+        assert " 0 rows computed" in again.report.cost["frozen part of image"]
+    else:
+        assert again.report.cost["files of image"].startswith("0 decoded, ")
+    assert "% of the time" in again.report.cost["waited_for_input"]
+
+
 @pytest.mark.parametrize(("name", "tuning"), [("bert", "probe"), ("bert", "{kind: freeze, blocks: 1}"), ("vit", "{kind: freeze, blocks: 1}")])
 def test_16_bits_take_half_the_room_and_hardly_move_the_weights(name: str, tuning: str) -> None:
     asked = [f"tuning={tuning}"]

@@ -90,7 +90,7 @@ class Start:
 def _prepared(recipe: Recipe) -> tuple[Prepared, dict[str, str]]:
     """The data with a recipe without `auto`, and why its values are what they are."""
     prepared = prepare(recipe)
-    train, reasons = auto.resolve(recipe, len(prepared.parts["train"]), best_device())
+    train, reasons = auto.resolve(recipe, len(prepared.answered), best_device())
     return replace(prepared, recipe=recipe.replace(train=train)), reasons
 
 

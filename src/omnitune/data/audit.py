@@ -48,7 +48,8 @@ def readable(recipe: Recipe, table: Table, decoded: Mapping[str, Decoded] | None
     """
     bad = list(_bad_rows(recipe, table, decoded or {}))
     if bad and recipe.data.bad_rows == "refuse":
-        first = [Mistake(table.where(b.row, b.column), b.problem) for b in bad[:SHOWN]]
+        places = table.places({b.row for b in bad[:SHOWN]})
+        first = [Mistake(f"{places[b.row]}, column {b.column}", b.problem) for b in bad[:SHOWN]]
         more = f"{len(bad) - SHOWN:,} more. " if len(bad) > SHOWN else ""
         cure = Mistake(
             table.name, f"{more}{len({b.row for b in bad}):,} rows cannot be read", "Mend them, or set data.bad_rows: skip to leave them out"
@@ -73,6 +74,7 @@ def _bad_rows(recipe: Recipe, table: Table, decoded: Mapping[str, Decoded]) -> I
 def list_bad_rows(path: Path, table: Table, bad: list[BadRow]) -> None:
     """Writes rows that were left out, with place and reason, as CSV; nothing where there are none."""
     if bad:
+        places = table.places({b.row for b in bad})
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerows([("row", "place", "problem"), *((b.row + 1, table.where(b.row, b.column), b.problem) for b in bad)])
+            writer.writerows([("row", "place", "problem"), *((b.row + 1, f"{places[b.row]}, column {b.column}", b.problem) for b in bad)])

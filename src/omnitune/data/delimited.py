@@ -17,7 +17,7 @@ import pyarrow.csv as pv
 
 from omnitune.data import written
 from omnitune.data.cached import Stream
-from omnitune.data.text_files import line, not_utf8, open_binary, records
+from omnitune.data.text_files import lines, not_utf8, open_binary, records
 from omnitune.errors import Mistake
 
 BLOCK = 1 << 25
@@ -103,9 +103,10 @@ def _typed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
 
 def _wrong_length(path: Path, refused: list[Any]) -> Mistake:
     """`refused` rows count from 1 with the header first."""
+    found = lines(path, [row.number - 2 for row in refused[:SHOWN]])
     mistakes = [
         Mistake(
-            f"{path.name} row {row.number - 1} (line {line(path, row.number - 2)})",
+            f"{path.name} row {row.number - 1} (line {found.get(row.number - 2)})",
             f"{row.actual_columns} fields where the header names {row.expected_columns}",
             "Put quotes around fields that hold the delimiter, a quote or a line end",
         )

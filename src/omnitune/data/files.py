@@ -42,10 +42,10 @@ class Piece:
         """Whether its types are found by looking at texts."""
         return self.path is not None and ending(self.path) in DELIMITED
 
-    def where(self, row: int) -> str:
+    def places(self, rows: Collection[int]) -> dict[int, str]:
         """'reviews.csv row 17 (line 18)' for row number 16."""
-        line = text_files.line(self.path, row) if self.path and self.untyped else None
-        return f"{self.name} row {row + 1}" + (f" (line {line})" if line else "")
+        lines = text_files.lines(self.path, rows) if self.path and self.untyped else {}
+        return {row: f"{self.name} row {row + 1}" + (f" (line {lines[row]})" if row in lines else "") for row in rows}
 
 
 def ending(path: Path) -> str:

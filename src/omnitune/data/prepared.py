@@ -1,17 +1,20 @@
 """Prepared: a recipe's table, audited, parted and counted; all that training and measuring need of the data."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from omnitune.data.audit import BadRow, columns_exist, readable
 from omnitune.data.batches import Batches, Known
+from omnitune.data.columns import Column
 from omnitune.data.decoded import Decoded
 from omnitune.data.schema import Schema, learn
 from omnitune.data.split import digests, leaks, split
 from omnitune.data.store import GIB, Room
 from omnitune.data.table import Table, read
+from omnitune.nn.values import missing
 from omnitune.recipe import Recipe
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
@@ -46,8 +49,22 @@ class Prepared:
             decoded.close()
 
     def batches(self, part: str, size: int, seed: int | None = None, rows: Rows | None = None) -> Batches:
-        """Questions about a part, or about some `rows` of it; shuffled and augmented where a seed is given."""
-        return Batches(self.recipe, self.schema, self.table, self.parts[part] if rows is None else rows, size, seed, self.known, self._kept())
+        """Questions about a part, or about some `rows` of it; shuffled and augmented where a seed is given.
+
+        Training rows that answer no question are left out: nothing could be learned from what would be computed of them.
+        """
+        if rows is None:
+            rows = self.answered if part == "train" else self.parts[part]
+        return Batches(self.recipe, self.schema, self.table, rows, size, seed, self.known, self._kept())
+
+    @cached_property
+    def answered(self) -> Rows:
+        """The training rows with an answer to some task; all where a task needs none."""
+        rows, columns = self.parts["train"], [task.columns() for task in self.recipe.tasks.values()]
+        if not all(columns):
+            return rows
+        there = [[not missing(value) for value in Column(self.table, column, rows)] for task in columns for column in task]
+        return rows[np.any(there, axis=0)]
 
     def _kept(self) -> dict[str, Decoded]:
         return {name: decoded for name, decoded in self.decoded.items() if decoded.keeps}

@@ -95,10 +95,21 @@ class Table:
 
     def where(self, row: int, column: str = "") -> str:
         """The place of row number `row` in its source, for messages: 'reviews.csv row 17 (line 18), column age', rows counted from 1."""
-        origin = int(self._origin[row])
-        piece = int(np.searchsorted(self._ends, origin, side="right"))
-        place = self.pieces[piece].where(origin - int(self._ends[piece] - len(self.pieces[piece].arrow)))
+        place = self.places([row])[row]
         return f"{place}, column {column}" if column else place
+
+    def places(self, numbers: Collection[int]) -> dict[int, str]:
+        """As `where`, of many rows; a file is walked once."""
+        of_piece: dict[int, dict[int, int]] = {}
+        for number in numbers:
+            origin = int(self._origin[number])
+            piece = int(np.searchsorted(self._ends, origin, side="right"))
+            of_piece.setdefault(piece, {})[number] = origin - int(self._ends[piece] - len(self.pieces[piece].arrow))
+        found: dict[int, str] = {}
+        for piece, rows_of in of_piece.items():
+            places = self.pieces[piece].places(rows_of.values())
+            found |= {number: places[row] for number, row in rows_of.items()}
+        return found
 
 
 def read(source: Any, *, name: str = "", texts: Collection[str] = ()) -> Table:
