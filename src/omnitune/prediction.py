@@ -9,18 +9,24 @@ from typing import Any
 import numpy as np
 import torch
 
-from omnitune.data.batches import encode
+from omnitune.data.batches import ahead, encode
 from omnitune.data.media import open_media
 from omnitune.data.schema import Schema
 from omnitune.data.table import Table, read
 from omnitune.errors import Mistake, did_you_mean
+from omnitune.nn.tokens import Batch
 from omnitune.recipe import Recipe
 from omnitune.training.device import autocast
 from omnitune.training.model import Model
 
 Row = dict[str, Any]
+Array = np.ndarray[Any, Any]
 CHUNK = 512
 """Rows sorted by length together: enough to leave little padding, few enough to stream."""
+CHUNK_OF_MEDIA = 4
+"""Batches of files that are opened together: they are in memory until they are answered."""
+TOKENS = 64
+"""Of a row of middling length. A batch holds as many tokens as `batch` such rows: short rows go in many at a time, long ones a few."""
 
 
 class Predictor:
@@ -30,11 +36,12 @@ class Predictor:
         model: in evaluation mode, adapters merged.
         recipe, schema: how it was trained.
         precision: of forward passes.
-        batch: rows in memory at once.
+        batch: rows of middling length that are computed together; of long texts fewer, of short ones more.
     """
 
     def __init__(self, model: Model, recipe: Recipe, schema: Schema, precision: str, batch: int = 32) -> None:
         self.model, self.recipe, self.schema, self.precision, self.batch = model.eval(), recipe, schema, precision, batch
+        self.media = any(modality.media for modality in recipe.inputs.values())
 
     def __call__(self, source: Any) -> Iterator[Row]:
         """One answer a row: `{task: {"value": ..., "probabilities": {...}}}`, or `{"error": why}`.
@@ -44,27 +51,52 @@ class Predictor:
                 missing value.
         """
         columns = {self.recipe.column(name) for name in self.recipe.inputs}
-        for chunk, root in _chunks(source, columns):
-            yield from self._answer(chunk, root)
+        for chunk, root in _chunks(source, columns, CHUNK_OF_MEDIA * self.batch if self.media else CHUNK):
+            opened = [self._open(row, root) for row in chunk]
+            outputs = self._outputs([values for values in opened if not isinstance(values, str)])
+            decoded = {name: iter(task.decode(outputs[name], self.schema.tasks[name])) for name, task in self.recipe.tasks.items() if outputs}
+            for values in opened:
+                yield {"error": values} if isinstance(values, str) else {name: next(answers) for name, answers in decoded.items()}
 
-    def _answer(self, chunk: list[Row], root: Path | None) -> list[Row]:
-        opened = [self._open(row, root) for row in chunk]
-        answers: list[Row] = [{"error": values} if isinstance(values, str) else {} for values in opened]
-        good = [i for i, values in enumerate(opened) if not isinstance(values, str)]
-        good.sort(key=lambda i: -self._size(opened[i]))
-        for start in range(0, len(good), self.batch):
-            places = good[start : start + self.batch]
-            for place, answer in zip(places, self._forward([opened[i] for i in places]), strict=True):
-                answers[place] = answer
-        return answers
+    def outputs(self, table: Table, numbers: Array) -> dict[str, Array]:
+        """What heads predict of those rows of `table` that can be read, undecoded: by task, first dimension their number."""
+        columns = {self.recipe.column(name) for name in self.recipe.inputs}
+        _columns_there(set(table.columns), columns, table.name)
+        opened = [self._open(row, table.root) for row in _rows(table, numbers, columns)]
+        return self._outputs([values for values in opened if not isinstance(values, str)])
+
+    def _outputs(self, rows: list[Row]) -> dict[str, Array]:
+        """Outputs in the order of the rows; the next batch is encoded while the model computes. Empty where there is no row."""
+        cuts = self._cut([self._size(row) for row in rows])
+
+        def encoded() -> Iterator[Batch]:
+            return (self._encode([rows[place] for place in places]) for places in cuts)
+
+        made = [self._forward(batch) for batch in (ahead(encoded) if len(cuts) > 1 else encoded())]
+        if not made:
+            return {}
+        order = np.argsort(np.concatenate(cuts))
+        return {name: np.concatenate([outputs[name] for outputs in made])[order] for name in self.recipe.tasks}
+
+    def _cut(self, sizes: list[int]) -> list[list[int]]:
+        """Places of rows, longest first, in batches of about equally many tokens."""
+        cuts: list[list[int]] = []
+        room = 0
+        for place in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
+            if not cuts or sizes[place] > room:
+                cuts, room = [*cuts, []], self.batch * TOKENS
+            cuts[-1].append(place)
+            room -= sizes[place]
+        return cuts
+
+    def _encode(self, rows: list[Row]) -> Batch:
+        return encode(self.recipe, self.schema, np.arange(len(rows)), lambda column, _: [row[column] for row in rows])
 
     @torch.inference_mode()
-    def _forward(self, rows: list[Any]) -> list[Row]:
-        batch = encode(self.recipe, self.schema, np.arange(len(rows)), lambda column, _: [row[column] for row in rows])
+    def _forward(self, batch: Batch) -> dict[str, Array]:
         with autocast(self.model.device, self.precision):
             outputs = self.model.predict(batch.to(self.model.device))
-        decoded = {name: task.decode(outputs[name].float().cpu().numpy(), self.schema.tasks[name]) for name, task in self.recipe.tasks.items()}
-        return [{name: decoded[name][i] for name in decoded} for i in range(len(rows))]
+        return {name: outputs[name].float().cpu().numpy() for name in self.recipe.tasks}
 
     def _open(self, row: Row, root: Path | None) -> Row | str:
         """The row's values as modalities take them, or what is wrong with it."""
@@ -82,16 +114,18 @@ class Predictor:
             problems += [f"{column}: {problem}"] if problem else []
         return "; ".join(problems) if problems else values
 
-    def _size(self, row: Any) -> int:
+    def _size(self, row: Row) -> int:
+        """About how many tokens; a row with a file counts as one of middling length, and with text beside it as longer."""
         sized = ((m, row[self.recipe.column(name)]) for name, m in self.recipe.inputs.items())
-        return sum(m.size(value) for m, value in sized if value is not None and not m.media)
+        tokens = sum(m.size(value) for m, value in sized if value is not None and not m.media)
+        return max(1, tokens + TOKENS * self.media)
 
 
 def _nan(value: Any) -> bool:
     return isinstance(value, float) and math.isnan(value)
 
 
-def _chunks(source: Any, columns: set[str]) -> Iterator[tuple[list[Row], Path | None]]:
+def _chunks(source: Any, columns: set[str], size: int) -> Iterator[tuple[list[Row], Path | None]]:
     if isinstance(source, Mapping) and not any(isinstance(source.get(c), (list, np.ndarray)) for c in columns):
         source = [source]
     if (
@@ -101,14 +135,14 @@ def _chunks(source: Any, columns: set[str]) -> Iterator[tuple[list[Row], Path | 
         and not hasattr(source, "column_names")
     ):
         rows = enumerate(source, 1)
-        while chunk := [_row(number, row) for number, row in islice(rows, CHUNK)]:
+        while chunk := [_row(number, row) for number, row in islice(rows, size)]:
             _columns_there({key for row in chunk for key in row}, columns, "rows")
             yield chunk, None
         return
     table = read(source)
     _columns_there(set(table.columns), columns, table.name)
-    for start in range(0, len(table), CHUNK):
-        yield _rows(table, np.arange(start, min(start + CHUNK, len(table))), columns), table.root
+    for start in range(0, len(table), size):
+        yield _rows(table, np.arange(start, min(start + size, len(table))), columns), table.root
 
 
 def _row(number: int, row: Any) -> Row:
