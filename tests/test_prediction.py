@@ -29,7 +29,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     """A LoRA on MiniLM and real reviews."""
     recipe = read({
         "data": "sample:women-reviews#120",
-        "inputs": {"text": {"kind": "text", "backbone": "sample:minilm-l6", "max_tokens": 128}, "age": "number"},
+        "inputs": {"text": {"kind": "text", "backbone": "sample:minilm-l6", "max_tokens": 48}, "age": "number"},
         "tasks": {"recommended": {"kind": "classify", "target": "recommended"}, "rating": {"kind": "regress", "target": "rating"}},
         "tuning": {"kind": "lora", "rank": 4, "blocks": 1},
         "train": {"epochs": 1, "lr": 0.01},
@@ -79,7 +79,8 @@ def test_a_bad_row_keeps_its_error_among_rows_of_all_lengths(run: Artifact, rows
         answers = run.predict(bad, batch=3, int8=int8)
         assert [i for i, answer in enumerate(answers) if "error" in answer] == [0, 7, 25]
         good = [i for i in range(len(rows)) if i not in (0, 7, 25)]
-        np.testing.assert_allclose(values([answers[i] for i in good]), whole[good], atol=0.1 if int8 else 1e-5)
+        near = [0.1, 0.1, 0.5] if int8 else 1e-5  # int8 rounds by the range of a batch, and ratings spread over 1 to 5
+        assert (np.abs(values([answers[i] for i in good]) - whole[good]) < near).all()
     assert run.predict(bad[:1]) == [answers[0]], "a chunk without a row that can be read"
 
 
@@ -104,7 +105,7 @@ def test_int8_is_near_and_leaves_the_float_answers_and_the_files_alone(run: Arti
     rounded = run.predict(rows, int8=True)
     assert run.predict(rows) == before, "bit for bit"
     change = np.abs(values(rounded) - values(before))
-    assert 0 < change.max() and change[:, :2].max() < 0.1
+    assert change.max() > 0 and change[:, :2].max() < 0.1
     assert {path: hashlib.sha256(path.read_bytes()).digest() for path in files} == files
     assert set(rounded[0]) == {"recommended", "rating"}
 
@@ -154,6 +155,13 @@ def test_int8_knows_the_transposed_layers_of_gpt2() -> None:
         a, b = (encoder(input_ids=ids, attention_mask=torch.ones_like(ids)).x_BLD for encoder in (whole, rounded))
     assert "Conv1D" in str(whole) and "Conv1D" not in str(rounded)
     assert 0 < (a - b).abs().max() < 0.1 * a.abs().max()
+
+
+def test_int8_is_as_near_as_its_rounding() -> None:
+    torch.manual_seed(0)
+    linear, x = torch.nn.Linear(64, 96), torch.randn(3, 5, 64)
+    wanted, rounded = linear(x), quantised(torch.nn.Sequential(linear), [""])(x)
+    assert 0 < (rounded - wanted).detach().abs().max() < 0.02 * wanted.detach().abs().max()
 
 
 def test_artifacts_are_loaded_on_the_device_that_is_asked_for(run: Artifact) -> None:

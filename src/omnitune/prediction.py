@@ -117,7 +117,7 @@ class Predictor:
     def _size(self, row: Row) -> int:
         """About how many tokens; a row with a file counts as one of middling length, and with text beside it as longer."""
         sized = ((m, row[self.recipe.column(name)]) for name, m in self.recipe.inputs.items())
-        tokens = sum(m.size(value) for m, value in sized if value is not None and not m.media)
+        tokens: int = sum(m.size(value) for m, value in sized if value is not None and not m.media)
         return max(1, tokens + TOKENS * self.media)
 
 

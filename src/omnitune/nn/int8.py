@@ -9,16 +9,40 @@ import warnings
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from omnitune.errors import Mistake
+
+
+class Int8Linear(nn.Module):
+    """A linear layer in int8, from float32 to float32.
+
+    Args:
+        weight: (out, in) float32.
+        bias: (out,).
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        scale = (weight.abs().amax(1).clamp(min=1e-12) / 127).double()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of plans to move quantised tensors out of torch
+            whole = torch.quantize_per_channel(weight, scale, torch.zeros(len(scale), dtype=torch.int64), 0, torch.qint8)
+        self.packed = torch.ops.quantized.linear_prepack(whole, bias)
+        self.narrow = not torch.cpu._is_vnni_supported()
+        """Seven bits for activations: without VNNI the sums of eight overflow. With it, eight halve the error."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., in) to (..., out)."""
+        made: Tensor = torch.ops.quantized.linear_dynamic(x.float(), self.packed, self.narrow)
+        return made
 
 
 def quantised(module: nn.Module, parts: list[str]) -> Any:
     """A copy of `module` whose linear layers inside `parts` (names of submodules) multiply in int8; the rest shares its weights.
 
     Raises:
-        Mistake: there is no linear layer, the module is not on a CPU, or this torch has no int8 for the CPU.
+        Mistake: there is no linear layer, or the module is not on a CPU.
     """
     shared: list[Any] = [*module.parameters(), *module.buffers()]
     device = next((tensor.device for tensor in shared), torch.device("cpu"))
@@ -30,33 +54,16 @@ def quantised(module: nn.Module, parts: list[str]) -> Any:
     linear = [(parent, name, child) for parent, name, child in found if child is not None]
     if not linear:
         raise Mistake("int8", "no backbone with linear layers is in this model", "Leave it out: it would change nothing")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of plans to move quantisation out of torch
-        for parent, name, child in linear:
-            setattr(parent, name, _int8(child))
+    with torch.no_grad():
+        for parent, name, (weight, bias) in linear:
+            setattr(parent, name, Int8Linear(weight, bias))
     return made
 
 
-def _linear(module: nn.Module) -> nn.Linear | None:
-    """A linear layer as torch writes it (GPT-2 writes its own transposed); None for everything else."""
+def _linear(module: nn.Module) -> tuple[Tensor, Tensor | None] | None:
+    """Weight (out, in) and bias of a linear layer as torch writes it, or as GPT-2 does, transposed; None for everything else."""
+    from transformers.pytorch_utils import Conv1D
+
     if type(module) is nn.Linear:
-        return module
-    if type(module).__name__ != "Conv1D" or not isinstance(weight := getattr(module, "weight", None), nn.Parameter):
-        return None
-    plain = nn.Linear(weight.shape[0], weight.shape[1], device="meta")
-    plain.weight, plain.bias = nn.Parameter(weight.T), module.bias  # type: ignore[assignment]
-    return plain
-
-
-def _int8(linear: nn.Linear) -> nn.Module:
-    try:
-        from torch.ao.nn.quantized.dynamic import Linear
-        from torch.ao.quantization import per_channel_dynamic_qconfig
-    except ImportError as error:
-        raise Mistake("int8", f"this torch ({torch.__version__}) has none: {error}", "Leave it out, or install torch 2.13") from None
-    linear.qconfig = per_channel_dynamic_qconfig  # type: ignore[assignment]
-    try:
-        made: nn.Module = Linear.from_float(linear)  # type: ignore[no-untyped-call]
-    finally:
-        del linear.qconfig
-    return made
+        return module.weight, module.bias
+    return (module.weight.T.contiguous(), module.bias) if isinstance(module, Conv1D) else None
