@@ -5,7 +5,9 @@ PYTHON ?= python3
 STAMP := $(VENV)/installed
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: install demo test check format recipes reference clean
+AUTOML := .venv-automl
+
+.PHONY: install demo test check format recipes reference bench bench-automl clean
 
 install: $(STAMP)
 
@@ -42,6 +44,18 @@ recipes: install
 
 reference: install
 	$(BIN)/python docs/generate_reference.py
+
+# make bench: all jobs at full size (hours) | make bench QUICK=1: under ten minutes | make bench JOBS="text_full text_lora" ROUNDS=5
+bench: install
+	$(BIN)/python benchmarks/run.py $(JOBS) $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds $(ROUNDS))
+
+# AutoGluon, for the job automl_text, in an environment of its own: it wants older packages than omnitune (2.3 GB, two minutes)
+bench-automl: $(AUTOML)/installed
+
+$(AUTOML)/installed: benchmarks/peers/automl.txt
+	test -x $(AUTOML)/bin/python || $(PYTHON) -m venv $(AUTOML)
+	$(AUTOML)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers/automl.txt
+	touch $(AUTOML)/installed
 
 clean:
 	rm -rf build dist runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,168 +1,121 @@
-"""Prediction with a real backbone: batches of equal tokens, answers in the order of the rows; int8, which leaves the float answers alone."""
+"""A table to be answered is read as the training table was, whatever else stands in it, and in whatever form its rows come."""
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
-import torch
-from typer.testing import CliRunner
 
-from checkpoints import tiny_gpt2
-from omnitune import artifact as artifacts
-from omnitune import prediction
 from omnitune.artifact import Artifact
-from omnitune.cli import app
 from omnitune.commands.fit import fit
-from omnitune.data.table import read as read_table
 from omnitune.errors import Mistake
-from omnitune.nn.int8 import quantised
 from omnitune.recipe import read
 
-pytestmark = pytest.mark.slow
+Row = dict[str, Any]
+HEADER = ["amount", "store", "member", "state", "release"]
+RECIPE: Row = {
+    "inputs": {"amount": "number"} | {name: {"kind": "category", "width": 8} for name in HEADER[1:]},
+    "tasks": {"high": {"kind": "classify", "target": "high"}}, "train": {"epochs": 2, "batch": 32, "head_lr": 0.05},
+}  # fmt: skip
+
+
+def table(n: int = 160) -> list[list[str]]:
+    """Cells of a CSV file: numbers, whole numbers and true/false as categories, and two columns that are text by one of their values."""
+    rng = np.random.default_rng(0)
+    return [
+        [
+            f"{rng.normal():.3f}",
+            str(rng.integers(1, 4)),
+            str(rng.random() < 0.5),
+            str(rng.choice(["True", "False", "unknown"])),
+            f"3.{[1, '10'][i % 2]}",
+        ]
+        for i in range(n)
+    ]
+
+
+def written(path: Path, cells: list[list[str]], header: list[str] = HEADER) -> Path:
+    path.write_text("".join(",".join(row) + "\n" for row in [header, *cells]))
+    return path
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    """A LoRA on MiniLM and real reviews."""
-    recipe = read({
-        "data": "sample:women-reviews#120",
-        "inputs": {"text": {"kind": "text", "backbone": "sample:minilm-l6", "max_tokens": 48}, "age": "number"},
-        "tasks": {"recommended": {"kind": "classify", "target": "recommended"}, "rating": {"kind": "regress", "target": "rating"}},
-        "tuning": {"kind": "lora", "rank": 4, "blocks": 1},
-        "train": {"epochs": 1, "lr": 0.01},
-    })  # fmt: skip
-    return fit(recipe, tmp_path_factory.mktemp("runs") / "run")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    folder = tmp_path_factory.mktemp("prediction")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMNITUNE_CACHE", str(folder / "cache"))
+        answers = [str(int(row[1] == "2" or row[2] == row[3])) for row in table()]
+        cells = [[*row, answer] for row, answer in zip(table(), answers, strict=True)]
+        source = written(folder / "train.csv", cells, [*HEADER, "high"])
+        return fit(read({"data": {"from": source, "split": [0.6, 0.2, 0.2]}, **RECIPE}), folder / "run")
 
 
-@pytest.fixture(scope="module")
-def rows() -> list[dict[str, Any]]:
-    """Reviews of very different lengths, shuffled, some missing or empty."""
-    table = read_table("sample:women-reviews#24")
-    texts = [text or "" for text in table.take("text", np.arange(24))]
-    texts = [text[: 15 * (i % 7) + 1] if i % 3 else f"{text} {text}" for i, text in enumerate(texts)]
-    made = [{"text": text, "age": i} for i, text in enumerate([*texts, None, ""])]
-    return [made[i] for i in np.random.default_rng(0).permutation(len(made))]
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMNITUNE_CACHE", str(tmp_path / "cache"))
 
 
-def values(answers: list[dict[str, Any]]) -> np.ndarray:
-    return np.array([[*a["recommended"]["probabilities"].values(), a["rating"]["value"]] for a in answers])
+def likely(answers: list[Row]) -> list[float]:
+    return [answer["high"]["probabilities"]["1"] for answer in answers]
 
 
-def test_answers_are_those_of_each_row_alone_for_any_split(run: Artifact, rows: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
-    alone = values([run.predict(row) for row in rows])
-    assert np.ptp(alone[:, 0]) > 0.01, "rows must be told apart"
-    for batch in (1, 3, 32):
-        np.testing.assert_allclose(values(run.predict(rows, batch=batch)), alone, atol=1e-5)
-    monkeypatch.setattr(prediction, "CHUNK", 5)
-    np.testing.assert_allclose(values(run.predict(rows)), alone, atol=1e-5)
-    np.testing.assert_allclose(values(list(run.stream(iter(rows), 2))), alone, atol=1e-5)
+def test_what_training_read_is_saved(made: Artifact) -> None:
+    assert made.schema.columns == {"amount": "number", "store": "number", "member": "flag", "state": "text", "release": "text"}
+    assert made.schema.inputs["release"]["categories"] in (["3.1", "3.10"], ["3.10", "3.1"])
 
 
-def test_batches_hold_like_rows_and_about_equally_many_tokens(run: Artifact) -> None:
-    sizes = np.random.default_rng(1).integers(2, 128, 300).tolist()
-    cuts = run._predictor(4, False)._cut(sizes)
-    assert sorted(place for cut in cuts for place in cut) == list(range(300))
-    flat = [sizes[place] for cut in cuts for place in cut]
-    assert flat == sorted(sizes, reverse=True)
-    tokens = [sum(sizes[place] for place in cut) for cut in cuts]
-    assert max(tokens) <= 4 * prediction.TOKENS and min(tokens[:-1]) > 4 * prediction.TOKENS - 128
-    assert run._predictor(1, False)._cut([1000, 1000]) == [[0], [1]], "a row beyond the budget is a batch of its own"
+@pytest.mark.parametrize("column", range(5))
+def test_one_odd_cell_changes_no_other_answer(made: Artifact, column: int, tmp_path: Path) -> None:
+    cells = table(20)
+    usual = likely(made.predict(written(tmp_path / "usual.csv", cells)))
+    cells.append([*cells[0][:column], "C-9", *cells[0][column + 1 :]])
+    odd = made.predict(written(tmp_path / "odd.csv", cells))
+    assert likely(odd[:20]) == pytest.approx(usual, abs=1e-6)
+    assert "'C-9' is not a number" in odd[20]["error"] if column == 0 else "high" in odd[20]
 
 
-def test_a_bad_row_keeps_its_error_among_rows_of_all_lengths(run: Artifact, rows: list[dict[str, Any]]) -> None:
-    whole = values(run.predict(rows))
-    bad = [dict(row, age="old") if i in (0, 7, 25) else row for i, row in enumerate(rows)]
-    for int8 in (False, True):
-        answers = run.predict(bad, batch=3, int8=int8)
-        assert [i for i, answer in enumerate(answers) if "error" in answer] == [0, 7, 25]
-        good = [i for i in range(len(rows)) if i not in (0, 7, 25)]
-        near = [0.1, 0.1, 0.5] if int8 else 1e-5  # int8 rounds by the range of a batch, and ratings spread over 1 to 5
-        assert (np.abs(values([answers[i] for i in good]) - whole[good]) < near).all()
-    assert run.predict(bad[:1]) == [answers[0]], "a chunk without a row that can be read"
+def test_a_column_that_looks_otherwise_is_read_as_in_training(made: Artifact, tmp_path: Path) -> None:
+    cells = [row for row in table(60) if row[3] != "unknown" and row[4] == "3.10"]
+    usual = likely(made.predict(written(tmp_path / "usual.csv", [*cells, ["1.0", "2", "True", "unknown", "3.1"]])))[:-1]
+    changed = [[amount, f"{store}.0", member.upper(), *more] for amount, store, member, *more in cells]
+    assert likely(made.predict(written(tmp_path / "changed.csv", changed))) == pytest.approx(usual, abs=1e-6)
+    dictionaries = [dict(zip(HEADER, row, strict=True)) for row in changed]  # as csv.DictReader gives them
+    assert likely(made.predict(dictionaries)) == pytest.approx(usual, abs=1e-6)
 
 
-def test_adapters_are_merged_for_prediction_and_the_files_stay(run: Artifact) -> None:
-    """Merging gives what the adapter gives beside the weights."""
-    from omnitune.nn import adapters
-
-    texts = {"input_ids": torch.tensor([[101, 2307, 4377, 102]]), "attention_mask": torch.ones(1, 4, dtype=torch.long)}
-    merged = run.model.backbones["text"]
-    assert not merged.adapted and not any("lora" in name for name, _ in merged.named_parameters())
-    beside = run.recipe.inputs["text"].backbone.encoder()
-    with torch.no_grad():
-        before = beside(**texts).x_BLD
-        adapters.read(beside.model, run.path / "inputs" / "text_")
-        torch.testing.assert_close(merged(**texts).x_BLD, beside.eval()(**texts).x_BLD, rtol=0, atol=1e-5)
-        assert (merged(**texts).x_BLD - before).abs().max() > 1e-3, "the adapter has learned something"
+def test_a_column_of_missing_words_is_missing(made: Artifact, tmp_path: Path) -> None:
+    cells = [["NA", "null", "N/A", *row[3:]] for row in table(4)]
+    empty = [["", "", "", *row[3:]] for row in table(4)]
+    assert made.predict(written(tmp_path / "na.csv", cells)) == made.predict(written(tmp_path / "empty.csv", empty))
 
 
-def test_int8_is_near_and_leaves_the_float_answers_and_the_files_alone(run: Artifact, rows: list[dict[str, Any]]) -> None:
-    files = {path: hashlib.sha256(path.read_bytes()).digest() for path in run.path.rglob("*") if path.is_file()}
-    before = run.predict(rows)
-    rounded = run.predict(rows, int8=True)
-    assert run.predict(rows) == before, "bit for bit"
-    change = np.abs(values(rounded) - values(before))
-    assert change.max() > 0 and change[:, :2].max() < 0.1
-    assert {path: hashlib.sha256(path.read_bytes()).digest() for path in files} == files
-    assert set(rounded[0]) == {"recommended", "rating"}
+@pytest.mark.parametrize("missing", [pd.NA, pd.NaT, np.float32("nan"), np.float64("nan"), np.datetime64("NaT"), float("nan")], ids=repr)
+def test_missing_values_of_other_libraries(made: Artifact, missing: Any) -> None:
+    row = dict(zip(HEADER, table(1)[0], strict=True))
+    for column in HEADER:
+        assert made.predict([row | {column: missing}]) == made.predict([row | {column: None}])
 
 
-def test_what_int8_changes_is_measured_on_the_stored_test_rows(run: Artifact, rows: list[dict[str, Any]]) -> None:
-    from omnitune.evaluation import stored
-
-    found, kept = run.rounding(), stored.read(run.path)["recommended"].predictions
-    assert found["recommended"].on == "test rows" and found["recommended"].rows == len(kept.y)
-    whole, rounded = found["recommended"].metrics["accuracy"]
-    assert whole == pytest.approx(run.report.value("recommended", "accuracy")) and abs(whole - rounded) < 0.15
-    assert found["recommended"].same > 0.8 and 0 < found["recommended"].largest < 0.1
-    given = run.rounding(rows)
-    assert {r.on for r in given.values()} == {"given rows"} and given["rating"].rows == len(rows) and not given["rating"].metrics
-    assert given["recommended"].largest < 0.1
+def test_values_of_numpy_are_those_of_python(made: Artifact) -> None:
+    row: Row = {"amount": 0.5, "store": 2, "member": True, "state": "True", "release": "3.10"}
+    other = {"amount": np.float32(0.5), "store": np.int64(2), "member": np.bool_(True), "state": np.str_("True"), "release": "3.10"}
+    assert made.predict(row) == made.predict(other)
 
 
-def test_the_command_says_what_int8_changes(run: Artifact, rows: list[dict[str, Any]], tmp_path: Path) -> None:
-    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    done = CliRunner().invoke(app, ["predict", str(run.path), str(tmp_path / "rows.jsonl"), "--int8", "--json"])
-    assert done.exit_code == 0, done.output
-    assert len(done.stdout.splitlines()) == len(rows)
-    assert "recommended: int8 against float32 on" in done.stderr and "test rows" in done.stderr and "accuracy" in done.stderr
-    folder = tmp_path / "far"
-    folder.mkdir()
-    for path in run.path.iterdir():
-        if path.name != "predictions.parquet":
-            (folder / path.name).symlink_to(path)
-    done = CliRunner().invoke(app, ["predict", str(folder), str(tmp_path / "rows.jsonl"), "--int8", "--json"])
-    assert done.exit_code == 0 and f"{len(rows)} given rows" in done.stderr, done.output
+@pytest.mark.parametrize("form", [list, iter])
+def test_a_key_that_some_rows_lack_is_a_missing_value_wherever_they_stand(made: Artifact, form: Any) -> None:
+    whole: list[Row] = [{"amount": 0.5, "store": 2, "member": True, "state": "True", "release": "3.10"}] * 512
+    lacking = [{name: value for name, value in whole[0].items() if name != "store"}] * 513
+    answers = made.predict(form([*whole, *lacking]))
+    assert len(answers) == 1025
+    assert likely(answers[-1:]) == pytest.approx(likely(made.predict([whole[0] | {"store": None}])), abs=1e-6)
+    with pytest.raises(Mistake, match="no column 'store'"):
+        made.predict(form(lacking))
 
 
-def test_int8_of_a_model_without_linear_layers_is_refused(run: Artifact) -> None:
-    with pytest.raises(Mistake, match="no backbone with linear layers"):
-        quantised(run.model, [])
-    with pytest.raises(Mistake, match="int8 is for CPUs"):
-        quantised(torch.nn.Linear(2, 2, device="meta"), [""])
-
-
-def test_int8_knows_the_transposed_layers_of_gpt2() -> None:
-    from omnitune.backbones.pretrained import Pretrained
-
-    whole = Pretrained(str(tiny_gpt2())).encoder()
-    rounded = quantised(whole, ["model"])
-    ids = torch.arange(1, 9).view(1, 8)
-    with torch.inference_mode():
-        a, b = (encoder(input_ids=ids, attention_mask=torch.ones_like(ids)).x_BLD for encoder in (whole, rounded))
-    assert "Conv1D" in str(whole) and "Conv1D" not in str(rounded)
-    assert 0 < (a - b).abs().max() < 0.1 * a.abs().max()
-
-
-def test_int8_is_as_near_as_its_rounding() -> None:
-    torch.manual_seed(0)
-    linear, x = torch.nn.Linear(64, 96), torch.randn(3, 5, 64)
-    wanted, rounded = linear(x), quantised(torch.nn.Sequential(linear), [""])(x)
-    assert 0 < (rounded - wanted).detach().abs().max() < 0.02 * wanted.detach().abs().max()
-
-
-def test_artifacts_are_loaded_on_the_device_that_is_asked_for(run: Artifact) -> None:
-    assert artifacts.load(run.path, torch.device("cpu")).model.device.type == "cpu"
+def test_a_data_set_is_no_row(made: Artifact) -> None:
+    datasets = pytest.importorskip("datasets")
+    rows = [{"amount": 0.5, "store": 2, "member": True, "state": "True", "release": "3.10"}] * 3
+    usual = made.predict(rows)
+    assert made.predict(datasets.DatasetDict({"test": datasets.Dataset.from_list(rows)})) == usual

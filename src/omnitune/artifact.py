@@ -35,7 +35,7 @@ from omnitune.training import checkpoint
 from omnitune.training.device import best_device, precision
 from omnitune.training.model import Model, slug
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)

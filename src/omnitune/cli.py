@@ -83,7 +83,8 @@ def fit(
 ) -> None:
     """Train, measure before and after, and save."""
     folder = out or Path("runs") / _stem(source)
-    recipe = _recipe(source, [*(changes or []), *([f"train.minutes={minutes}"] if minutes else [])], target, folder, quiet or as_json)
+    budget = [] if minutes is None else [f"train.minutes={minutes}"]
+    recipe, inferred = _recipe(source, [*(changes or []), *budget], target, quiet or as_json)
     from omnitune.commands.fit import fit
     from omnitune.evaluation import expect
     from omnitune.progress import shown
@@ -91,7 +92,9 @@ def fit(
     try:
         with shown(quiet) as watch:
             artifact = fit(recipe, folder, resume=resume, log=log or (), watch=watch)
+        _keep(inferred, folder, quiet or as_json)
     except (KeyboardInterrupt, SystemExit):
+        _keep(inferred, folder, quiet or as_json)
         typer.echo(f"stopped; the same command with --out {folder} --resume goes on", err=True)
         raise
     if as_json:
@@ -110,24 +113,39 @@ def _stem(source: str) -> str:
     return Path(place).name.partition(".")[0] or "run"
 
 
-def _recipe(source: str, changes: list[str], target: list[str] | None, folder: Path, quiet: bool) -> Any:
-    """The recipe in a file; or the one inferred from a table, shown and saved beside the run."""
+def _recipe(source: str, changes: list[str], target: list[str] | None, quiet: bool) -> tuple[Any, str]:
+    """The recipe in a file; or the one inferred from a table, shown, with its text."""
     if source.endswith((".yaml", ".yml")):
         from omnitune.commands.check import check
 
         if target:
             raise Mistake("--target", "belongs to a table; a recipe names its own targets", "Leave it out, or give the table")
-        return check(source, changes)
+        return check(source, changes), ""
     from omnitune.commands.infer import infer
 
     if not target:
         raise Mistake(source, "is a table, but no column to predict is named", "Add --target COLUMN, or give a recipe (.yaml)")
-    inferred, kept = infer(source, target, changes), folder.with_name(f"{folder.name}.yaml")
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    kept.write_text(str(inferred), encoding="utf-8")
+    inferred = infer(source, target, changes)
     if not quiet:
-        typer.echo(f"{inferred}# saved as {kept}\n", err=True)
-    return inferred.recipe
+        typer.echo(inferred, err=True)
+    return inferred.recipe, str(inferred)
+
+
+def _keep(inferred: str, folder: Path, quiet: bool) -> None:
+    """Saves an inferred recipe beside the folder of its run, unless another file of that name is there."""
+    if not inferred:
+        return
+    from omnitune.commands._files import write
+
+    place = folder if folder.name not in ("", "..") else folder.resolve()
+    kept = place.with_name(f"{place.name}.yaml")
+    if not kept.exists():
+        write(kept, inferred)
+    same = kept.read_text(encoding="utf-8", errors="replace") == inferred
+    if not quiet or not same:
+        typer.echo(
+            f"inferred recipe: {kept}" if same else f"{kept} was there and stays; the recipe of this run is {folder / 'recipe.yaml'}", err=True
+        )
 
 
 @verb()
@@ -139,11 +157,12 @@ def infer(
     as_json: Json = False,
 ) -> None:
     """Write the recipe for a table and its target, with a reason for every line."""
+    from omnitune.commands._files import write
     from omnitune.commands.infer import infer
 
     inferred = infer(table, target or [], changes or [])
     if out:
-        out.write_text(str(inferred), encoding="utf-8")
+        write(out, str(inferred))
     if as_json:
         show({"recipe": inferred.values, "reasons": inferred.reasons, "left_out": inferred.left_out, "warnings": inferred.warnings})
     else:
@@ -168,12 +187,12 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Answer rows with a trained model, in their order."""
-    from omnitune.commands.predict import predict
+    from omnitune.commands.predict import predict, unread
 
     number = failed = 0
     for answer in predict(run, rows, out, int8=int8, tell=lambda line: typer.echo(line, err=True)):
         number += 1
-        failed += "value" not in next(iter(answer.values()), {})
+        failed += unread(answer)
         if as_json:
             typer.echo(json.dumps(answer, ensure_ascii=False))
         elif not out:
@@ -241,9 +260,9 @@ def cache(
     empty: Annotated[bool, typer.Option("--empty", help="Remove everything; runs compute it again.")] = False,
     as_json: Json = False,
 ) -> None:
-    """List what is kept of frozen backbones, or remove it."""
+    """List what is kept of frozen backbones and decoded files, or remove it."""
     from omnitune.commands.cache import cache
-    from omnitune.training import cache as store
+    from omnitune.data import store
 
     if empty:
         freed = store.empty()

@@ -1,6 +1,5 @@
 """Prediction: rows in, answers out, in the same order; a row that cannot be read gets its error, never another row's answer."""
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -10,9 +9,12 @@ import numpy as np
 import torch
 
 from omnitune.data.batches import ahead, encode
+from omnitune.data.hub import is_dataset
 from omnitune.data.media import open_media
+from omnitune.data.rows import named, value_of
 from omnitune.data.schema import Schema
 from omnitune.data.table import Table, read
+from omnitune.data.written import read_as
 from omnitune.errors import Mistake, did_you_mean
 from omnitune.nn.tokens import Batch
 from omnitune.recipe import Recipe
@@ -47,8 +49,8 @@ class Predictor:
         """One answer a row: `{task: {"value": ..., "probabilities": {...}}}`, or `{"error": why}`.
 
         Args:
-            source: a row (a mapping), an iterable of rows, or anything `Data.source` may be. Every input's column must be there; None is a
-                missing value.
+            source: a row (a mapping), an iterable of rows, or anything `Data.source` may be. Every input's column must be there, in the first
+                row of a stream or in any row else; None is a missing value.
         """
         columns = {self.recipe.column(name) for name in self.recipe.inputs}
         for chunk, root in _chunks(source, columns, CHUNK_OF_MEDIA * self.batch if self.media else CHUNK):
@@ -90,7 +92,7 @@ class Predictor:
         return cuts
 
     def _encode(self, rows: list[Row]) -> Batch:
-        return encode(self.recipe, self.schema, np.arange(len(rows)), lambda column, _: [row[column] for row in rows])
+        return encode(self.recipe, self.schema, np.arange(len(rows)), lambda name: [row[self.recipe.column(name)] for row in rows])
 
     @torch.inference_mode()
     def _forward(self, batch: Batch) -> dict[str, Array]:
@@ -104,9 +106,9 @@ class Predictor:
         problems = []
         for name, modality in self.recipe.inputs.items():
             column = self.recipe.column(name)
-            value = row.get(column)
+            value = read_as(value_of(row.get(column)), self.schema.columns.get(column))
             try:
-                value = None if value is None or _nan(value) else open_media(value, root) if modality.media else value
+                value = open_media(value, root) if value is not None and modality.media else value
                 problem = None if value is None else modality.check(value)
             except Mistake as mistake:
                 problem = str(mistake)
@@ -121,12 +123,8 @@ class Predictor:
         return max(1, tokens + TOKENS * self.media)
 
 
-def _nan(value: Any) -> bool:
-    return isinstance(value, float) and math.isnan(value)
-
-
 def _chunks(source: Any, columns: set[str], size: int) -> Iterator[tuple[list[Row], Path | None]]:
-    if isinstance(source, Mapping) and not any(isinstance(source.get(c), (list, np.ndarray)) for c in columns):
+    if isinstance(source, Mapping) and not is_dataset(source) and not any(isinstance(source.get(c), (list, np.ndarray)) for c in columns):
         source = [source]
     if (
         isinstance(source, Iterable)
@@ -134,21 +132,23 @@ def _chunks(source: Any, columns: set[str], size: int) -> Iterator[tuple[list[Ro
         and not hasattr(source, "columns")
         and not hasattr(source, "column_names")
     ):
-        rows = enumerate(source, 1)
-        while chunk := [_row(number, row) for number, row in islice(rows, size)]:
-            _columns_there({key for row in chunk for key in row}, columns, "rows")
-            yield chunk, None
+        yield from _row_chunks(source, columns, size)
         return
-    table = read(source)
+    table = read(source, texts=columns)
     _columns_there(set(table.columns), columns, table.name)
     for start in range(0, len(table), size):
         yield _rows(table, np.arange(start, min(start + size, len(table))), columns), table.root
 
 
-def _row(number: int, row: Any) -> Row:
-    if not isinstance(row, Mapping):
-        raise Mistake(f"row {number}", f"expected a mapping of columns to values, got {repr(row)[:40]}", "A missing value is None")
-    return dict(row)
+def _row_chunks(source: Iterable[Any], columns: set[str], size: int) -> Iterator[tuple[list[Row], None]]:
+    """A column that some row has is missing in rows without it. Of a stream only the first row is known, so that one must have them all."""
+    rows = (named(f"row {number}", row) for number, row in enumerate(source, 1))
+    known = {str(key) for row in source if isinstance(row, Mapping) for key in row} if isinstance(source, (list, tuple)) else None
+    while chunk := list(islice(rows, size)):
+        if known is None:
+            known = set(chunk[0])
+        _columns_there(known, columns, "rows")
+        yield chunk, None
 
 
 def _rows(table: Table, numbers: np.ndarray[Any, Any], columns: set[str]) -> list[Row]:

@@ -12,9 +12,10 @@ from pydantic import Field
 from omnitune import yaml_files
 from omnitune.backbones import Backbone
 from omnitune.component import Component, any_of
-from omnitune.errors import Mistake
+from omnitune.errors import Mistake, did_you_mean
 from omnitune.fusion import Fusion
 from omnitune.modalities import Modality
+from omnitune.nn.metrics import of_form
 from omnitune.settings import Settings, plain, read_settings, settings
 from omnitune.tasks import Task
 from omnitune.tuning import Tuning
@@ -24,7 +25,8 @@ FAMILIES: dict[str, type[Component]] = {
 }  # fmt: skip
 DEFAULTS = {"fusion": "concat", "tuning": "full"}
 Auto = Literal["auto"]
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Optimizer = Literal[
@@ -48,6 +50,13 @@ class Data(Settings):
     split: tuple[Share, Share, Share] | Literal["given"] = (0.8, 0.1, 0.1)
     by: tuple[str, ...] = ()
     bad_rows: Literal["refuse", "skip"] = "refuse"
+
+    @pydantic.field_validator("source")
+    @classmethod
+    def _is_named(cls, source: Any) -> Any:
+        if source is None or (isinstance(source, str) and not source.strip()):
+            raise ValueError("must name a file, a folder, a data set or sample:NAME")
+        return source
 
     @pydantic.field_validator("split")
     @classmethod
@@ -74,38 +83,48 @@ class Train(Settings):
         schedule: how the rate falls after warm-up.
         warmup: share of the steps in which the rate rises from zero.
         clip: largest norm of the gradient; 0 turns it off.
-        dropout: of backbones; `checkpoint` keeps each checkpoint's own.
+        dropout: in the layers of backbones; `checkpoint` keeps each checkpoint's own.
+        attention_dropout: of attention weights in backbones; `checkpoint` keeps each checkpoint's own, `auto` is 0 on a CPU.
         patience: rounds of validation without progress before stopping; 0 turns it off.
         stop_on: what validation watches: `loss`, or a metric as `task.metric`.
         validate_every: epochs between rounds of validation.
         average: average the weights of so many best rounds, kept if validation agrees.
         precision: `auto` is bfloat16 where the device computes it natively, float32 elsewhere.
         checkpointing: recompute activations in the backward pass to save memory.
-        cache: GiB on disk for what frozen parts of backbones make of each row, kept over epochs and runs; 0 computes it every time.
+        cache: GiB on disk for what frozen parts of backbones make of each row, and for decoded files, kept over epochs and runs; 0 does all again.
+        cache_bits: of each number that a frozen part made; 16 take half the room and move a row's vector by a thousandth at most, 32 nothing.
+        flat: read texts without padding where the backbone can, on a CPU; the same tokens but for rounding.
+        narrow: let the last block of a backbone make only the token that pooling reads, where it can; the same token but for rounding.
+        channels_last: give convolutional networks the channels of a pixel side by side in memory; the same but for rounding.
         save_minutes: minutes between checkpoints to resume from, besides each round of validation.
         seed: of every random choice.
     """
 
     epochs: Positive | Auto = "auto"
-    minutes: Annotated[float | None, Field(gt=0)] = None
+    minutes: Positive | None = None
     batch: Count | Auto = "auto"
     micro_batch: Count | Auto = "auto"
     lr: Positive | Auto = "auto"
     head_lr: Positive | Auto = "auto"
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    weight_decay: NotNegative = 0.01
     optimizer: Optimizer = "adamw"
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     warmup: Share = 0.06
-    clip: Annotated[float, Field(ge=0)] = 1.0
+    clip: NotNegative = 1.0
     dropout: Share | Literal["checkpoint"] = "checkpoint"
+    attention_dropout: Share | Literal["checkpoint"] | Auto = "auto"
     patience: Annotated[int, Field(ge=0)] = 0
     stop_on: str = "loss"
     validate_every: Positive = 1.0
     average: Count = 1
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     checkpointing: bool = False
-    cache: Annotated[float, Field(ge=0)] = 10.0
+    cache: NotNegative = 10.0
+    cache_bits: Literal[32, 16] = 32
+    flat: bool = True
+    narrow: bool = True
+    channels_last: bool = True
     save_minutes: Positive = 10.0
     seed: Annotated[int, Field(ge=0)] = 0
 
@@ -126,7 +145,7 @@ class Recipe(Settings):
         version: of this format.
     """
 
-    data: Annotated[Data, pydantic.BeforeValidator(lambda v: v if isinstance(v, (Data, Mapping)) else Data(v))]
+    data: Annotated[Data, pydantic.BeforeValidator(lambda v: v if isinstance(v, (Data, Mapping)) else {"from": v})]
     inputs: Annotated[dict[str, any_of(Modality)], Field(min_length=1)]  # type: ignore[valid-type]
     tasks: Annotated[dict[str, any_of(Task)], Field(min_length=1)]  # type: ignore[valid-type]
     fusion: any_of(Fusion) = Field(default=DEFAULTS["fusion"], validate_default=True)  # type: ignore[valid-type]
@@ -136,8 +155,15 @@ class Recipe(Settings):
     parent: str | None = None
     version: Literal[1] = 1
 
+    @pydantic.field_validator("expect")
+    @classmethod
+    def _rises(cls, expect: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+        if wrong := [name for name, (low, high) in expect.items() if not low <= high]:
+            raise ValueError(f"a range must rise from its low to its high number; see {', '.join(wrong)}")
+        return expect
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, complete; `read` takes them back. Data handed over in Python stand as their fingerprint alone."""
+        """Plain values, complete; `read` takes them back. Data handed over in Python stand as the name of their type alone."""
         values: dict[str, Any] = plain(self)
         source = values["data"].pop("source")
         named = str(source) if isinstance(source, (str, Path)) else f"memory:{type(source).__name__}"
@@ -151,7 +177,8 @@ class Recipe(Settings):
 
     def column(self, name: str) -> str:
         """The table's column that input `name` reads."""
-        return str(self.inputs[name].column or name)
+        column: str | None = self.inputs[name].column
+        return name if column is None else column
 
     def write(self, path: Path) -> None:
         """Saves as YAML, in one step."""
@@ -186,9 +213,11 @@ def _shared_columns(recipe: Recipe) -> Iterable[Mistake]:
 def _metric_names(recipe: Recipe) -> Iterable[Mistake]:
     asked = {"train.stop_on": recipe.train.stop_on} | {f"expect.{name}": name for name in recipe.expect}
     for where, name in asked.items():
-        task, dot, _ = name.rpartition(".")
+        task, dot, metric = name.rpartition(".")
         if (name != "loss" or where != "train.stop_on") and (not dot or task not in recipe.tasks):
             yield Mistake(where, f"{name!r} is no metric", f"Write task.metric; tasks: {', '.join(recipe.tasks)}")
+        elif dot and metric not in (known := list(of_form(recipe.tasks[task].form, 2))):
+            yield Mistake(where, f"{name!r} is not measured", did_you_mean(metric, known))
 
 
 def _backbones(recipe: Recipe) -> Iterable[Mistake]:

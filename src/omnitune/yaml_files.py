@@ -43,6 +43,8 @@ def parse(text: str, name: str) -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise Mistake(_place(mark) if mark else name, f"not YAML: {getattr(error, 'problem', error)}") from None
+    except ValueError as error:  # of a date such as 2024-13-45
+        raise Mistake(name, f"a value cannot be read: {error}", "Put a text that looks like a date or a number into quotes") from None
     except RecursionError:
         raise Mistake(name, "is nested too deeply") from None
 

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from omnitune.cli import app
-from omnitune.training.cache import Store, folder
+from omnitune.data.store import Store, folder
 
 
 def run(*words: str) -> str:
@@ -17,8 +17,8 @@ def run(*words: str) -> str:
 
 def test_what_is_kept_is_listed_and_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMNITUNE_CACHE", str(tmp_path))
-    assert run() == f"nothing in {tmp_path / 'activations'}\n"
-    made = Store(folder() / "abc", {"backbone": "sample:minilm-l6", "part": "the first 4 of 6 blocks"})
+    assert run() == f"nothing in {tmp_path / 'kept'}\n"
+    made = Store(folder() / "abc", {"holds": "activations", "about": "sample:minilm-l6: the first 4 of 6 blocks"})
     made.write([b"k" * 16], [np.zeros(500_000, np.float32)])
     made.close()
     listed = json.loads(run("--json"))

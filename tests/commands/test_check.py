@@ -48,6 +48,23 @@ def test_all_mistakes_come_at_once_on_stderr_with_exit_code_2(recipe: Path) -> N
     assert "Traceback" not in done.output
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("tasks.mood.weight=-1", "tasks.mood.weight"), ("tasks.mood.weight=.nan", "tasks.mood.weight"), ("train.epochs=.inf", "train.epochs"),
+        ("train.lr=.inf", "train.lr"), ("train.minutes=.inf", "train.minutes"), ("train.clip=.nan", "train.clip"), ("data=", "data.from: must name"),
+        ("data.from=", "data.from: must name"), ("data.from=' '", "data.from: must name"),
+        ("train.stop_on=mood.acuracy", "train.stop_on: 'mood.acuracy' is not measured. Did you mean 'accuracy'"),
+        ("expect={mood.acuracy: [0, 1]}", "expect.mood.acuracy: 'mood.acuracy' is not measured"),
+        ("expect={mood.accuracy: [0.9, 0.1]}", "a range must rise"),
+        ("expect={mood.accuracy: [.nan, 1]}", "a range must rise"), ("data.by=[2024-13-45]", "month must be in 1..12. Put a text"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_meant_is_refused(recipe: Path, change: str, says: str) -> None:
+    done = run(str(recipe), change)
+    assert done.exit_code == 2 and says in done.stderr and "Traceback" not in done.output, done.output
+
+
 def test_a_file_that_is_not_there_is_named() -> None:
     done = run("nowhere.yaml")
     assert done.exit_code == 2 and "nowhere.yaml: no such file" in done.stderr

@@ -13,6 +13,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from omnitune.cli import app
+from omnitune.commands.predict import flat, predict, unread
+from omnitune.errors import Mistake
 from runs import rows, write_csv
 
 QUICK = ("train.epochs=4", "train.batch=16", "train.head_lr=0.01")
@@ -64,6 +66,48 @@ def test_a_row_that_cannot_be_read_is_counted(place: Path) -> None:
     assert "2 rows, 1 of them could not be read" in done.stderr
 
 
+def test_an_error_that_speaks_of_values_is_counted(place: Path) -> None:
+    (place / "value.jsonl").write_text('{"a": "value", "b": 2, "color": "red"}\n{"a": "1", "b": 2, "color": "red"}\n')
+    assert "2 rows, 1 of them could not be read" in run("predict", place / "first", place / "value.jsonl").stderr
+
+
+def test_answers_that_fail_leave_no_file(place: Path) -> None:
+    written = lambda name: list(place.glob(f"{name}*"))  # noqa: E731
+    assert run("predict", place / "first", place / "nowhere.csv", "--out", place / "part.csv").exit_code == 2
+    assert not written("part")
+    answers = predict(place / "first", iter([rows(1)[0], "no row"]), place / "part.csv")
+    with pytest.raises(Mistake, match="row 2: expected a mapping"):
+        list(answers)
+    assert not written("part")
+    (place / "part.csv.part").write_text("of a killed process")
+    assert run("predict", place / "first", place / "table.csv", "--out", place / "part.csv").exit_code == 0
+    assert [path.name for path in written("part")] == ["part.csv"]
+
+
+@pytest.mark.parametrize("words", [("predict", "first", "table.csv"), ("infer", "table.csv", "-t", "class")])
+def test_a_file_that_cannot_be_written_is_told(place: Path, words: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    given = [place / word if (place / word).exists() else word for word in words]
+    for out in (tmp_path / "file" / "x.csv", tmp_path / ("x" * 300 + ".csv")):
+        done = run(*given, "--out", out)
+        assert done.exit_code == 2 and done.stderr.startswith(f"error: {out}: "), done.output
+
+
+def test_a_full_disk_is_told(place: Path, tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no device that is always full")
+    (tmp_path / "x.csv.part").symlink_to("/dev/full")
+    done = run("predict", place / "first", place / "table.csv", "--out", tmp_path / "x.csv")
+    assert done.exit_code == 2 and "cannot be written: No space left" in done.stderr and not list(tmp_path.iterdir())
+
+
+def test_a_task_may_be_called_error() -> None:
+    said = {"error": {"value": "disk", "probabilities": {"disk": 0.75, "net": 0.25}}}
+    assert not unread(said) and unread({"error": "no such file"})
+    assert flat(said, "why_unread") == {"error": "disk", "error:disk": 0.75, "error:net": 0.25, "why_unread": ""}
+    assert flat({"error": "no such file"}, "why_unread") == {"why_unread": "no such file"}
+
+
 @pytest.mark.parametrize(("form", "starts"), [("text", "class"), ("json", "{"), ("md", "#"), ("html", "<!")])
 def test_the_report_is_shown(place: Path, form: str, starts: str) -> None:
     done = run("report", place / "first", "--format", form)
@@ -82,6 +126,7 @@ def test_what_the_user_can_mend_is_exit_code_2(place: Path) -> None:
         (("fit", place / "table.csv"), "--target"),
         (("fit", place / "first.yaml", "--target", "class"), "belongs to a table"),
         (("fit", place / "first.yaml", "--out", place / "first"), "not empty"),
+        (("fit", place / "first.yaml", "--minutes", "0"), "train.minutes"),
         (("infer", place / "table.csv", "--target", "clas"), "Did you mean 'class'"),
         (("predict", place / "nowhere", place / "table.csv"), "no finished model"),
         (("report", place), "no report here"),
@@ -90,6 +135,18 @@ def test_what_the_user_can_mend_is_exit_code_2(place: Path) -> None:
         done = run(*words)
         assert done.exit_code == 2, (words, done.output)
         assert says in done.stderr and done.stderr.startswith("error: ") and not done.stdout, done.output
+
+
+def test_fit_writes_over_no_recipe(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = (place / "first.yaml").read_text()
+    assert "not empty" in run("fit", place / "table.csv", "-t", "value", "--out", place / "first").stderr
+    assert (place / "first.yaml").read_text() == before
+    (place / "here").mkdir()
+    (place / "here.yaml").write_text("mine\n")
+    monkeypatch.chdir(place / "here")
+    done = run("fit", place / "table.csv", *QUICK, "train.epochs=1", "-t", "class", "--out", ".", "-q")
+    assert done.exit_code == 0 and "here.yaml was there and stays" in done.stderr, done.output
+    assert (place / "here.yaml").read_text() == "mine\n" and (place / "here" / "lineage.json").exists()
 
 
 def test_infer_writes_the_recipe(place: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from omnitune.commands.infer import Inferred, infer
+from omnitune.data.prepared import prepare
 from omnitune.errors import Mistake
 from omnitune.recipe import read
 from omnitune.yaml_files import parse
@@ -52,6 +53,50 @@ def columns(n: int = 300) -> dict[str, list[Any]]:
         "tags": [rng.choice(["red|warm", "red", "blue|warm", "blue|cold|new"]) for _ in range(n)],
         "mood": [rng.choice(["glad", "sad", "so-so"]) for _ in range(n)],
     }
+
+
+def test_columns_of_odd_names() -> None:
+    odd = {"": "a", "a\nb": "b", "what, " * 50: "c", "x:y # z": "d", " ": "e", "\u2028": "f", "a_b": "g", "1": "h", "null": "i"}
+    table = {name: [f"{letter}{i % 3}" for i in range(60)] for name, letter in odd.items()} | {"const\nant": ["x\ny"] * 60}
+    table |= {"__index_level_0__": random.Random(0).sample(range(60), 60), "y\nz": [i % 3 for i in range(60)]}
+    found = infer(table, "y\nz")
+    assert {found.recipe.column(name) for name in found.recipe.inputs} == set(odd) and set(found.left_out) == {"const\nant", "__index_level_0__"}
+    again = parse(str(found), "shown")
+    assert read(again | {"data": {"from": table}}).to_dict() == found.recipe.to_dict()
+    prepared = prepare(found.recipe.replace(data=found.recipe.data.replace(split=(1.0, 0.0, 0.0))))
+    assert [len(facts["categories"]) for facts in prepared.schema.inputs.values()] == [3] * 9
+
+
+@pytest.mark.parametrize(
+    ("value", "says"), [(float("inf"), "inf is no finite number"), ({"a": 1}, "got dict"), (b"x", "got bytes")], ids=["inf", "dict", "bytes"]
+)
+def test_targets_that_cannot_be_asked_for(value: Any, says: str) -> None:
+    kind = 1.0 if isinstance(value, float) else value
+    with pytest.raises(Mistake, match=f"target 'y': .*{says}"):
+        infer({"x": [f"{i % 4}" for i in range(40)], "y": [kind, value] * 20}, "y")
+
+
+def test_infinite_numbers_are_numbers() -> None:
+    found = infer({"x": [float("inf"), 1.5, -2.5, 3.0] * 10, "y": [0, 1] * 20}, "y")
+    assert found.values["inputs"]["x"] == "number" and "infinite" in found.reasons["inputs.x"]
+
+
+def test_what_was_asked_for_has_no_reason_of_ours() -> None:
+    table = {"row_id": random.Random(0).sample(range(300), 300), "n": [i % 7 for i in range(300)], "y": [i % 2 for i in range(300)]}
+    plain = infer(table, "y")
+    assert {"data", "inputs.n", "tasks.y"} <= set(plain.reasons) and "row_id" in plain.left_out
+    changed = infer(table, "y", ["data.split=[0.5, 0.25, 0.25]", "inputs.n=category", "tasks.y.kind=regress", "inputs.row_id=number"])
+    assert not {"data", "inputs.n", "tasks.y"} & set(changed.reasons) and not changed.left_out
+    shown = str(infer(table, "y", ["data.split=[0.5, 0.25, 0.25]"]))
+    assert "80 %" not in shown and "# 7 whole numbers" not in shown
+
+
+def test_numbers_of_which_some_are_written_in_two_ways() -> None:
+    texts = {"release": ["3.1", "3.10", "NA", "4.25"] * 10, "price": ["2.5", "2.50", "3.75", "4", "5.125"] * 8}
+    found = infer(texts | {"words": [" ".join(WORDS[i % 9 : i % 9 + 5]) for i in range(40)]}, "price")
+    assert found.values["tasks"]["price"]["kind"] == "regress"
+    assert found.values["inputs"]["release"] == "number" and "if 3.1 and 3.10 are two names" in found.reasons["inputs.release"]
+    assert infer({"id": ["1", "2"] * 20, "text": texts["price"], "y": [0, 1] * 20}, "y").values["inputs"]["id"] == "category"
 
 
 INPUTS = {

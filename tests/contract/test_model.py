@@ -65,7 +65,7 @@ def ready(recipe: Recipe, chance: bool = False) -> tuple[Model, Prepared]:
     model = Model(recipe, prepared.schema)
     if not chance:
         for backbone in model.backbones.values():
-            backbone.set_dropout(0.0)
+            backbone.set_dropout(0.0, 0.0)
     return model, prepared
 
 

@@ -117,7 +117,7 @@ def test_rows_of_like_length_share_a_batch() -> None:
 def test_an_error_in_the_thread_is_raised_where_its_batch_is_used(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
     question = Batches.question
 
-    def fails(self: Batches, rows: Any, rng: Any = None) -> Any:
+    def fails(self: Batches, rows: Any, rng: Any = None, epoch: int = 0) -> Any:
         if 50 in rows:
             raise ZeroDivisionError("row 50")
         return question(self, rows, rng)

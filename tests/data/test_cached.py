@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -173,6 +174,30 @@ def test_a_cache_that_cannot_be_written_is_a_mistake(tmp_path: Path, monkeypatch
     (tmp_path / "t.csv").write_text("a,b\n1,2\n")
     monkeypatch.setenv("OMNITUNE_CACHE", str(tmp_path / "file"))
     with pytest.raises(Mistake, match=r"cannot be written.*Set OMNITUNE_CACHE"):
+        read(tmp_path / "t.csv")
+
+
+def test_copies_have_the_rights_of_new_files(tmp_path: Path, cache: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n")
+    read(tmp_path / "t.csv")
+    (copy,) = cache.rglob("*.arrow")
+    assert copy.stat().st_mode & 0o777 == (tmp_path / "t.csv").stat().st_mode & 0o777
+
+
+def test_a_copy_that_another_user_keeps_to_himself_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n")
+    mapped, asked = cached._mapped, []
+
+    def refused_once(place: Path) -> Any:
+        asked.append(place)
+        if len(asked) == 1:
+            raise PermissionError(13, "Permission denied", str(place))
+        return mapped(place)
+
+    monkeypatch.setattr(cached, "_mapped", refused_once)
+    assert read(tmp_path / "t.csv").take("a", [0]) == [1]
+    monkeypatch.setattr(cached, "_mapped", lambda place: (_ for _ in ()).throw(PermissionError(13, "Permission denied", str(place))))
+    with pytest.raises(Mistake, match=r"tables.*\.arrow: cannot be opened: Permission denied"):
         read(tmp_path / "t.csv")
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from omnitune.data import delimited
+from omnitune.data import delimited, text_files
+from omnitune.data.audit import BadRow, list_bad_rows
 from omnitune.data.table import read
 from omnitune.errors import Mistake
 
@@ -39,12 +40,42 @@ def column(tmp_path: Path, *cells: str) -> list[Any]:
         (["NA", "NA"], ["NA", "NA"]),
         (["", ""], [None, None]),
         (["1_000", "٣"], ["1_000", "٣"]),
+        (["3.1", "3.10", "", "3"], ["3.1", "3.10", None, "3"]),
+        (["19.90", "0.50", "7"], [19.9, 0.5, 7.0]),
+        (["1", "1.0", "2.00"], [1.0, 1.0, 2.0]),
     ],
 )
 def test_types(tmp_path: Path, cells: list[str], values: list[Any]) -> None:
     found = column(tmp_path, *cells)
     assert found == values
     assert [type(v) for v in found] == [type(v) for v in values]
+
+
+def test_fractions_of_many_values_are_quantities_however_they_are_written(tmp_path: Path) -> None:
+    cells = [f"{i / 16:.4f}" for i in range(20_000)] + ["3.1", "3.10"]
+    assert column(tmp_path, *cells)[-2:] == [3.1, 3.1]
+
+
+def test_bad_rows_are_listed_in_one_walk_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "t.csv").write_text("a,b\n" + "".join(f'"x\ny{i}",{i}\n' for i in range(500)))
+    table, opened = read(tmp_path / "t.csv"), []
+    monkeypatch.setattr(text_files, "open_binary", lambda path: opened.append(path) or path.open("rb"))
+    list_bad_rows(tmp_path / "bad.csv", table, [BadRow(row, "a", "odd") for row in (7, 7, *range(100, 500))])
+    lines = (tmp_path / "bad.csv").read_text().splitlines()
+    assert lines[1] == lines[2] == '8,"t.csv row 8 (line 16), column a",odd' and lines[-1] == '500,"t.csv row 500 (line 1000), column a",odd'
+    assert len(lines) == 403 and len(opened) == 1
+
+
+def test_endings_in_capitals(tmp_path: Path) -> None:
+    (tmp_path / "T.TSV").write_text("a, b\tc\n1\t2\n")
+    assert read(tmp_path / "T.TSV").columns == ["a, b", "c"]
+
+
+def test_columns_are_read_as_they_are_written_where_asked(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b\n1.0,1.0\nNA,NA\n,\n")
+    assert read(tmp_path / "t.csv", texts=["a"]).take("a", range(3)) == ["1.0", "NA", None]
+    assert read(tmp_path / "t.csv", texts=["a"]).take("b", range(3)) == [1.0, None, None]
+    assert read(tmp_path / "t.csv").take("a", range(3)) == [1.0, None, None]
 
 
 def test_one_word_in_a_late_block_makes_the_column_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

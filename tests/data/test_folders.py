@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from omnitune.data.columns import Column
@@ -85,10 +87,68 @@ def test_a_column_missing_in_one_part_is_missing_there(tmp_path: Path) -> None:
 
 
 def test_parts_of_different_types(tmp_path: Path) -> None:
-    csv(tmp_path / "train.csv", t=["a"], n=[1])
-    csv(tmp_path / "test.csv", t=["b"], n=["word"])
-    with pytest.raises(Mistake, match=r"test.csv, column n: string, but int64 in train.csv"):
+    (tmp_path / "train.jsonl").write_text('{"t": "a", "n": 1}')
+    (tmp_path / "test.jsonl").write_text('{"t": "b", "n": "word"}')
+    with pytest.raises(Mistake, match=r"test.jsonl, column n: string, but int64 in train.jsonl"):
         read(tmp_path)
+
+
+def test_another_folder_beside_the_parts(tmp_path: Path) -> None:
+    put(tmp_path, "train/cat/a.jpg", "train/dog/b.jpg", "test/cat/c.jpg", "extra/d.jpg")
+    with pytest.raises(Mistake, match=r"beside the parts there is also extra\. Move it elsewhere"):
+        read(tmp_path)
+    put(tmp_path / "vehicles", "train/a.jpg", "car/b.jpg")
+    assert read(tmp_path / "vehicles").take("label", [0, 1]) == ["car", "train"]
+    csv(tmp_path / "tables" / "train" / "table.csv", image=["a.jpg"], y=[1])
+    put(tmp_path / "tables", "images/a.jpg")
+    with pytest.raises(Mistake, match="there is also images"):
+        read(tmp_path / "tables")
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view()])
+def test_paths_of_part_folders_are_seen_from_above(tmp_path: Path, kind: pa.DataType) -> None:
+    images = ["a.jpg", "data:image/png;base64,AA==", "DATA:,x", "/elsewhere/b.jpg", "https://x.org/c.jpg", "C:\\d.jpg", None]
+    for part in ("train", "test"):
+        (tmp_path / part).mkdir()
+        pq.write_table(pa.table({"image": pa.array(images, kind)}), tmp_path / part / "table.parquet")
+    table = read(tmp_path)
+    for part, rows in (table.parts or {}).items():
+        assert table.take("image", rows) == [f"{part}/a.jpg", *images[1:]]
+
+
+def test_json_files_that_describe_a_folder_of_pictures(tmp_path: Path) -> None:
+    put(tmp_path, "cat/a.jpg", "dog/b.jpg")
+    for name in ("metadata.json", "settings.json"):
+        (tmp_path / name).write_text('{"licence": "CC0", "classes": ["cat", "dog"]}')
+        assert read(tmp_path).take("label", [0, 1]) == ["cat", "dog"]
+    (tmp_path / "metadata.json").write_text('[{"file_name": "cat/a.jpg", "age": 3}]')
+    assert read(tmp_path).take("image", [0]) == ["cat/a.jpg"]
+
+
+def test_a_word_in_one_csv_part_makes_the_column_text_in_all(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("t,n,yes\na,1.50,True\n")
+    (tmp_path / "test.csv").write_text("t,n,yes\nb,C-9,no\n")
+    table = read(tmp_path)
+    assert table.take("n", [0, 1]) == ["C-9", "1.50"] or table.take("n", [0, 1]) == ["1.50", "C-9"]
+    assert set(table.take("yes", [0, 1])) == {"True", "no"}
+
+
+@pytest.mark.parametrize("place", ["{}.csv", "{}/table.csv"])
+@pytest.mark.parametrize("unanswered", ["", "NA"])
+def test_a_part_without_answers(tmp_path: Path, place: str, unanswered: str) -> None:
+    for part, cells in {"train": ("1", "True", "0.5"), "test": (unanswered,) * 3}.items():
+        (tmp_path / place.format(part)).parent.mkdir(exist_ok=True)
+        (tmp_path / place.format(part)).write_text(f"t,n,yes,x\nwords,{','.join(cells)}\n")
+    table = read(tmp_path)
+    parts = table.parts or {}
+    for column, value in {"n": 1, "yes": True, "x": 0.5}.items():
+        assert table.take(column, parts["train"]) == [value] and table.take(column, parts["test"]) == [None]
+
+
+def test_a_part_of_one_word_that_elsewhere_means_no_value(tmp_path: Path) -> None:
+    csv(tmp_path / "train.csv", country=["NA", "FR"])
+    csv(tmp_path / "test.csv", country=["NA", "NA"])
+    assert sorted(read(tmp_path).take("country", range(4))) == ["FR", "NA", "NA", "NA"]
 
 
 def test_part_folders(tmp_path: Path) -> None:

@@ -4,11 +4,13 @@ import base64
 import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from omnitune.data.media import open_media
 from omnitune.errors import Mistake
+from omnitune.modalities._decode import decode
 
 DATA = b"\x89PNG some bytes"
 
@@ -34,11 +36,41 @@ def test_every_form_gives_the_bytes(root: Path) -> None:
         assert open_media(form, root) == DATA, form
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I", "F", "YCbCr"])
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "YCbCr", "La", "RGBa", "PA", "HSV"])
 def test_pil_pictures_become_png(mode: str) -> None:
     picture = Image.new(mode, (3, 2))
     opened = Image.open(io.BytesIO(open_media(picture, None)))
     assert (opened.format, opened.size) == ("PNG", (3, 2))
+
+
+def test_a_pil_picture_is_turned_as_its_file_is() -> None:
+    picture, exif = Image.effect_noise((9, 7), 80).convert("RGB"), Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    file = io.BytesIO()
+    picture.save(file, "PNG", exif=exif)
+    opened = Image.open(io.BytesIO(file.getvalue()))
+    assert np.array_equal(decode(open_media(opened, None), 1), decode(file.getvalue(), 1)) and decode(file.getvalue(), 1).shape == (9, 7, 3)
+
+
+@pytest.mark.parametrize("mode", ["I", "I;16", "I;16B"])
+def test_pil_pictures_of_sixteen_bits_keep_their_greys(mode: str) -> None:
+    x_HW = np.arange(0, 60_000, 5_000).reshape(3, 4)
+    picture = Image.fromarray(x_HW.astype(np.int32)) if mode == "I" else Image.fromarray(x_HW.astype(">u2" if mode == "I;16B" else "<u2"))
+    assert picture.mode == mode
+    assert np.abs(decode(open_media(picture, None), 1)[..., 0].astype(float) - x_HW / 257).max() <= 0.51
+
+
+def test_pil_pictures_of_unknown_white_are_refused_as_their_files_are() -> None:
+    for pixels, says in ((np.full((3, 4), 0.5, np.float32), "floating-point"), (np.full((3, 4), 70_000, np.int32), "more than 16 bits")):
+        with pytest.raises(Mistake, match=says):
+            decode(open_media(Image.fromarray(pixels), None), 1)
+
+
+def test_a_pil_picture_that_is_damaged_is_told() -> None:
+    file = io.BytesIO()
+    Image.effect_noise((90, 70), 80).save(file, "PNG")
+    with pytest.raises(Mistake, match="a damaged picture"):
+        open_media(Image.open(io.BytesIO(file.getvalue()[:800])), None)
 
 
 def test_a_picture_keeps_its_pixels() -> None:

@@ -63,14 +63,27 @@ def test_different_values_differ_and_equal_ones_agree(pairs: list[tuple[Any, Any
     assert (row(a, b) == row(c, d)) == ((a, b) == (c, d))
 
 
-def test_a_number_is_not_its_text_and_one_is_one() -> None:
+def test_one_is_one_also_as_text() -> None:
     def one(value: Any) -> int:
         return int(digests(read([{"a": value}]), np.arange(1), ["a"])[0])
 
-    assert one(1) == one(1.0) == one(True)
-    assert len({one(1), one("1"), one(b"1"), one([1]), one({"a": 1}), one(None)}) == 6
+    assert one(1) == one(1.0) == one(True) == one("1") == one(" 1.0 ") == one("true")
+    assert len({one(1), one("01"), one("1 one"), one(b"1"), one([1]), one({"a": 1}), one(None)}) == 7
+    assert one("NA") == one(None) and one("12345678901234567890") != one(float("12345678901234567890"))
     assert one({"a": 1, "b": None}) == one({"a": 1.0})
     assert one("") == one(None)
+
+
+def test_a_word_in_a_new_row_moves_no_row_of_a_csv_file(tmp_path: Path) -> None:
+    cells = [*(str(i) for i in range(100)), "", "NA", "null", "0.50", "1e3", "-7", ".5"]
+    before, after, typed = tmp_path / "before.csv", tmp_path / "after.csv", tmp_path / "typed.parquet"
+    before.write_text("customer,x\n" + "".join(f"{cell},{i}\n" for i, cell in enumerate(cells)))
+    after.write_text(before.read_text() + "C-9,0\n")
+    read(before).arrow.to_pandas().to_parquet(typed)
+    rows = np.arange(len(cells))
+    assert read(before).kinds["customer"] == "number" and read(after).kinds["customer"] == "text"
+    found = [digests(read(table), rows, ["customer"], fallback=["x"]) for table in (before, after, typed)]
+    assert np.array_equal(found[0], found[1]) and np.array_equal(found[0], found[2])
 
 
 def test_shares_are_met() -> None:

@@ -95,6 +95,42 @@ def test_a_generator_of_rows_and_missing_keys() -> None:
     assert contents(table) == [{"a": 1, "b": None, "c": None}, {"a": None, "b": "x", "c": None}, {"a": 2, "b": None, "c": None}]
 
 
+@pytest.mark.parametrize("place", ["memory", "t.parquet", "t.arrow", "dictionary", "t.dictionary.arrow"])
+def test_views_are_values(tmp_path: Path, place: str) -> None:
+    kinds = {
+        "text": pa.string_view(),
+        "bytes": pa.binary_view(),
+        "list": pa.list_(pa.string_view()),
+        "struct": pa.struct([("path", pa.string_view())]),
+    }
+    rows = [{"text": "a", "bytes": b"x", "list": ["b"], "struct": {"path": "c"}}, dict.fromkeys(kinds)]
+    table = pa.table({name: pa.array([row[name] for row in rows], kind) for name, kind in kinds.items()})
+    if "dictionary" in place:
+        table = table.set_column(0, "text", table["text"].combine_chunks().dictionary_encode())
+    if place == "t.parquet":
+        pq.write_table(table, tmp_path / place)
+    elif place.endswith(".arrow"):
+        with pa.ipc.new_file(str(tmp_path / place), table.schema) as file:
+            file.write_table(table)
+    source = tmp_path / place if place.startswith("t.") else table
+    found = read(source)
+    assert contents(found) == rows and len(found.fingerprint) == 16 and found.kinds == {"text": "text"}
+
+
+def test_names_that_are_no_texts_keep_their_values() -> None:
+    assert contents(read([{1: "a", ("x", 2): 3}, {1: "b"}])) == [{"1": "a", "('x', 2)": 3}, {"1": "b", "('x', 2)": None}]
+    assert contents(read({1: ["a"], None: [2]})) == [{"1": "a", "None": 2}]
+    with pytest.raises(Mistake, match=r"rows row 2: two columns are called '1': 1 and '1'"):
+        read([{1: "a"}, {1: "a", "1": "b"}])
+    with pytest.raises(Mistake, match=r"rows: two columns are called '1'"):
+        read({1: ["a"], "1": ["b"]})
+
+
+def test_a_small_nan_is_missing_in_any_column() -> None:
+    assert read([{"t": "a"}, {"t": np.float32("nan")}]).take("t", [0, 1]) == ["a", None]
+    assert read([{"n": np.float32(0.5)}, {"n": np.float32("nan")}]).take("n", [0, 1]) == [0.5, None]
+
+
 def test_values_become_plain_python() -> None:
     moment, day = datetime.datetime(2024, 2, 29, 12, 0, 0, 5), datetime.date(2024, 1, 1)
     arrow = pa.table({

@@ -252,6 +252,25 @@ def test_one_picture_is_augmented_alike_whatever_stands_beside_it() -> None:
     assert torch.equal(image().encode([values[0], None, values[2]], {}, rng(5))["pixels"][[0, 2]], first[[0, 2]])
 
 
+def test_fixed_views_follow_from_the_picture_and_the_first_draw_alone() -> None:
+    values = image().example(3, rng())
+    views = [image(views=4).encode(values, {}, rng(view))["pixels"] for view in range(4)]
+    assert len({tuple(view[0].flatten().tolist()) for view in views}) == 4
+    other = image(views=4).encode([values[2], None, values[0]], {}, rng(3))["pixels"]
+    assert torch.equal(other[[2, 0]], views[3][[0, 2]])
+    twice = image(views=4, crop_scale=(0.5, 0.5)).encode([values[0], values[1]], {}, rng())["pixels"]
+    assert not torch.equal(twice[0], twice[1])
+    assert image(views=4).fixed_views == 4 and image(views=4, augment=False).fixed_views == 0
+    assert torch.equal(image(views=4).encode(values, {})["pixels"], image().encode(values, {})["pixels"])
+
+
+def test_what_the_decoder_made_stands_for_the_file() -> None:
+    values = image().example(3, rng())
+    for one, generator in [(image(), rng), (image(views=2), rng), (image(), lambda: None), (image(augment=False), rng)]:
+        made = [one.decoder(generator() is not None and one.augments).read(value) for value in values]
+        assert torch.equal(one.encode(made, {}, generator())["pixels"], one.encode(values, {}, generator())["pixels"])
+
+
 @pytest.mark.parametrize(
     "setting", [{"crop_scale": (0.9, 0.5)}, {"crop_scale": (0.5, 1.5)}, {"crop_scale": (0, 1)}, {"crop_ratio": (2, 1)}, {"fit": "pad"}]
 )

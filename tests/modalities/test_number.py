@@ -68,7 +68,7 @@ def test_what_is_a_number(value: Any, read: float) -> None:
     assert number.encode([value], {"mean": 0.0, "std": 1.0, "edges": []})["present"].tolist() == [True]
 
 
-@pytest.mark.parametrize("value", ["seven", "1,5", "1.2.3", "nan", "12 kg", "7" + "x" * 1000], ids=lambda v: v[:10])
+@pytest.mark.parametrize("value", ["seven", "1,5", "1.2.3", "nil", "12 kg", "7" + "x" * 1000], ids=lambda v: v[:10])
 def test_other_texts_are_named(value: str) -> None:
     problem = Number().check(value)
     assert problem is not None and problem.endswith("is not a number") and value[:10] in problem and len(problem) < 100
@@ -79,7 +79,7 @@ def test_other_types_are_named(value: Any) -> None:
     assert Number().check(value) == f"expected a number, got {type(value).__name__}"
 
 
-@pytest.mark.parametrize("value", [None, float("nan"), Decimal("nan"), "", "  "], ids=repr)
+@pytest.mark.parametrize("value", [None, float("nan"), Decimal("nan"), "", "  ", "NA", " null ", "nan"], ids=repr)
 def test_empty_is_missing(value: Any) -> None:
     number = Number()
     assert number.check(value) is None

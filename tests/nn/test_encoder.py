@@ -8,7 +8,8 @@ from torch import nn
 import checkpoints
 from omnitune.backbones.pretrained import Pretrained
 from omnitune.errors import Mistake
-from omnitune.nn.encoder import Encoder, find_blocks
+from omnitune.nn.blocks import find_blocks
+from omnitune.nn.encoder import Encoder
 from omnitune.tuning.freeze import Freeze
 from omnitune.tuning.full import Full
 from omnitune.tuning.probe import Probe
@@ -211,3 +212,24 @@ def test_weights_of_another_model_are_refused(tmp_path) -> None:
     backbone("distilbert").encoder().save(tmp_path, weights=True)
     with pytest.raises(Mistake, match="another model"):
         backbone("bert").skeleton().load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["efficientnet", "resnet", "convnext"])
+def test_channels_side_by_side_give_the_same_tokens_and_gradients(name: str) -> None:
+    found = []
+    for on in (True, False):
+        made = backbone(name).encoder()
+        assert made.channels_last
+        made.channels_last = on
+        orders: list[bool] = []
+        first = next(module for module in made.modules() if isinstance(module, nn.Conv2d))
+        first.register_forward_hook(lambda m, given, out, orders=orders: orders.append(out.is_contiguous(memory_format=torch.channels_last)))
+        made(**checkpoints.inputs(name)).pooled().square().sum().backward()
+        assert orders == [on]
+        found.append({name: p.grad for name, p in made.named_parameters() if p.grad is not None})
+    for name, gradient in found[0].items():
+        torch.testing.assert_close(gradient, found[1][name], rtol=1e-4, atol=1e-4 * float(1 + gradient.abs().max()))
+
+
+def test_transformers_are_left_as_they_are() -> None:
+    assert not backbone("vit").encoder().channels_last

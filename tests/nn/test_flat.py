@@ -14,7 +14,7 @@ FLAT = ["bert", "distilbert", "roberta", "modernbert", "gpt2", "llama", "qwen3"]
 
 def encoder(name: str) -> Encoder:
     made = Pretrained(str(checkpoints.TEXT[name]())).encoder()
-    made.set_dropout(0.0)
+    made.set_dropout(0.0, 0.0)
     return made
 
 

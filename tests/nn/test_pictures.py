@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from omnitune.nn.pictures import Normalise, centre, centre_crop, crop, random_crop_box, random_flip, resize
+from omnitune.nn.pictures import Normalise, centre, centre_crop, crop, enough, random_crop_box, random_flip, resize
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -71,3 +71,15 @@ def test_every_second_picture_is_mirrored() -> None:
     mirrored = [torch.equal(m, x.flip(2)) for m in made]
     assert 160 < sum(mirrored) < 240
     assert all(torch.equal(m, x) for m, other in zip(made, mirrored, strict=True) if not other)
+
+
+@pytest.mark.parametrize("inside", [(500, 375), (3000, 4000), (300, 300), (100, 8000)])
+def test_no_crop_of_a_picture_that_is_large_enough_is_enlarged(inside: tuple[int, int]) -> None:
+    size, generator = (224, 192), rng()
+    shrunk = enough(inside, size, 0.4, (3 / 4, 4 / 3))
+    assert shrunk <= inside
+    assert abs(shrunk[0] / shrunk[1] / (inside[0] / inside[1]) - 1) < 0.01
+    if shrunk != inside:
+        boxes = np.array([random_crop_box(shrunk, (0.4, 1), (3 / 4, 4 / 3), generator) for _ in range(500)])
+        assert boxes[:, 2].min() >= 223 and boxes[:, 3].min() >= 191
+    assert enough(shrunk, size, 0.4, (3 / 4, 4 / 3)) in (shrunk, inside)

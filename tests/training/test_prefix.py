@@ -1,5 +1,6 @@
 """The frozen part, computed once: training that reads it ends where training that computes it ends, and says when it cannot."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ import torch
 import checkpoints
 from omnitune.commands.fit import fit
 from omnitune.component import find
+from omnitune.data import store as cache
 from omnitune.data.prepared import Prepared
-from omnitune.modalities import Modality
+from omnitune.evaluation.answers import answer
+from omnitune.modalities import Modality, _decode
 from omnitune.nn.encoder import Encoder
 from omnitune.recipe import Recipe, read
-from omnitune.training import cache
+from omnitune.training import prefix
 from omnitune.training.loop import Loop
 from omnitune.training.model import Model, tune
 from omnitune.training.prefix import Frozen
@@ -55,6 +58,7 @@ def trained(asked: Recipe) -> tuple[dict[str, torch.Tensor], Frozen]:
     for _ in loop(model, frozen.prepared):
         pass
     frozen.close()
+    prepared.close()
     return {name: p.detach().clone() for name, p in model.learning().items()}, frozen
 
 
@@ -80,7 +84,7 @@ def test_heads_alone(name: str, fusion: str) -> None:
     rows = len(on.prepared.parts["train"])
     assert (on.prefixes["x"].computed, on.prefixes["x"].read) == (rows, 2 * rows)
     assert (later.prefixes["x"].computed, later.prefixes["x"].read) == (0, 3 * rows)
-    assert off.facts() == {"frozen part of x": "nothing kept: train.cache is 0"}
+    assert off.facts()["frozen part of x"] == "nothing kept: train.cache is 0"
 
 
 @pytest.mark.parametrize("tuning", ["{kind: freeze, blocks: 1}", "{kind: lora, rank: 2, blocks: 1}"])
@@ -108,6 +112,43 @@ def test_blocks_below_the_cut_do_not_run_again(monkeypatch: pytest.MonkeyPatch) 
     for _ in loop(model, frozen.prepared):
         pass
     assert set(ran) == {len(model.backbones["x"].blocks) - 1}
+
+
+VIEWS = ["inputs.x.augment=true", "inputs.x.views=2", "train.epochs=4"]
+
+
+@pytest.mark.parametrize(("name", "tuning"), [("vit", "probe"), ("vit", "{kind: freeze, blocks: 1}"), ("convnext", "probe")])
+def test_fixed_views_are_kept_each(name: str, tuning: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = [f"tuning={tuning}", *VIEWS]
+    wanted, _ = trained(recipe(name, *asked, "train.cache=0"))
+    found, on = trained(recipe(name, *asked))
+    rows = len(on.prepared.parts["train"])
+    close(found, wanted)
+    assert (on.prefixes["x"].computed, on.prefixes["x"].read) == (2 * rows, 2 * rows)
+    with monkeypatch.context() as patch:
+        opened: list[int] = []
+        right = _decode.decode
+        patch.setattr(_decode, "decode", lambda *words: opened.append(1) or right(*words))
+        again, later = trained(recipe(name, *asked))
+    close(again, wanted)
+    assert later.prefixes["x"].computed == 0 and len(opened) <= 2  # the two rows of the proof
+    _, more = trained(recipe(name, *asked, "inputs.x.views=3"))
+    assert more.prefixes["x"].computed == rows  # the third view of each; the first two are those of before
+
+
+def test_validation_sees_pictures_as_they_are_beside_fixed_views() -> None:
+    asked = recipe("vit", *VIEWS)
+    model, prepared = ready(asked)
+    tune(model, prepared.recipe)
+    frozen = Frozen(model, prepared)
+    for _ in loop(model, frozen.prepared):
+        pass
+    model.eval()
+    for part in ("validation", "train"):
+        wanted = answer(model, replace(prepared, known={}).batches(part, 8), "float32")["y"]
+        for _ in range(2):  # computed, then read
+            np.testing.assert_allclose(answer(model, frozen.prepared.batches(part, 8), "float32")["y"].p, wanted.p, rtol=1e-4, atol=1e-5)
+    frozen.close()
 
 
 @pytest.mark.parametrize(
@@ -170,3 +211,51 @@ def test_a_whole_run_of_minilm_is_the_same_bit_for_bit(tuning: str, tmp_path: Pa
         assert torch.equal(on.model.state_dict()[name], weight) and torch.equal(again.model.state_dict()[name], weight), name
     assert off.report.tasks == on.report.tasks == again.report.tasks
     assert " 0 rows computed" in again.report.cost["frozen part of text"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("overrides", [["tuning={kind: freeze, blocks: 1}"], ["tuning=probe", "inputs.image.views=2"]], ids=["decoded", "views"])
+def test_a_whole_run_on_photographs_is_the_same_bit_for_bit(overrides: list[str], tmp_path: Path) -> None:
+    values = {
+        "data": {"from": "sample:elpv#40", "split": [0.5, 0.25, 0.25]},
+        "inputs": {"image": {"kind": "image", "backbone": "sample:efficientnet-lite0"}},
+        "tasks": {"defective": {"kind": "classify", "target": "defective"}},
+        "train": {"epochs": 2 if "probe" not in overrides[0] else 4, "batch": 8},
+    }
+    off, on, again = (fit(read(values, [*overrides, f"train.cache={gib}"]), tmp_path / name) for name, gib in [("off", 0), ("on", 1), ("again", 1)])
+    for name, weight in off.model.state_dict().items():
+        assert torch.equal(on.model.state_dict()[name], weight) and torch.equal(again.model.state_dict()[name], weight), name
+    assert off.report.tasks == on.report.tasks == again.report.tasks
+    if "probe" in overrides[0]:
+        assert " 0 rows computed" in again.report.cost["frozen part of image"]
+    else:
+        assert again.report.cost["files of image"].startswith("0 decoded, ")
+    assert "% of the time" in again.report.cost["waited_for_input"]
+
+
+@pytest.mark.parametrize(("name", "tuning"), [("bert", "probe"), ("bert", "{kind: freeze, blocks: 1}"), ("vit", "{kind: freeze, blocks: 1}")])
+def test_16_bits_take_half_the_room_and_hardly_move_the_weights(name: str, tuning: str) -> None:
+    asked = [f"tuning={tuning}"]
+    wanted, _ = trained(recipe(name, *asked))
+    found, on = trained(recipe(name, *asked, "train.cache_bits=16"))
+    sizes = sorted(one.bytes for one in cache.kept() if one.about["holds"] == "activations")
+    assert on.facts()["frozen part of x"].endswith("; in 16 bits")
+    assert any(not torch.equal(found[name], weight) for name, weight in wanted.items())
+    for weight in wanted:
+        torch.testing.assert_close(found[weight], wanted[weight], rtol=5e-3, atol=5e-3)
+    assert 0.4 < sizes[0] / sizes[1] < 0.75  # the index beside the numbers stays as large
+
+
+def test_where_16_bits_move_too_much_there_are_32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefix, "BOUND", 1e-9)
+    wanted, _ = trained(recipe("bert"))
+    cache.empty()
+    found, on = trained(recipe("bert", "train.cache_bits=16"))
+    assert "; in 32 bits, since 16 move a vector by " in on.facts()["frozen part of x"]
+    assert all(torch.equal(found[name], weight) for name, weight in wanted.items())
+
+
+def test_a_row_beyond_16_bits_is_computed_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefix, "LARGEST", 1e-6)
+    _, on = trained(recipe("bert", "train.cache_bits=16"))
+    assert on.prefixes["x"].read <= 3 and on.prefixes["x"].computed >= 3 * (len(on.prepared.parts["train"]) - 1)

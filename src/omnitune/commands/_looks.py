@@ -17,7 +17,7 @@ from omnitune.nn import values as cells
 PICTURES = re.compile(r"(?i)(data:image/.*|.*\.(jpe?g|png|bmp|gif|tiff?|webp|ppm|pgm|avif|jp2))", re.DOTALL)
 SOUNDS = re.compile(r"(?i)(data:audio/.*|.*\.(wav|flac|mp3|ogg|opus|m4a|aiff?))", re.DOTALL)
 MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*")
-IDENTIFIER = re.compile(r"(?i)(.*[_\s.-])?(id|ids|uuid|guid|index|idx|key|hash)|unnamed: ?\d+|.+(Id|ID)")
+IDENTIFIER = re.compile(r"(?i)(.*[_\s.-])?(id|ids|uuid|guid|index|idx|key|hash)|unnamed: ?\d+|__index_level_\d+__|\s*|.+(Id|ID)")
 SEPARATORS = ("|", ";")
 FEW_CLASSES = 10
 """Whole numbers of so many values at most are asked for as classes."""
@@ -57,6 +57,20 @@ class Look:
         """Words a value, on average; letters count where a script sets no spaces."""
         return sum(max(len(str(value).split()), _unspaced(str(value))) for value in self.present) / max(1, len(self.present))
 
+    @cached_property
+    def twice(self) -> tuple[str, str] | None:
+        """Two texts that write one number, in a column of numbers; None in any other."""
+        seen: dict[Any, str] = {}
+        pair = None
+        for value in self.present:
+            number = cells.read_number(value) if isinstance(value, str) else value
+            if not cells.no_number(value):
+                if not isinstance(value, str) or isinstance(number, str):
+                    return None
+                first = seen.setdefault(number, value)
+                pair = pair or ((first, value) if first != value else None)
+        return pair
+
     def all_are(self, *types: type) -> bool:
         """Whether every value is of one of these types (true and false are no numbers)."""
         return all(isinstance(value, types) and (bool in types or not isinstance(value, bool)) for value in self.present)
@@ -72,6 +86,8 @@ def as_input(look: Look) -> tuple[str | None, str]:
         return None, "empty"
     if media := _media(look):
         return media
+    if look.all_are(int, float, Decimal) and any(math.isinf(value) for value in look.present):
+        return "number", "numbers, some of them infinite, which count as immense ones"
     if not all(cells.problem(value) is None for value in look.present):
         return None, f"no kind of input reads {type(look.present[0]).__name__} values"
     if len(look.counts) == 1:
@@ -82,6 +98,8 @@ def as_input(look: Look) -> tuple[str | None, str]:
         return _numbers(look)
     if look.all_are(datetime.date, datetime.time):
         return None, "dates; split them into numbers (year, month, weekday) to use them"
+    if look.twice:
+        return "number", f"numbers; if {' and '.join(look.twice)} are two names, such as versions, write category"
     return _texts(look)
 
 
@@ -98,6 +116,8 @@ def as_target(look: Look) -> tuple[str, str]:
         if seen > FEW_CLASSES:
             return "regress", f"{seen:,} whole numbers"
         return "classify", f"{seen} whole numbers" + ("; if they are an amount, write kind: regress" if seen > 2 else "")
+    if look.twice:
+        return "regress", f"numbers; if {' and '.join(look.twice)} are two classes, write kind: classify"
     if sign := separator(look):
         return "label", f"texts of labels with {sign!r} between them"
     return "classify", f"{len(look.counts)} classes"

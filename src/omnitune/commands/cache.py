@@ -1,4 +1,4 @@
-"""cache: what frozen parts of backbones made of rows, kept on disk for the next epoch and the next run."""
+"""cache: what frozen parts of backbones made of rows, and decoded files, kept on disk for the next epoch and the next run."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from omnitune.training import cache as store
+from omnitune.data import store
 
 
 @dataclass(frozen=True)
 class Listed:
-    """One frozen part as a list shows it.
+    """One folder as a list shows it.
 
     Args:
-        name: of its folder.
-        backbone: the checkpoint, where it has a name.
-        part: which part of it.
+        name: of the folder.
+        holds: what it holds: `activations` or `decoded files`.
+        about: of which backbone or table.
         megabytes: on disk.
         used: when a run last opened it.
     """
 
     name: str
-    backbone: str
-    part: str
+    holds: str
+    about: str
     megabytes: float
     used: str
 
@@ -32,7 +32,7 @@ class Listed:
         return dict(vars(self))
 
     def __str__(self) -> str:
-        return f"{self.name}  {self.megabytes:,.1f} MB, used {self.used}\n  {self.backbone or 'a backbone'}: {self.part}"
+        return f"{self.name}  {self.megabytes:,.1f} MB, used {self.used}\n  {self.holds}: {self.about}"
 
 
 def cache() -> list[Listed]:
@@ -40,8 +40,8 @@ def cache() -> list[Listed]:
     return [
         Listed(
             kept.name,
-            kept.about["backbone"],
-            kept.about["part"],
+            kept.about["holds"],
+            kept.about["about"],
             round(kept.bytes / 1e6, 1),
             datetime.fromtimestamp(kept.used).isoformat(" ", "minutes"),
         )

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -42,14 +43,13 @@ def fit(recipe: Recipe, out: str | Path, *, resume: bool = False, log: Sequence[
     recipes.check(recipe)
     folder = session.open_folder(Path(out), resume)
     prepared, reasons = _prepared(recipe)
-    _same_run(folder, prepared)
-    if resume and (folder / "lineage.json").exists():
-        return artifacts.load(folder)
-    start = _start(prepared, reasons)
-    try:
-        _run(start, folder, resume, log, watch)
-    finally:
-        start.frozen.close()
+    with closing(prepared):
+        _same_run(folder, prepared)
+        if resume and (folder / "lineage.json").exists():
+            return artifacts.load(folder)
+        start = _start(prepared, reasons)
+        with closing(start.frozen):
+            _run(start, folder, resume, log, watch)
     return artifacts.load(folder, start.model.device)
 
 
@@ -90,7 +90,7 @@ class Start:
 def _prepared(recipe: Recipe) -> tuple[Prepared, dict[str, str]]:
     """The data with a recipe without `auto`, and why its values are what they are."""
     prepared = prepare(recipe)
-    train, reasons = auto.resolve(recipe, len(prepared.parts["train"]), best_device())
+    train, reasons = auto.resolve(recipe, len(prepared.answered), best_device())
     return replace(prepared, recipe=recipe.replace(train=train)), reasons
 
 
@@ -129,7 +129,7 @@ def _finish(folder: Path, start: Start, loop: Loop, validate: Validate, beaten: 
     prepared, recipe = start.prepared, start.prepared.recipe
     assess.choose(loop, validate)
     assessment = assess.Assessment(start.model, prepared, beaten, validate)
-    assess.report(assessment, loop, folder, start.frozen.facts(), start.reasons, artifacts.versions()).write(folder)
+    assess.report(assessment, loop, folder, start.frozen.facts() | start.model.paths(), start.reasons, artifacts.versions()).write(folder)
     assessment.write_predictions(folder)
     lineage = {"parent": recipe.parent, "table": prepared.table.fingerprint, "bases": start.digests}
     artifacts.save(folder, recipe, prepared.schema, start.model, lineage)

@@ -21,6 +21,8 @@ from omnitune.nn import values as cells
 ROWS = 5000
 """Rows that are looked at, spread over the table."""
 FEW_ROWS = 200
+LONGEST = 100
+"""Letters of a name; YAML breaks the line of a longer one."""
 BACKBONES = {
     "text": ("sample:minilm-l6", "read by all-MiniLM-L6-v2: small, quick, English"),
     "image": ("sample:efficientnet-lite0", "read by EfficientNet-Lite0: small, quick"),
@@ -49,9 +51,9 @@ class Inferred:
         """The recipe as YAML, each line with its reason behind it."""
         lines = [line for key, value in self.values.items() for line in self._lines(key, value)]
         width = min(80, max(len(text) for text, _ in lines))
-        body = [f"{text:{width}}  # {reason}" if reason else text for text, reason in lines]
-        left = [f"# left out: {column}: {reason}" for column, reason in self.left_out.items()]
-        return "\n".join([*body, *left, *(f"# warning: {warning}" for warning in self.warnings)]) + "\n"
+        body = [f"{text:{width}}  {_comment(reason)}" if reason else text for text, reason in lines]
+        left = [_comment(f"left out: {column}: {reason}") for column, reason in self.left_out.items()]
+        return "\n".join([*body, *left, *(_comment(f"warning: {warning}") for warning in self.warnings)]) + "\n"
 
     def _lines(self, key: str, value: Any) -> list[tuple[str, str]]:
         if key not in ("inputs", "tasks"):
@@ -87,7 +89,17 @@ def infer(source: Any, target: str | Sequence[str], changes: Sequence[str] = (),
     values = yaml_files.override(found, changes)
     recipe = recipes.read(values)
     shown = values | {"data": values["data"] | {"from": recipe.to_dict()["data"]["from"]}}
-    return Inferred(recipe, shown, reasons, left_out, _warnings(inputs, tasks, looks, table))
+    still = {path: reason for path, reason in reasons.items() if _at(found, path) == _at(values, path)}
+    read_too = {recipe.column(name) for name in recipe.inputs}
+    left_out = {column: reason for column, reason in left_out.items() if column not in read_too}
+    return Inferred(recipe, shown, still, left_out, _warnings(recipe, looks, table))
+
+
+def _at(values: Mapping[str, Any], path: str) -> Any:
+    """What stands at `inputs.review` or `data`; None where nothing does."""
+    section, _, name = path.partition(".")
+    inside = values.get(section)
+    return inside if not name else inside.get(name) if isinstance(inside, Mapping) else None
 
 
 def _columns_there(table: Table, targets: Sequence[str]) -> None:
@@ -105,6 +117,9 @@ def _tasks(looks: Mapping[str, Look], reasons: dict[str, str]) -> dict[str, dict
     for column, look in looks.items():
         if not look.present:
             raise Mistake(f"target {column!r}", "is empty", "Choose another column")
+        lists = look.all_are(list, tuple)
+        if wrong := next((problem for value in look.present if not lists and (problem := cells.problem(value))), None):
+            raise Mistake(f"target {column!r}", wrong, "Mend the column, or choose another target")
         kind, reason = _looks.as_target(look)
         if kind == "classify" and cells.mostly_different(len(look.counts), len(look.present)):
             raise Mistake(f"target {column!r}", f"{len(look.counts):,} different values are no classes", "Choose another target")
@@ -145,22 +160,25 @@ def _training(inputs: Mapping[str, Any], rows: int, minutes: float | None, reaso
     return found
 
 
-def _warnings(inputs: Mapping[str, Any], tasks: Mapping[str, Any], looks: Mapping[str, Look], table: Table) -> list[str]:
+def _warnings(recipe: recipes.Recipe, looks: Mapping[str, Look], table: Table) -> list[str]:
     """Inputs that tell a target by themselves, and too few rows to measure well."""
     from omnitune.evaluation import cautions
 
-    kinds = {name: one if isinstance(one, str) else one["kind"] for name, one in inputs.items()}
-    columns = {name: looks[one["column"] if isinstance(one, dict) and "column" in one else name].values for name, one in inputs.items()}
+    kinds = {name: modality.kind for name, modality in recipe.inputs.items() if recipe.column(name) in looks}
+    columns = {name: looks[recipe.column(name)].values for name in kinds}
     found = []
-    for name, task in tasks.items():
-        answers = looks[task["target"]].values
-        known = [i for i, value in enumerate(answers) if not cells.missing(value)]
-        if task["kind"] == "label" or not known:
+    for name, task in recipe.tasks.items():
+        if task.form == "labels" or not looks.keys() >= set(task.columns()):
             continue
-        y = np.array([float(answers[i]) for i in known]) if task["kind"] == "regress" else _codes([answers[i] for i in known])
-        here = {column: [values[i] for i in known] for column, values in columns.items()}
-        found += cautions.leaks(name, "value" if task["kind"] == "regress" else "classes", here, kinds, y)
-    expected = {"train": 8 * len(table) // 10, "validation": len(table) // 10, "test": len(table) // 10}
+        (target,) = task.columns()
+        missing = cells.no_number if task.form == "value" else cells.missing
+        known = [i for i, value in enumerate(looks[target].values) if not missing(value) and task.check(value) is None]
+        if known:
+            answers = [looks[target].values[i] for i in known]
+            y = np.array([float(answer) for answer in answers]) if task.form == "value" else _codes(answers)
+            found += cautions.leaks(name, task.form, {column: [values[i] for i in known] for column, values in columns.items()}, kinds, y)
+    shares = (0.8, 0.1, 0.1) if recipe.data.split == "given" else recipe.data.split
+    expected = {side: int(share * len(table)) for side, share in zip(("train", "validation", "test"), shares, strict=True)}
     return [f"{caution['where']}: {caution['text']}" for caution in [*found, *cautions.few_rows(expected)]]
 
 
@@ -170,11 +188,16 @@ def _codes(answers: Sequence[Any]) -> np.ndarray[Any, Any]:
 
 
 def _free(column: str, taken: Mapping[str, Any]) -> str:
-    """A name without dots, which part a dotted path, that no other has."""
-    name = column.replace(".", "_").replace("=", "_") or "column"
+    """A name on one line, without dots, which part a dotted path, that no other has."""
+    name = "".join("_" if sign in ".=" or not sign.isprintable() else sign for sign in column)[:LONGEST].strip() or "column"
     while name in taken:
         name += "_"
     return name
+
+
+def _comment(text: str) -> str:
+    """`text` behind a #, on one line whatever it quotes."""
+    return f"# {' '.join(text.split())}"
 
 
 def _yaml(entry: Mapping[str, Any]) -> str:

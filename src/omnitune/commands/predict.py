@@ -1,5 +1,6 @@
 """predict: rows in, answers out, one after the other, in the order of the rows."""
 
+import contextlib
 import csv
 import json
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from typing import Any, TextIO
 import torch
 
 from omnitune import artifact as artifacts
+from omnitune.commands._files import part_of, told
 from omnitune.errors import Mistake
 
 Answer = dict[str, Any]
@@ -24,20 +26,20 @@ def predict(
     Args:
         run: the folder of a finished run.
         rows: a file, or anything `Artifact.predict` takes.
-        out: a new file, `.csv` (a column a task and a probability) or `.jsonl`.
+        out: a new file, `.csv` (a column a task and a probability) or `.jsonl`, there once it is whole.
         batch: as for `Artifact.predict`.
         int8: linear layers multiply in 8 bits, on the CPU.
         tell: is told what int8 changes, before the first answer.
 
     Raises:
-        Mistake: no finished run, no readable rows, or a file that is there already or of another ending.
+        Mistake: no finished run, no readable rows, or a file that is there already, of another ending or cannot be written.
     """
     path = None if out is None else _new_file(Path(out))
     artifact = artifacts.load(run, torch.device("cpu") if int8 else None)
     if int8 and tell:
         tell(changes(artifact, rows))
     answers = artifact.stream(rows, batch, int8)
-    return answers if path is None else _written(answers, path)
+    return answers if path is None else _written(answers, path, "error" if "error" not in artifact.recipe.tasks else "why_unread")
 
 
 def changes(artifact: artifacts.Artifact, rows: Any) -> str:
@@ -49,33 +51,54 @@ def changes(artifact: artifacts.Artifact, rows: Any) -> str:
     return "\n".join(f"{task}: {rounding}" for task, rounding in found.items())
 
 
-def flat(answer: Answer) -> Answer:
-    """An answer as columns: `task`, and `task:class` for each probability; `error` where the row could not be read."""
-    if "error" in answer and not isinstance(answer["error"], dict):
-        return {"error": answer["error"]}
+def unread(answer: Answer) -> bool:
+    """Whether it says why the row could not be read; a task called `error` answers with a mapping."""
+    return isinstance(answer.get("error"), str)
+
+
+def flat(answer: Answer, error: str = "error") -> Answer:
+    """An answer as columns: `task`, and `task:class` for each probability; `error` (or as it is called) where the row could not be read."""
+    if unread(answer):
+        return {error: answer["error"]}
     columns: Answer = {}
     for task, said in answer.items():
         value = said["value"]
         columns[task] = "|".join(map(str, value)) if isinstance(value, list) else value
         columns |= {f"{task}:{name}": p for name, p in said.get("probabilities", {}).items()}
-    return columns | {"error": ""}
+    return columns | {error: ""}
 
 
 def _new_file(path: Path) -> Path:
-    if path.suffix not in FORMATS:
+    if path.suffix.lower() not in FORMATS:
         raise Mistake(str(path), f"no format ends in {path.suffix!r}", f"Use {' or '.join(FORMATS)}")
-    if path.exists():
+    with told(path):
+        there = path.exists()
+    if there:
         raise Mistake(str(path), "exists", "Give another --out")
+    if not path.parent.is_dir():
+        raise Mistake(str(path), f"there is no folder {path.parent}", "Make it, or give another --out")
     return path
 
 
-def _written(answers: Iterator[Answer], path: Path) -> Iterator[Answer]:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        write = _jsonl(file) if path.suffix == ".jsonl" else _csv(file)
+def _written(answers: Iterator[Answer], path: Path, error: str) -> Iterator[Answer]:
+    """The file has its name once it is whole; nothing is left of one that fails."""
+    part = part_of(path)
+    with told(path):
+        file = part.open("w", newline="", encoding="utf-8")
+    try:
+        write = _jsonl(file) if path.suffix.lower() == ".jsonl" else _csv(file, error)
         for answer in answers:
-            write(answer)
+            with told(path):
+                write(answer)
             yield answer
-        write(None)
+        with told(path):
+            write(None)
+            file.close()
+            part.replace(path)
+    finally:
+        with contextlib.suppress(OSError):  # a full disk refuses what is still to be written, which is told already
+            file.close()
+        part.unlink(missing_ok=True)
 
 
 def _jsonl(file: TextIO) -> Write:
@@ -86,14 +109,14 @@ def _jsonl(file: TextIO) -> Write:
     return write
 
 
-def _csv(file: TextIO) -> Write:
+def _csv(file: TextIO, error: str) -> Write:
     """The columns are those of the first row that could be read, so rows before it wait for it, or for the end (None)."""
     waiting: list[Answer] = []
     writer: csv.DictWriter[str] | None = None
 
     def write(answer: Answer | None) -> None:
         nonlocal writer
-        waiting.extend([] if answer is None else [flat(answer)])
+        waiting.extend([] if answer is None else [flat(answer, error)])
         if writer is None and waiting and (answer is None or len(waiting[-1]) > 1):
             writer = csv.DictWriter(file, list(waiting[-1]), restval="")
             writer.writeheader()

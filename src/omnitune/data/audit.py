@@ -1,7 +1,7 @@
 """Audit: every value is looked at before anything learns, so that a bad row is refused or listed, never replaced."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from omnitune.data.columns import Column
+from omnitune.data.decoded import Decoded
 from omnitune.data.table import Table
 from omnitune.errors import Mistake, did_you_mean
 from omnitune.recipe import Recipe
@@ -39,15 +40,16 @@ def columns_exist(recipe: Recipe, table: Table) -> None:
         raise Mistake.together(missing)
 
 
-def readable(recipe: Recipe, table: Table) -> tuple[np.ndarray[Any, np.dtype[np.int64]], list[BadRow]]:
-    """Numbers of the rows that can be read, and the others with their reasons.
+def readable(recipe: Recipe, table: Table, decoded: Mapping[str, Decoded] | None = None) -> tuple[np.ndarray[Any, np.dtype[np.int64]], list[BadRow]]:
+    """Numbers of the rows that can be read, and the others with their reasons. Files that `decoded` knows are not looked at again.
 
     Raises:
         Mistake: there are unreadable rows and the recipe says `bad_rows: refuse`; or nothing is left.
     """
-    bad = list(_bad_rows(recipe, table))
+    bad = list(_bad_rows(recipe, table, decoded or {}))
     if bad and recipe.data.bad_rows == "refuse":
-        first = [Mistake(table.where(b.row, b.column), b.problem) for b in bad[:SHOWN]]
+        places = table.places({b.row for b in bad[:SHOWN]})
+        first = [Mistake(f"{places[b.row]}, column {b.column}", b.problem) for b in bad[:SHOWN]]
         more = f"{len(bad) - SHOWN:,} more. " if len(bad) > SHOWN else ""
         cure = Mistake(
             table.name, f"{more}{len({b.row for b in bad}):,} rows cannot be read", "Mend them, or set data.bad_rows: skip to leave them out"
@@ -59,11 +61,11 @@ def readable(recipe: Recipe, table: Table) -> tuple[np.ndarray[Any, np.dtype[np.
     return rows, bad
 
 
-def _bad_rows(recipe: Recipe, table: Table) -> Iterator[BadRow]:
+def _bad_rows(recipe: Recipe, table: Table, decoded: Mapping[str, Decoded]) -> Iterator[BadRow]:
     every = np.arange(len(table))
     for name, modality in recipe.inputs.items():
         column = recipe.column(name)
-        yield from (BadRow(r, column, p) for r, p in Column(table, column, every, modality.media).problems(modality.check))
+        yield from (BadRow(r, column, p) for r, p in Column(table, column, every, modality.media).problems(modality.check, decoded.get(name)))
     for task in recipe.tasks.values():
         for column in task.columns():
             yield from (BadRow(r, column, p) for r, p in Column(table, column, every).problems(task.check))
@@ -72,6 +74,7 @@ def _bad_rows(recipe: Recipe, table: Table) -> Iterator[BadRow]:
 def list_bad_rows(path: Path, table: Table, bad: list[BadRow]) -> None:
     """Writes rows that were left out, with place and reason, as CSV; nothing where there are none."""
     if bad:
+        places = table.places({b.row for b in bad})
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerows([("row", "place", "problem"), *((b.row + 1, table.where(b.row, b.column), b.problem) for b in bad)])
+            writer.writerows([("row", "place", "problem"), *((b.row + 1, f"{places[b.row]}, column {b.column}", b.problem) for b in bad)])

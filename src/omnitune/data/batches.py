@@ -19,7 +19,8 @@ from omnitune.tasks import Target
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
 T = TypeVar("T")
-Known = Mapping[str, Callable[[Rows], dict[str, torch.Tensor] | None]]
+Known = Mapping[str, Callable[[Rows, int | None], dict[str, torch.Tensor] | None]]
+Files = Mapping[str, Callable[[Rows, bool], list[Any]]]
 POOL = 50
 """Batches whose rows are sorted by length together: large enough for little padding, small enough to stay random."""
 
@@ -58,7 +59,8 @@ class Batches:
         rows: the rows.
         size: rows a batch.
         seed: of order and augmentation; None reads every row as it is, longest first.
-        known: of inputs, tensors that stand for the encoded values of rows where something has them.
+        known: of inputs, tensors that stand for the encoded values of rows (as they are, or a fixed view) where something has them.
+        decoded: of inputs, what `encode` takes in place of the files of rows, for training or not.
     """
 
     recipe: Recipe
@@ -68,6 +70,7 @@ class Batches:
     size: int
     seed: int | None = None
     known: Known = field(default_factory=dict)
+    decoded: Files = field(default_factory=dict)
 
     def __len__(self) -> int:
         return -(-len(self.rows) // self.size)
@@ -96,11 +99,17 @@ class Batches:
     def epoch(self, number: int = 0, start: int = 0) -> Iterator[Question]:
         """The questions of an epoch from batch `start` on, each made while the one before is answered."""
         order = self.order(number)
-        return ahead(lambda: (self.question(rows, self._rng(number, i)) for i, rows in enumerate(order) if i >= start))
+        return ahead(lambda: (self.question(rows, self._rng(number, i), number) for i, rows in enumerate(order) if i >= start))
 
-    def question(self, rows: Rows, rng: np.random.Generator | None = None) -> Question:
+    def question(self, rows: Rows, rng: np.random.Generator | None = None, epoch: int = 0) -> Question:
         """What every task asks about these rows."""
-        batch = encode(self.recipe, self.schema, rows, lambda column, media: Column(self.table, column, rows, media)[:], rng, self.known)
+
+        def values(name: str) -> list[Any]:
+            if name in self.decoded:
+                return self.decoded[name](rows, rng is not None)
+            return Column(self.table, self.recipe.column(name), rows, self.recipe.inputs[name].media)[:]
+
+        batch = encode(self.recipe, self.schema, rows, values, rng, self.known, epoch)
         asked = {}
         for name, task in self.recipe.tasks.items():
             answers = {column: Column(self.table, column, rows)[:] for column in task.columns()}
@@ -118,15 +127,22 @@ def encode(
     recipe: Recipe,
     schema: Schema,
     rows: Rows,
-    values: Callable[[str, bool], list[Any]],
+    values: Callable[[str], list[Any]],
     rng: np.random.Generator | None = None,
     known: Known | None = None,
+    epoch: int = 0,
 ) -> Batch:
-    """A batch of `rows`; `values(column, media)` gives the values of a column for them, and `known` what stands for the encoded ones."""
+    """A batch of `rows`; `values(input)` gives the values of an input for them, and `known` what stands for the encoded ones.
+
+    Where an input has fixed views, `view` (B,) says which one its tensors show in this epoch.
+    """
     inputs = {}
     for name, modality in recipe.inputs.items():
-        there = known[name](rows) if known and name in known else None
-        inputs[name] = modality.encode(values(recipe.column(name), modality.media), schema.inputs[name], rng) if there is None else there
+        view = epoch % modality.fixed_views if rng is not None and modality.fixed_views else None
+        there = known[name](rows, view) if known and name in known else None
+        if there is None:
+            there = modality.encode(values(name), schema.inputs[name], rng if view is None else np.random.default_rng(view))
+        inputs[name] = there if view is None else there | {"view": torch.full((len(rows),), view)}
     return Batch(inputs, rows)
 
 

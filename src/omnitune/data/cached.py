@@ -4,47 +4,51 @@ import contextlib
 import errno
 import hashlib
 import os
-import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
 
+from omnitune import places
 from omnitune.errors import Mistake
 
 Stream = tuple[pa.Schema, Iterator[pa.RecordBatch]]
-VERSION = 1
+VERSION = 2
 """Of what conversion does to values; a change of it leaves older files unused."""
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 ABANDONED_SECONDS = 86_400
 
 
 def folder() -> Path:
-    """Where converted tables are: `tables` in $OMNITUNE_CACHE, or in ~/.cache/omnitune."""
-    return Path(os.environ.get("OMNITUNE_CACHE") or Path.home() / ".cache" / "omnitune") / "tables"
+    """Where converted tables are."""
+    return places.cache("tables")
 
 
-def stored(path: Path, convert: Callable[[Path], Stream]) -> pa.Table:
+def stored(path: Path, convert: Callable[[Path], Stream], how: str = "") -> pa.Table:
     """The table that `convert` makes of the file at `path`, memory-mapped; converted only if the file changed since the last time.
+
+    `how` names the way of converting, where a file has several.
 
     The copy appears under its name in one step, once it is whole, so any number of processes may do this at once, and be killed.
 
     Raises:
         Mistake: the cache folder is full or cannot be written, or `convert` says so.
     """
-    place = _place(path)
+    place = _place(path, how)
     for _ in range(2):
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError, pa.ArrowInvalid):  # not converted yet, or damaged by a failing disk: convert
+        # Not converted yet, converted by somebody who alone may read it, or damaged by a failing disk: convert.
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError, pa.ArrowInvalid):
             return _mapped(place)
         _write(place, *convert(path))
     return _mapped(place)
 
 
-def _place(path: Path) -> Path:
-    """One folder a source, one name a state of it."""
+def _place(path: Path, how: str) -> Path:
+    """One folder a source and way of converting it, one name a state of it."""
     facts = path.stat()
-    source = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:24]
+    source = hashlib.sha256(f"{path.resolve()}{how and chr(0)}{how}".encode()).hexdigest()[:24]
     return folder() / source / f"{facts.st_size}-{facts.st_mtime_ns}-v{VERSION}.arrow"
 
 
@@ -54,25 +58,23 @@ def _mapped(place: Path) -> pa.Table:
 
 
 def _write(place: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
-    half = None
+    half = place.with_name(f"{uuid.uuid4().hex}.half")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        handle, half = tempfile.mkstemp(suffix=".half", dir=place.parent)
-        with os.fdopen(handle, "wb") as file:
+        with half.open("xb") as file:  # with the rights that the user's new files have, so that a shared cache is one
             with pa.ipc.new_file(file, schema) as writer:
                 for batch in batches:
                     writer.write_batch(batch)
             file.flush()
             os.fsync(file.fileno())
         os.replace(half, place)
-        half = None
     except OSError as error:
         if mistake := _no_room(error):
             raise mistake from None
         raise
     finally:
-        if half:
-            os.unlink(half)
+        with contextlib.suppress(OSError):  # renamed, or never made
+            half.unlink()
     _clean(place)
 
 

@@ -6,6 +6,7 @@ from typing import Any, overload
 
 import numpy as np
 
+from omnitune.data.decoded import Decoded
 from omnitune.data.media import open_media
 from omnitune.data.table import Table
 from omnitune.errors import Mistake
@@ -50,21 +51,24 @@ class Column(Sequence[Any]):
             return values
         return [value if value is None else open_media(value, self.table.root) for value in values]
 
-    def problems(self, check: Any) -> Iterator[tuple[int, str]]:
-        """(row, what is wrong) for every value that cannot be opened or that `check` objects to. Media are looked at side by side."""
+    def problems(self, check: Any, decoded: Decoded | None = None) -> Iterator[tuple[int, str]]:
+        """(row, what is wrong) for every value that cannot be opened or that `check` objects to. Media are looked at side by side, and those
+        that `decoded` knows to be readable not again."""
         with ThreadPoolExecutor() as pool:
             for start in range(0, len(self.rows), CHUNK):
                 rows = self.rows[start : start + CHUNK]
                 values = self.table.take(self.column, rows)
-                look = lambda value: self._problem(value, check)  # noqa: E731
+                look = lambda value: self._problem(value, check, decoded)  # noqa: E731
                 for row, problem in zip(rows, pool.map(look, values) if self.media else map(look, values), strict=True):
                     if problem:
                         yield int(row), problem
 
-    def _problem(self, value: Any, check: Any) -> str | None:
+    def _problem(self, value: Any, check: Any, decoded: Decoded | None) -> str | None:
         if value is None:
             return None
         try:
+            if decoded:
+                return decoded.problem(value, check)
             return check(open_media(value, self.table.root) if self.media else value)  # type: ignore[no-any-return]
         except Mistake as mistake:
             return f"{mistake.what}. {mistake.fix}" if mistake.fix else mistake.what

@@ -1,37 +1,28 @@
 """CSV and TSV: read in a stream, with types that hold over the whole file and values that reading never changes.
 
-A column becomes integers, fractions or true/false only if every one of its values is one; else it stays text. So `007`, an integer of more
-than 18 digits or a date is text, and one word among numbers makes a column text, for the modality to name its row. An empty cell is
-missing; a quoted empty cell (`""`) in a text column is an empty text. `NA`, `nan`, `null` and the like are missing among numbers, words
-elsewhere.
+What type a column has, see `written`. An empty cell is missing; a quoted empty cell (`""`) in a text column is an empty text. `NA`, `nan`,
+`null` and the like are missing among numbers, words elsewhere.
 """
 
 import csv
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pv
 
+from omnitune.data import written
 from omnitune.data.cached import Stream
-from omnitune.data.text_files import line, not_utf8, open_binary, records
+from omnitune.data.text_files import lines, not_utf8, open_binary, records
 from omnitune.errors import Mistake
 
 BLOCK = 1 << 25
 """Bytes read at once; the largest row."""
 SHOWN = 20
-MISSING = pa.array(["", "NA", "N/A", "n/a", "#N/A", "<NA>", "nan", "NaN", "-nan", "-NaN", "NAN", "null", "NULL", "None", None])
-FRACTION = r"^[+-]?((0|[1-9]\d{0,14})(\.\d*)?|\.\d+)([eE](-\d{1,3}|\+?\d{1,2}|\+?[12]\d\d))?$"
-KINDS: list[tuple[pa.DataType, str]] = [
-    (pa.int64(), r"^-?(0|[1-9]\d{0,17})$"),
-    (pa.float64(), FRACTION),
-    (pa.bool_(), r"^([Tt]rue|[Ff]alse|TRUE|FALSE)$"),
-]
 
 
 @dataclass(frozen=True)
@@ -42,12 +33,13 @@ class Layout:
     delimiter: str
 
 
-def stream(path: Path) -> Stream:
-    """The rows of a CSV or TSV file, `.gz` or not; raises `Mistake` for rows of a wrong length, another encoding than UTF-8, no rows."""
+def stream(path: Path, texts: Collection[str] = ()) -> Stream:
+    """The rows of a CSV or TSV file, `.gz` or not, with the columns `texts` as they are written; raises `Mistake` for rows of a wrong length,
+    another encoding than UTF-8, no rows."""
     layout = _layout(path)
-    types = _types(path, layout)
+    types = _types(path, layout, texts)
     schema = pa.schema(list(zip(layout.names, types, strict=True)))
-    return schema, (_typed(batch, schema) for batch in _texts(path, layout))
+    return schema, (_typed(batch, schema) for batch in _rows(path, layout))
 
 
 def _layout(path: Path) -> Layout:
@@ -65,12 +57,12 @@ def _layout(path: Path) -> Layout:
 
 def _delimiter(path: Path, header: str) -> str:
     """A tab in a .tsv; else a comma, unless the header has none and has a semicolon or a tab (as spreadsheets write in many countries)."""
-    if ".tsv" in path.suffixes[-2:]:
+    if ".tsv" in [suffix.lower() for suffix in path.suffixes[-2:]]:
         return "\t"
     return next((sign for sign in ",;\t" if sign in header), ",")
 
 
-def _texts(path: Path, layout: Layout) -> Iterator[pa.RecordBatch]:
+def _rows(path: Path, layout: Layout) -> Iterator[pa.RecordBatch]:
     """The rows with every value as text."""
     refused: list[pv.InvalidRow] = []
 
@@ -96,39 +88,25 @@ def _texts(path: Path, layout: Layout) -> Iterator[pa.RecordBatch]:
     _ends(path, last)
 
 
-def _types(path: Path, layout: Layout) -> list[pa.DataType]:
-    """The first of `KINDS` that every value of a column is, else text."""
-    possible = [list(KINDS) for _ in layout.names]
-    filled = [False] * len(layout.names)
-    for batch in _texts(path, layout):
-        for i, column in enumerate(batch.columns):
-            if possible[i]:
-                values = _present(column)
-                filled[i] |= len(values) > 0
-                possible[i] = [kind for kind in possible[i] if pc.all(pc.match_substring_regex(values, kind[1])).as_py() is not False]
-    return [kinds[0][0] if kinds and full else pa.string() for kinds, full in zip(possible, filled, strict=True)]
+def _types(path: Path, layout: Layout, texts: Collection[str]) -> list[pa.DataType]:
+    surveys = [None if name in texts else written.Survey() for name in layout.names]
+    for batch in _rows(path, layout):
+        for survey, column in zip(surveys, batch.columns, strict=True):
+            if survey:
+                survey.add(column)
+    return [survey.type if survey else pa.string() for survey in surveys]
 
 
 def _typed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    columns = [column if field.type == pa.string() else _cast(column, field.type) for column, field in zip(batch.columns, schema, strict=True)]
-    return pa.record_batch(columns, schema=schema)
-
-
-def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array:
-    trimmed = pc.utf8_trim_whitespace(column)
-    return pc.if_else(pc.is_in(trimmed, value_set=MISSING), None, trimmed).cast(kind)
-
-
-def _present(column: pa.Array) -> pa.Array:
-    trimmed = pc.utf8_trim_whitespace(column)
-    return trimmed.filter(pc.invert(pc.is_in(trimmed, value_set=MISSING)))
+    return pa.record_batch([written.cast(column, field.type) for column, field in zip(batch.columns, schema, strict=True)], schema=schema)
 
 
 def _wrong_length(path: Path, refused: list[Any]) -> Mistake:
     """`refused` rows count from 1 with the header first."""
+    found = lines(path, [row.number - 2 for row in refused[:SHOWN]])
     mistakes = [
         Mistake(
-            f"{path.name} row {row.number - 1} (line {line(path, row.number - 2)})",
+            f"{path.name} row {row.number - 1} (line {found.get(row.number - 2)})",
             f"{row.actual_columns} fields where the header names {row.expected_columns}",
             "Put quotes around fields that hold the delimiter, a quote or a line end",
         )

@@ -3,7 +3,7 @@
 import gzip
 import json
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from omnitune.data import delimited, json_files, text_files
 from omnitune.data.cached import Stream, stored
 from omnitune.data.names import with_names
+from omnitune.data.views import usual, without_views
 from omnitune.errors import Mistake
 
 BATCH_BYTES = 1 << 26
@@ -36,10 +37,15 @@ class Piece:
     path: Path | None = None
     part: str | None = None
 
-    def where(self, row: int) -> str:
+    @property
+    def untyped(self) -> bool:
+        """Whether its types are found by looking at texts."""
+        return self.path is not None and ending(self.path) in DELIMITED
+
+    def places(self, rows: Collection[int]) -> dict[int, str]:
         """'reviews.csv row 17 (line 18)' for row number 16."""
-        line = text_files.line(self.path, row) if self.path and ending(self.path) in DELIMITED else None
-        return f"{self.name} row {row + 1}" + (f" (line {line})" if line else "")
+        lines = text_files.lines(self.path, rows) if self.path and self.untyped else {}
+        return {row: f"{self.name} row {row + 1}" + (f" (line {lines[row]})" if row in lines else "") for row in rows}
 
 
 def ending(path: Path) -> str:
@@ -53,8 +59,8 @@ def is_table(path: Path) -> bool:
     return ending(path) in ENDINGS and not (path.suffix.lower() == ".gz" and ending(path) not in TEXTS)
 
 
-def read_file(path: Path, part: str | None = None) -> Piece:
-    """The rows of one file.
+def read_file(path: Path, part: str | None = None, texts: Collection[str] = ()) -> Piece:
+    """The rows of one file; of a file without types (CSV), the columns `texts` as they are written.
 
     Raises:
         Mistake: its ending is unknown, it cannot be read as what its ending says, it has no rows, or two columns have one name.
@@ -64,11 +70,14 @@ def read_file(path: Path, part: str | None = None) -> Piece:
         known = f"There are: {', '.join(sorted(ENDINGS))}; texts also as .gz"
         raise Mistake(name, f"no table is read from {path.suffix or 'a file without ending'}", known)
     try:
-        table = stored(path, ENDINGS[ending(path)])
+        as_texts = sorted(texts) if ending(path) in DELIMITED else []
+        convert = partial(delimited.stream, texts=as_texts) if as_texts else ENDINGS[ending(path)]
+        table = stored(path, convert, json.dumps(as_texts) if as_texts else "")
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise Mistake(name, f"is no intact gzip file: {error}", "Compress it again") from None
     except PermissionError as error:
-        raise Mistake(name, f"cannot be opened: {error.strerror}", "Give yourself the right to read it") from None
+        place = name if Path(error.filename or path) == path else str(error.filename)
+        raise Mistake(place, f"cannot be opened: {error.strerror}", "Give yourself the right to read it") from None
     return Piece(name, checked(name, table), path, part)
 
 
@@ -77,7 +86,7 @@ def checked(name: str, table: pa.Table) -> pa.Table:
     different(name, table.column_names)
     if not len(table) or not table.column_names:
         raise Mistake(name, "there are no rows", "Give a table with at least one row")
-    return table
+    return without_views(table)
 
 
 def different(name: str, columns: list[str]) -> None:
@@ -120,13 +129,14 @@ def _plain(path: Path, kind: str, schema: pa.Schema, batches: Iterator[pa.Record
     def each() -> Iterator[pa.RecordBatch]:
         try:
             for batch in batches:
-                yield pa.record_batch([column.cast(field.type) for column, field in zip(change(batch).columns, plain, strict=True)], schema=plain)
+                columns = zip(change(batch).columns, plain, strict=True)
+                yield pa.record_batch([column.cast(usual(column.type)).cast(field.type) for column, field in columns], schema=plain)
         except (pa.ArrowException, OSError) as error:
             raise _damaged(path, kind, error) from None
 
     change = partial(with_names, features=_features(schema))
     changed = change(schema.empty_table()).schema
-    plain = pa.schema([(field.name, field.type.value_type if pa.types.is_dictionary(field.type) else field.type) for field in changed])
+    plain = pa.schema([(field.name, usual(field.type.value_type if pa.types.is_dictionary(field.type) else field.type)) for field in changed])
     return plain, each()
 
 

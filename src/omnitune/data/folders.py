@@ -2,19 +2,21 @@
 
 In this order: a data set saved by `datasets`; `metadata.csv` (or .jsonl, .parquet) that describes files by `file_name`; table files or
 sub-folders called train, validation, test (also `train-00000-of-00002.parquet`, also inside `data`); one table file; one sub-folder of
-pictures a class. Hidden files are ignored.
+pictures a class. Hidden files are ignored, and so are .json files, which are mostly settings, unless there is nothing else.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from omnitune.data import hub
-from omnitune.data.files import Piece, checked, is_table, read_file
+from omnitune.data import hub, written
+from omnitune.data.files import Piece, checked, ending, is_table, read_file
+from omnitune.data.parts import agreeing
+from omnitune.data.text_files import open_binary
 from omnitune.errors import Mistake, did_you_mean
 
 PARTS = {
@@ -23,6 +25,9 @@ PARTS = {
 }  # fmt: skip
 SHARD = re.compile(rf"({'|'.join(PARTS)})(?:[-_]?\d+(?:-of-\d+)?)?")
 PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm", ".jp2", ".avif", ".ico", ".tga"}
+
+ELSEWHERE = r"^(?i:data:|[a-z][a-z0-9+.-]*://|/|[a-z]:[\\/]|\\\\)"
+"""Values that are no paths from here: data: URIs, URLs, absolute paths."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +38,20 @@ class Found:
     root: Path
 
 
-def read_folder(folder: Path) -> Found:
-    """Everything in `folder`; raises `Mistake` where no layout fits, or a file in it cannot be read."""
-    layouts: Sequence[Callable[[Path], Found | None]] = (_saved, _described, _part_files, _part_folders, _inside_data, _single, _classes)
+def read_folder(folder: Path, texts: Collection[str] = ()) -> Found:
+    """Everything in `folder`; raises `Mistake` where no layout fits, or a file in it cannot be read. `texts` as in `read_file`."""
+    layouts: Sequence[Callable[[Path, Collection[str]], Found | None]] = (
+        _saved,
+        _described,
+        _part_files,
+        _part_folders,
+        _inside_data,
+        _single,
+        _classes,
+        _single_json,
+    )
     for layout in layouts:
-        if found := layout(folder):
+        if found := layout(folder, texts):
             return found
     raise Mistake(
         str(folder),
@@ -47,16 +61,24 @@ def read_folder(folder: Path) -> Found:
     )
 
 
-def _saved(folder: Path) -> Found | None:
+def _saved(folder: Path, texts: Collection[str]) -> Found | None:
     saved = any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
     return Found(hub.from_disk(folder), folder) if saved else None
 
 
-def _described(folder: Path) -> Found | None:
-    files = [path for path in _files(folder) if path.name.partition(".")[0] == "metadata" and is_table(path)]
+def _described(folder: Path, texts: Collection[str]) -> Found | None:
+    files = [path for path in _files(folder) if path.name.partition(".")[0] == "metadata" and is_table(path) and _describes(path)]
     if not files:
         return None
-    return Found([_with_images(read_file(_one(folder, files)))], folder)
+    return Found([_with_images(read_file(_one(folder, files), texts=texts))], folder)
+
+
+def _describes(path: Path) -> bool:
+    """Not metadata.json that tells about the data set as a whole."""
+    if ending(path) != ".json":
+        return True
+    with open_binary(path) as file:
+        return b'"file_name"' in file.read(1 << 16)
 
 
 def _with_images(piece: Piece) -> Piece:
@@ -68,7 +90,7 @@ def _with_images(piece: Piece) -> Piece:
     return replace(piece, arrow=checked(piece.name, table))
 
 
-def _part_files(folder: Path) -> Found | None:
+def _part_files(folder: Path, texts: Collection[str]) -> Found | None:
     """train.csv, validation.csv, test.csv; or several files a part."""
     parted = [(PARTS[match[1]], path) for path in _tables(folder) if (match := SHARD.fullmatch(path.name.partition(".")[0].lower()))]
     if not any(part == "train" for part, _ in parted):
@@ -77,39 +99,53 @@ def _part_files(folder: Path) -> Found | None:
         raise Mistake(str(folder), f"parts are there as {' and '.join(sorted(endings))}", "Leave the files of one kind in the folder")
     order = list(dict.fromkeys(PARTS.values()))
     parted.sort(key=lambda found: (order.index(found[0]), found[1].name))
-    return Found([read_file(path, part=part) for part, path in parted], folder)
+    return Found(agreeing(texts, lambda texts: [read_file(path, part, texts) for part, path in parted]), folder)
 
 
-def _part_folders(folder: Path) -> Found | None:
-    """train, validation, test, each a folder that is read as one; no other folder beside them."""
+def _part_folders(folder: Path, texts: Collection[str]) -> Found | None:
+    """train, validation, test, each a folder that is read as one. Where `train` holds pictures beside folders of other names, it is a class."""
     folders = _folders(folder)
-    if "train" not in (parts := {PARTS.get(path.name.lower(), "") for path in folders}) or "" in parts:
+    if "train" not in (parts := {PARTS.get(path.name.lower(), "") for path in folders}):
         return None
+    if "" in parts:
+        others = [path.name for path in folders if path.name.lower() not in PARTS]
+        if parts == {"train", ""} and any(_is_picture(file) for path in folders if path.name not in others for file in _files(path)):
+            return None
+        raise Mistake(str(folder), f"beside the parts there is also {', '.join(others)}", "Move it elsewhere, or name it train, validation or test")
     if len(parts) < len(folders):
         raise Mistake(str(folder), f"one part has two folders among {', '.join(path.name for path in folders)}", "Leave one")
-    found = {path: read_folder(path) for path in folders}
-    pieces = [
-        replace(piece, name=f"{path.name}/{piece.name}", part=PARTS[path.name.lower()], arrow=_below(piece.arrow, path.name))
-        for path, inner in found.items()
-        for piece in inner.pieces
-    ]
-    return Found(pieces, folder)
+    return Found(agreeing(texts, lambda texts: [piece for path in folders for piece in _in_part(path, texts)]), folder)
+
+
+def _in_part(folder: Path, texts: Collection[str]) -> list[Piece]:
+    found = read_folder(folder, texts).pieces
+    part = PARTS[folder.name.lower()]
+    return [replace(piece, name=f"{folder.name}/{piece.name}", part=part, arrow=_below(piece.arrow, folder.name)) for piece in found]
 
 
 def _below(table: pa.Table, folder: str) -> pa.Table:
     """Paths of pictures in a sub-folder, as seen from above."""
-    if "image" not in table.column_names or not pa.types.is_string(table.schema.field("image").type):
+    if "image" not in table.column_names or not written.is_text(table.schema.field("image").type):
         return table
-    paths = pc.binary_join_element_wise(folder, table["image"], "/")
+    images = table["image"].cast(pa.large_string())
+    elsewhere = pc.match_substring_regex(images, ELSEWHERE)
+    paths = pc.if_else(
+        elsewhere, images, pc.binary_join_element_wise(pa.scalar(folder, pa.large_string()), images, pa.scalar("/", pa.large_string()))
+    )
     return table.set_column(table.column_names.index("image"), "image", paths)
 
 
-def _inside_data(folder: Path) -> Found | None:
+def _inside_data(folder: Path, texts: Collection[str]) -> Found | None:
     """A data set cloned from the hub keeps its files in `data`."""
-    return _part_files(folder / "data") if (folder / "data").is_dir() else None
+    return _part_files(folder / "data", texts) if (folder / "data").is_dir() else None
 
 
-def _single(folder: Path) -> Found | None:
+def _single(folder: Path, texts: Collection[str]) -> Found | None:
+    tables = [path for path in _tables(folder) if ending(path) != ".json"]
+    return Found([read_file(_one(folder, tables), texts=texts)], folder) if tables else None
+
+
+def _single_json(folder: Path, texts: Collection[str]) -> Found | None:
     tables = _tables(folder)
     return Found([read_file(_one(folder, tables))], folder) if tables else None
 
@@ -121,14 +157,18 @@ def _one(folder: Path, tables: list[Path]) -> Path:
     return tables[0]
 
 
-def _classes(folder: Path) -> Found | None:
+def _classes(folder: Path, texts: Collection[str]) -> Found | None:
     """One sub-folder a class: columns `image` and `label`."""
     files = {path.name: [file for file in sorted(path.rglob("*")) if file.is_file() and not _hidden(file, folder)] for path in _folders(folder)}
-    if not any(file.suffix.lower() in PICTURES for listed in files.values() for file in listed):
+    if not any(_is_picture(file) for listed in files.values() for file in listed):
         return None
     images = [file.relative_to(folder).as_posix() for listed in files.values() for file in listed]
     labels = [name for name, listed in files.items() for _ in listed]
     return Found([Piece(folder.name, pa.table({"image": images, "label": labels}))], folder)
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in PICTURES
 
 
 def _hidden(path: Path, root: Path) -> bool:
@@ -146,4 +186,4 @@ def _files(folder: Path) -> list[Path]:
 def _tables(folder: Path) -> list[Path]:
     """Table files; those ending in .json, which are mostly settings, only where there is no other."""
     tables = [path for path in _files(folder) if is_table(path)]
-    return [path for path in tables if path.suffix != ".json"] or tables
+    return [path for path in tables if ending(path) != ".json"] or tables

@@ -14,7 +14,7 @@ SHOWN = 20
 
 
 def stream(path: Path) -> Stream:
-    """The rows of a JSON file, `.gz` or not; raises `Mistake` naming every line that is no object, and every column of mixed types."""
+    """The rows of a JSON file, `.gz` or not; raises `Mistake` naming the lines that are no JSON (20 at most), and every column of mixed types."""
     return rows.stream(path.name, lambda: rows.chunked(path.name, _objects(path)))
 
 

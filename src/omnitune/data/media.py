@@ -3,21 +3,28 @@
 import base64
 import binascii
 import difflib
+import hashlib
 import io
 import os
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from omnitune.errors import Mistake
 
+T = TypeVar("T")
 FORMS = "Give a path below the table's folder, bytes, or a data: URI"
 PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}
+TRANSPARENT = {"La": "LA", "PA": "RGBA", "RGBa": "RGBA"}
 LISTED = 1000
 """Names of a folder that are compared with a missing one: enough to find a slip, few enough to stay quick in a folder of millions."""
+
+SETTLED = 3 * 10**9
+"""Nanoseconds after which a file's times tell a further change: file systems count in steps of up to two seconds."""
 
 
 def open_media(value: Any, root: Path | None) -> bytes:
@@ -37,13 +44,32 @@ def open_media(value: Any, root: Path | None) -> bytes:
     return data
 
 
+def identity(value: Any, root: Path | None) -> bytes:
+    """16 bytes that change with the content: of a file its place, size and times, which costs no reading; else a digest of the bytes.
+
+    Args:
+        value, root: see `open_media`, which also tells what is raised.
+    """
+    if isinstance(value, Mapping) and value.get("bytes") is None and value.get("path") is not None:
+        return identity(value["path"], root)
+    if isinstance(value, (str, os.PathLike)) and not _says_itself(os.fspath(value)):
+        path, facts = _at(os.fspath(value), Path.cwd() if root is None else root, lambda path: (path, path.stat()))
+        if time.time_ns() - max(facts.st_mtime_ns, facts.st_ctime_ns) > SETTLED:
+            return _digest(repr((str(path), facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)).encode())
+    return _digest(open_media(value, root))
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=16).digest()
+
+
 def _read(value: Any, root: Path) -> bytes:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(value)
     if isinstance(value, Mapping):
         return _read_mapping(value, root)
     if type(value).__module__.startswith("PIL."):
-        return _png(value)
+        return _file_of(value)
     if hasattr(value, "read"):
         return _read(value.read(), root)
     if not isinstance(value, (str, os.PathLike)):
@@ -51,9 +77,14 @@ def _read(value: Any, root: Path) -> bytes:
     text = os.fspath(value)
     if text[:5].lower() == "data:":
         return _data_uri(text)
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
+    if _says_itself(text):
         raise Mistake("", f"{_shown(text)} is an URL, and URLs are not fetched", "Download the file below the table's folder and give its path")
-    return _read_path(text, root)
+    return _at(text, root, Path.read_bytes)
+
+
+def _says_itself(text: str) -> bool:
+    """Whether `text` is a data URI or an URL, no path."""
+    return text[:5].lower() == "data:" or re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) is not None
 
 
 def _read_mapping(value: Mapping[Any, Any], root: Path) -> bytes:
@@ -63,12 +94,13 @@ def _read_mapping(value: Mapping[Any, Any], root: Path) -> bytes:
     raise Mistake("", f"{_shown(dict(value))} holds neither `bytes` nor `path`", FORMS)
 
 
-def _read_path(text: str, root: Path) -> bytes:
+def _at(text: str, root: Path, read: Callable[[Path], T]) -> T:
+    """What `read` makes of the file at `text`, its path resolved."""
     try:
         path = (root / text).resolve()
         if not path.is_relative_to(root.resolve()):
             raise Mistake("", f"{_shown(text)} lies outside {root}", "Move the file below the table's folder, or give its bytes")
-        return path.read_bytes()
+        return read(path)
     except IsADirectoryError:
         raise Mistake("", f"{_shown(text)} is a folder", "Give the path of a file") from None
     except FileNotFoundError:
@@ -102,10 +134,20 @@ def _data_uri(text: str) -> bytes:
         raise Mistake("", f"the base64 text of {_shown(text)} is damaged", "Write data:image/png;base64,... with the whole file") from None
 
 
-def _png(picture: Any) -> bytes:
+def _file_of(picture: Any) -> bytes:
+    """A PIL picture as the file that it would be read from: turned as its EXIF note says, of PNG's kinds or, where it holds other numbers
+    than bytes, TIFF, so that it is read, or refused, as a file of its pixels is."""
+    from PIL import ImageOps
+
     file = io.BytesIO()
-    mode = picture.mode if picture.mode in PNG_MODES else "I;16" if picture.mode == "I" else "RGB"
-    picture.convert(mode).save(file, format="PNG")
+    try:
+        picture = ImageOps.exif_transpose(picture)
+        if picture.mode == "F" or (picture.mode.startswith("I") and picture.mode != "I;16"):
+            (picture if picture.mode in ("F", "I") else picture.convert("I")).save(file, format="TIFF")
+        else:
+            picture.convert(picture.mode if picture.mode in PNG_MODES else TRANSPARENT.get(picture.mode, "RGB")).save(file, format="PNG")
+    except (OSError, ValueError, SyntaxError) as error:  # a picture that was opened and not yet read, and is damaged
+        raise Mistake("", f"a damaged picture: {error}", "Replace it, or leave the value missing") from None
     return file.getvalue()
 
 

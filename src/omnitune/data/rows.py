@@ -15,6 +15,7 @@ import pyarrow as pa
 from omnitune.data.cached import Stream
 from omnitune.data.media import open_media
 from omnitune.errors import Mistake
+from omnitune.nn import values as cells
 
 Columns = dict[str, list[Any]]
 CHUNK = 1024
@@ -51,18 +52,39 @@ def stream(name: str, chunks: Callable[[], Iterator[Columns]]) -> Stream:
 def chunked(name: str, rows: Iterable[Any]) -> Iterator[Columns]:
     """Rows (mappings) as columns, `CHUNK` rows at a time; a column that a row does not have is missing there."""
     remaining, start = iter(rows), 0
-    while chunk := list(islice(remaining, CHUNK)):
-        for number, row in enumerate(chunk, start + 1):
-            if not isinstance(row, Mapping) or not row:
-                raise Mistake(f"{name} row {number}", f"expected a mapping of columns to values, got {repr(row)[:40]}", "A missing value is None")
-        columns = dict.fromkeys(str(column) for row in chunk for column in row)
+    while taken := list(islice(remaining, CHUNK)):
+        chunk = [named(f"{name} row {number}", row) for number, row in enumerate(taken, start + 1)]
+        columns = dict.fromkeys(column for row in chunk for column in row)
         yield {column: [row.get(column) for row in chunk] for column in columns}
         start += len(chunk)
 
 
+def named(where: str, row: Any) -> dict[str, Any]:
+    """A row by the names of its columns, which are texts; raises `Mistake` where it is no row, or two columns have one name."""
+    if not isinstance(row, Mapping) or not row:
+        raise Mistake(where, f"expected a mapping of columns to values, got {repr(row)[:40]}", "A missing value is None")
+    found = {str(column): value for column, value in row.items()}
+    if len(found) < len(row):
+        twice = next(column for column in row if not isinstance(column, str) and str(column) in row)
+        raise Mistake(where, f"two columns are called {str(twice)!r}: {twice!r} and {str(twice)!r}", "Give every column a name of its own")
+    return found
+
+
+def value_of(value: Any) -> Any:
+    """A value of a row as a table would give it: numbers of numpy as Python's, paths as text, None for NaN, NA and NaT."""
+    kind: Any = type(value)
+    if kind in (str, int, bool, bytes) or value is None:
+        return value
+    if isinstance(value, np.generic):
+        value = (value.astype("datetime64[us]") if isinstance(value, np.datetime64) else value).item()
+    elif isinstance(value, PathLike):
+        return fspath(value)
+    return None if _word(kind) is None or cells.nan(value) else value
+
+
 def from_columns(name: str, columns: Mapping[Any, Any]) -> list[Columns]:
     """A mapping of columns to lists, in chunks; raises `Mistake` where the lists differ in length."""
-    lists = {str(column): list(values) for column, values in columns.items()}
+    lists = {column: list(values) for column, values in named(name, columns).items()} if columns else {}
     lengths = {column: len(values) for column, values in lists.items()}
     if len(set(lengths.values())) > 1:
         raise Mistake(name, f"columns differ in length: {', '.join(f'{c} {n}' for c, n in lengths.items())}", "Give every column one value a row")
@@ -131,19 +153,15 @@ def _word(kind: type) -> str | None:
 
 
 def _words(values: list[Any]) -> list[str]:
-    """What the values are called, each word once, in order of appearance. A float is looked at, since NaN means "missing"."""
+    """What the values are called, each word once, in order of appearance. A fraction is looked at, since NaN means "missing"."""
     kinds = dict.fromkeys(map(type, values))
-    words = map(_word_of, values) if any(issubclass(kind, float) for kind in kinds) else map(_word, kinds)
+    words = map(_word_of, values) if any(issubclass(kind, (float, np.floating, Decimal)) for kind in kinds) else map(_word, kinds)
     return list(dict.fromkeys(word for word in words if word))
 
 
 def _word_of(value: Any) -> str | None:
     kind: Any = type(value)
-    return None if _is_nan(value) else _word(kind)
-
-
-def _is_nan(value: Any) -> bool:
-    return isinstance(value, float) and value != value
+    return None if cells.nan(value) else _word(kind)
 
 
 def _array(name: str, column: str, start: int, values: list[Any], kind: pa.DataType | None = None) -> pa.Array:
@@ -168,13 +186,13 @@ def _refused(values: list[Any], kind: pa.DataType | None) -> bool:
 
 @cache
 def _unusual(kind: type) -> bool:
-    return issubclass(kind, (PathLike, memoryview, bytearray)) or kind.__module__.startswith("PIL.")
+    return issubclass(kind, (PathLike, memoryview, bytearray, np.floating)) or kind.__module__.startswith("PIL.")
 
 
 def _plain(value: Any) -> Any:
-    """Pictures and buffers as bytes, paths as text."""
-    if isinstance(value, PathLike):
-        return fspath(value)
+    """Pictures and buffers as bytes, the rest as `value_of`."""
+    if isinstance(value, (PathLike, np.floating)):
+        return value_of(value)
     kind: Any = type(value)
     return open_media(value, None) if _unusual(kind) else value
 

@@ -22,11 +22,13 @@ class Schema:
         inputs: what each modality learned (a vocabulary, a mean), by input.
         tasks: what each task learned (its classes, a mean), by task.
         rows: rows of train, validation and test.
+        columns: what the inputs' columns hold, `number`, `flag` or `text`; a table to be answered is read by it, not by its own look.
     """
 
     inputs: dict[str, Facts]
     tasks: dict[str, Facts]
     rows: dict[str, int]
+    columns: dict[str, str]
 
     def to_json(self) -> str:
         """As JSON text."""
@@ -48,4 +50,6 @@ def learn(recipe: Recipe, table: Table, parts: dict[str, np.ndarray[Any, Any]]) 
     train = parts["train"]
     inputs = {n: m.learn(Column(table, recipe.column(n), train, m.media)) for n, m in recipe.inputs.items()}
     tasks = {n: t.learn({c: Column(table, c, train) for c in t.columns()}) for n, t in recipe.tasks.items()}
-    return Schema(inputs, tasks, {part: len(rows) for part, rows in parts.items()})
+    read = {recipe.column(name) for name in recipe.inputs}
+    columns = {column: kind for column, kind in sorted(table.kinds.items()) if column in read}
+    return Schema(inputs, tasks, {part: len(rows) for part, rows in parts.items()}, columns)

@@ -12,6 +12,7 @@ import numpy as np
 
 from omnitune.data.media import open_media
 from omnitune.data.table import Rows, Table
+from omnitune.data.written import meaning
 from omnitune.errors import Mistake
 
 Shares = tuple[float, float, float] | Literal["given"]
@@ -57,7 +58,10 @@ def leaks(
 
 
 def digests(table: Table, rows: Rows, by: Sequence[str], media: Collection[str] = (), fallback: Sequence[str] | None = None) -> Digests:
-    """64 bits a row, equal where the values of `by` are equal, whatever file or library they come from; (len(rows),)."""
+    """64 bits a row, equal where the values of `by` are equal, whatever file or library they come from; (len(rows),).
+
+    A text counts as the number it writes, since one word in a later row makes a column of numbers in a CSV file one of texts.
+    """
     columns, second = sorted(set(by)), sorted(set(table.columns if fallback is None else fallback))
     with ThreadPoolExecutor() as pool:
 
@@ -65,7 +69,7 @@ def digests(table: Table, rows: Rows, by: Sequence[str], media: Collection[str] 
             taken = table.take(column, chunk)
             if column in media:
                 return pool.map(lambda value: MISSING if value is None else _hashed(open_media(value, table.root)), taken)
-            return map(_canonical, taken)
+            return map(_canonical, map(meaning, taken))
 
         found = [_chunk_digests(rows[start : start + CHUNK], columns, second, values) for start in range(0, len(rows), CHUNK)]
     return np.frombuffer(b"".join(found), dtype=">u8").astype(np.uint64)

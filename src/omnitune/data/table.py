@@ -3,7 +3,7 @@
 import difflib
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from omnitune import samples
-from omnitune.data import hub, rows
+from omnitune.data import hub, rows, written
 from omnitune.data.files import ENDINGS, Piece, checked, ending, read_file
 from omnitune.data.folders import read_folder
 from omnitune.data.memory import in_memory
@@ -54,6 +54,12 @@ class Table:
         return list(self.arrow.column_names)
 
     @cached_property
+    def kinds(self) -> dict[str, str]:
+        """Of columns of numbers, true/false or texts, which of them they hold; see `written`."""
+        found = {field.name: written.kind_of(field.type) for field in self.arrow.schema}
+        return {name: kind for name, kind in found.items() if kind}
+
+    @cached_property
     def parts(self) -> dict[str, Rows] | None:
         """Row numbers by part."""
         if not all(piece.part for piece in self.pieces):
@@ -89,13 +95,24 @@ class Table:
 
     def where(self, row: int, column: str = "") -> str:
         """The place of row number `row` in its source, for messages: 'reviews.csv row 17 (line 18), column age', rows counted from 1."""
-        origin = int(self._origin[row])
-        piece = int(np.searchsorted(self._ends, origin, side="right"))
-        place = self.pieces[piece].where(origin - int(self._ends[piece] - len(self.pieces[piece].arrow)))
+        place = self.places([row])[row]
         return f"{place}, column {column}" if column else place
 
+    def places(self, numbers: Collection[int]) -> dict[int, str]:
+        """As `where`, of many rows; a file is walked once."""
+        of_piece: dict[int, dict[int, int]] = {}
+        for number in numbers:
+            origin = int(self._origin[number])
+            piece = int(np.searchsorted(self._ends, origin, side="right"))
+            of_piece.setdefault(piece, {})[number] = origin - int(self._ends[piece] - len(self.pieces[piece].arrow))
+        found: dict[int, str] = {}
+        for piece, rows_of in of_piece.items():
+            places = self.pieces[piece].places(rows_of.values())
+            found |= {number: places[row] for number, row in rows_of.items()}
+        return found
 
-def read(source: Any, *, name: str = "") -> Table:
+
+def read(source: Any, *, name: str = "", texts: Collection[str] = ()) -> Table:
     """The table that `source` names or is.
 
     Args:
@@ -103,6 +120,7 @@ def read(source: Any, *, name: str = "") -> Table:
             hub, each with `#500` at its end for a sample of so many rows; a pandas or Arrow table or anything with the Arrow interface; a
             `Dataset` or `DatasetDict`; a list of rows; a mapping of columns to lists.
         name: for messages, in place of the source's own.
+        texts: columns that files without types (CSV) give as they are written.
 
     Raises:
         Mistake: it is not there, cannot be read, has no rows, two columns of one name or a column of mixed types.
@@ -110,7 +128,7 @@ def read(source: Any, *, name: str = "") -> Table:
     if isinstance(source, Table):
         return source
     if isinstance(source, (str, Path)):
-        return _named(str(source), name)
+        return _named(str(source), name, texts)
     if hub.is_dataset(source):
         name = name or "data set"
         return Table(name, hub.from_object(source, name), Path(Path.cwd().anchor))  # its paths were made by the library, for this machine
@@ -118,20 +136,20 @@ def read(source: Any, *, name: str = "") -> Table:
     return Table(name, [Piece(name, checked(name, in_memory(name, source)))])
 
 
-def _named(text: str, name: str) -> Table:
+def _named(text: str, name: str, texts: Collection[str]) -> Table:
     place, sample = _sample(text)
     if not place:
         raise Mistake(text, "names no source", "Give a file, a folder, sample:NAME or the name of a data set")
     name = name or (place if ":" in place else Path(place).name or place)
     if place.startswith("sample:"):
-        found = read_folder(samples.path(place.removeprefix("sample:")))
+        found = read_folder(samples.path(place.removeprefix("sample:")), texts)
         return Table(name, found.pieces, found.root, sample)
     path = Path(place).expanduser()
     if path.is_dir():
-        found = read_folder(path)
+        found = read_folder(path, texts)
         return Table(name, found.pieces, found.root, sample)
     if path.exists():
-        return Table(name, [read_file(path)], path.parent, sample)
+        return Table(name, [read_file(path, texts=texts)], path.parent, sample)
     if _may_be_on_hub(place):
         pieces, root = hub.by_name(place, _nearest(path))
         return Table(name, pieces, root, sample)

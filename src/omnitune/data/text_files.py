@@ -2,7 +2,7 @@
 
 import gzip
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import IO
@@ -13,13 +13,15 @@ OPENING = re.compile(rb'(?:^|[,;\t])"')
 CLOSING = re.compile(rb'[^"]*(?:""[^"]*)*+"')
 
 
-def line(path: Path, row: int) -> int | None:
-    """Line of a CSV file, from 1, where row number `row` (from 0) starts; None where the file is no longer what it was."""
+def lines(path: Path, rows: Collection[int]) -> dict[int, int]:
+    """Lines of a CSV file, from 1, where these row numbers (from 0) start, found in one walk; without those that are no longer there."""
+    wanted = set(rows)
     try:
         with open_binary(path) as file:
-            return next((start for start, _, _ in islice(records(file), row + 1, None)), None)
-    except OSError:
-        return None
+            starts = enumerate(islice(records(file), 1, max(wanted, default=-1) + 2))
+            return {row: start for row, (start, _, _) in starts if row in wanted}
+    except (OSError, EOFError):
+        return {}
 
 
 def open_binary(path: Path) -> IO[bytes]:

@@ -98,14 +98,14 @@ class Assessment:
         stored.write(folder, found)
 
 
-def report(assessment: Assessment, loop: Loop, folder: Path, frozen: dict[str, str], reasons: dict[str, str], versions: dict[str, str]) -> Report:
-    """The whole report of a run in `folder`; `frozen` tells what was computed once, `reasons` why `auto` values are what they are."""
+def report(assessment: Assessment, loop: Loop, folder: Path, paths: dict[str, str], reasons: dict[str, str], versions: dict[str, str]) -> Report:
+    """The whole report of a run in `folder`; `paths`: how inputs were read; `reasons`: why `auto` values are what they are."""
     recipe, tasks, data = assessment.recipe, assessment.tasks(), rows.facts(assessment.prepared)
     log = curves(folder / "log.csv")
     warnings = rows.doubts(assessment.prepared, data) + [
         caution for name, task in tasks.items() for caution in cautions.simple_wins(name, task["metrics"])
     ]
-    made = Report(folder.resolve().name, tasks, thin(log), cost(loop, log) | frozen, data, warnings, recipe.to_dict(), reasons, versions)
+    made = Report(folder.resolve().name, tasks, thin(log), cost(loop, log) | paths, data, warnings, recipe.to_dict(), reasons, versions)
     return replace(made, warnings=warnings + [cautions.caution("unexpected", "expect", miss) for miss in check(made, recipe.expect)])
 
 
@@ -115,6 +115,7 @@ def cost(loop: Loop, log: list[dict[str, Any]]) -> dict[str, Any]:
     counts = {"total": sum(p.numel() for p in model.parameters()), "trainable": sum(p.numel() for p in model.learning().values())}
     return {
         "seconds": round(loop.progress.seconds, 1),
+        "waited_for_input": f"{loop.progress.idle:.1f} s, {loop.progress.idle / max(loop.progress.seconds, 1e-9):.1%} of the time",
         "rows_per_second": round(float(np.median([step["rows_per_second"] for step in log])), 1) if log else None,
         "peak_memory_bytes": peak_memory(model.device),
         "parameters_total": counts["total"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,6 +14,21 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Facts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """How the bytes of a file become numbers that `encode` takes in their place; always the same numbers, so that they can be kept.
+
+    Args:
+        read: from the bytes to an array of uint8, of any shape.
+        settings: all that decides the result, the versions of libraries included; plain values.
+        most: bytes of a large result.
+    """
+
+    read: Callable[[bytes], np.ndarray[Any, np.dtype[np.uint8]]]
+    settings: dict[str, Any]
+    most: int
 
 
 @dataclass(frozen=True)
@@ -35,6 +50,18 @@ class Modality(Component, ABC):
     def augments(self) -> bool:
         """Whether `encode` gives other tensors with a generator than without one."""
         return False
+
+    @property
+    def fixed_views(self) -> int:
+        """How many augmented views of a value take turns over the epochs; 0 where each is a new one.
+
+        With fixed views, what `encode` gives of a value depends on that value and the first draw of the generator alone.
+        """
+        return 0
+
+    def decoder(self, augment: bool) -> Decoder | None:
+        """Of media whose decoding is dear: how it is done for `encode` with a generator (`augment`), or without one."""
+        return None
 
     @abstractmethod
     def check(self, value: Any) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -15,7 +16,7 @@ from pydantic import Field
 from omnitune.backbones import Backbone
 from omnitune.component import any_of, component
 from omnitune.errors import Mistake
-from omnitune.modalities import Facts, Modality, _decode
+from omnitune.modalities import Decoder, Facts, Modality, _decode
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,6 +41,8 @@ class Image(Modality):
             for long training from scratch, and would hide small things (a crack, a face) from most of the few looks that fine-tuning has.
         crop_ratio: least and largest width over height of a random crop, before it is resized to the checkpoint's size.
         flip: mirror left and right; turn it off where sides matter (text, arrows).
+        views: so many augmented views of each picture, always the same, take turns over the epochs, so that a frozen part is computed once a
+            view instead of in every epoch; 0 draws new ones in every epoch, which learns better and costs the frozen part each time.
         fit: how prediction fills the checkpoint's size: `crop` keeps proportions and the centre, `squash` keeps the whole picture.
     """
 
@@ -51,6 +54,7 @@ class Image(Modality):
     crop_scale: Range = (0.5, 1.0)
     crop_ratio: Range = (3 / 4, 4 / 3)
     flip: bool = True
+    views: Annotated[int, Field(ge=0)] = 0
     fit: Literal["crop", "squash"] = "crop"
 
     @pydantic.field_validator("crop_scale", "crop_ratio")
@@ -64,6 +68,11 @@ class Image(Modality):
     def augments(self) -> bool:
         """See `Modality.augments`."""
         return self.augment
+
+    @property
+    def fixed_views(self) -> int:
+        """See `Modality.fixed_views`."""
+        return self.views if self.augment else 0
 
     def check(self, value: Any) -> str | None:
         """Decodes it, so that a damaged file is found before training. JPEG files at an eighth of their size: quicker, and all is read."""
@@ -80,39 +89,79 @@ class Image(Modality):
         return {}
 
     def encode(self, values: Sequence[Any], facts: Facts, rng: np.random.Generator | None = None) -> dict[str, Tensor]:
-        """`pixels` (B, 3, H, W) uint8; zeros where missing. Every picture has a random stream of its own, and a thread."""
+        """`pixels` (B, 3, H, W) uint8; zeros where missing. Every picture has a random stream of its own, and a thread.
+
+        A value is the bytes of a file, or what `decoder` made of them.
+        """
         import numpy as np
         import torch
 
-        seeds = [None] * len(values) if rng is None or not self.augment else [int(seed) for seed in rng.integers(2**63, size=len(values))]
+        pixels = torch.zeros(len(values), 3, *_picture(self.backbone)["size"], dtype=torch.uint8)
+        augment = rng is not None and self.augment
+        decode, draws = self.decoder(augment).read, self._draws(len(values), rng if augment else None)
 
-        def read(value: bytes | None, seed: int | None) -> Tensor:
-            if value is None:
-                return torch.zeros(3, *_picture(self.backbone)["size"], dtype=torch.uint8)
-            return self._still(value) if seed is None else self._augmented(value, np.random.default_rng(seed))
+        def read(place: int) -> None:
+            value = values[place]
+            if value is not None:
+                x_HWC = value if isinstance(value, np.ndarray) else decode(value)
+                x_CHW = torch.from_numpy(x_HWC).permute(2, 0, 1)  # its memory in the order height, width, colour, quickest to resize
+                pixels[place] = self._augmented(x_CHW, self._rng(draws[place], x_HWC)) if augment else x_CHW
 
         with ThreadPoolExecutor(min(len(values), os.cpu_count() or 1)) as pool:
-            pixels = list(pool.map(read, values, seeds))
-        return {"pixels": torch.stack(pixels), "present": torch.tensor([value is not None for value in values], dtype=torch.bool)}
+            list(pool.map(read, range(len(values))))
+        return {"pixels": pixels, "present": torch.tensor([value is not None for value in values], dtype=torch.bool)}
 
-    def _still(self, data: bytes) -> Tensor:
-        """As prediction sees it, (3, H, W)."""
+    def _draws(self, n: int, rng: np.random.Generator | None) -> list[int]:
+        """A number for each of `n` pictures: the same one where they have fixed views."""
+        if rng is None:
+            return []
+        return [int(rng.integers(2**63))] * n if self.views else [int(draw) for draw in rng.integers(2**63, size=n)]
+
+    def _rng(self, draw: int, x_HWC: np.ndarray[Any, Any]) -> np.random.Generator:
+        import numpy as np
+
+        return np.random.default_rng([draw, zlib.crc32(x_HWC.data)] if self.views else draw)
+
+    def _augmented(self, x_CHW: Tensor, rng: np.random.Generator) -> Tensor:
+        """As training sees it, (3, H, W)."""
+        from omnitune.nn import pictures
+
+        wanted = _picture(self.backbone)
+        x_CHW = pictures.random_crop(x_CHW, wanted["size"], wanted["resample"], self.crop_scale, self.crop_ratio, rng)
+        return pictures.random_flip(x_CHW, rng) if self.flip else x_CHW
+
+    def decoder(self, augment: bool) -> Decoder:
+        """To (H, W, 3): as prediction sees it, or with room for the crops of training."""
+        import PIL
+        import torch
+
+        wanted = _picture(self.backbone)
+        height, width = wanted["size"]
+        made = {"size": [height, width], "resample": wanted["resample"], "pillow": PIL.__version__, "torch": torch.__version__}
+        if not augment:
+            return Decoder(self._still, made | {"fit": self.fit, "crop_pct": wanted["crop_pct"]}, 3 * height * width)
+        (least, _), (narrow, wide) = self.crop_scale, self.crop_ratio
+        settings = made | {"crop_scale": least, "crop_ratio": [narrow, wide]}
+        return Decoder(self._roomy, settings, round(3 / least * max(height**2 * wide, width**2 / narrow)))
+
+    def _still(self, data: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """As prediction sees it, (H, W, 3)."""
         from omnitune.nn import pictures
 
         wanted = _picture(self.backbone)
         x_CHW = _tensor(data, 2 * max(wanted["size"]) / wanted["crop_pct"])
         if self.fit == "squash":
-            return pictures.resize(x_CHW, wanted["size"], wanted["resample"])
-        return pictures.centre_crop(x_CHW, wanted["size"], wanted["resample"], wanted["crop_pct"])
+            return _array(pictures.resize(x_CHW, wanted["size"], wanted["resample"]))
+        return _array(pictures.centre_crop(x_CHW, wanted["size"], wanted["resample"], wanted["crop_pct"]))
 
-    def _augmented(self, data: bytes, rng: np.random.Generator) -> Tensor:
-        """As training sees it, (3, H, W)."""
+    def _roomy(self, data: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """The whole picture, (H, W, 3), no larger than random crops need."""
         from omnitune.nn import pictures
 
         wanted = _picture(self.backbone)
         x_CHW = _tensor(data, 2 * max(wanted["size"]) / math.sqrt(self.crop_scale[0]))
-        x_CHW = pictures.random_crop(x_CHW, wanted["size"], wanted["resample"], self.crop_scale, self.crop_ratio, rng)
-        return pictures.random_flip(x_CHW, rng) if self.flip else x_CHW
+        size = pictures.enough((x_CHW.shape[1], x_CHW.shape[2]), wanted["size"], self.crop_scale[0], self.crop_ratio)
+        return _array(pictures.resize(x_CHW, size, wanted["resample"]))
 
     def size(self, value: Any) -> int:
         """One: all pictures become equally large."""
@@ -167,3 +216,8 @@ def _tensor(data: bytes, detail: float) -> Tensor:
     import torch
 
     return torch.from_numpy(_decode.decode(data, math.ceil(detail))).permute(2, 0, 1)
+
+
+def _array(x_CHW: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """(H, W, 3), in that order in memory."""
+    return x_CHW.permute(1, 2, 0).contiguous().numpy()

@@ -32,7 +32,7 @@ class Number(Modality):
     https://arxiv.org/abs/2203.05556) and as its distance from the mean in standard deviations.
 
     The bins make a network read skewed columns and thresholds as well as trees do; the distance goes on beyond the outer bins. True and
-    false are 1 and 0; a text is read as the number it writes ("3.5", " 7 "); an empty text is missing.
+    false are 1 and 0; a text is read as the number it writes ("3.5", " 7 "); an empty text, `NA`, `null` and the like are missing.
 
     Args:
         width: of its token.
@@ -44,7 +44,7 @@ class Number(Modality):
 
     def check(self, value: Any) -> str | None:
         """Texts that write no number, dates, lists and bytes are refused."""
-        if cells.missing(value) or _number(value) is not None:
+        if cells.no_number(value) or _number(value) is not None:
             return None
         if not isinstance(value, str):
             return f"expected a number, got {type(value).__name__}"
@@ -91,7 +91,7 @@ class Number(Modality):
 
 def _number(value: Any) -> float | None:
     """`value` as a finite float; None where it is missing or no number."""
-    if cells.missing(value) or not isinstance(value, (str, Real, Decimal)):
+    if cells.no_number(value) or not isinstance(value, (str, Real, Decimal)):
         return None
     try:
         x = float(value)

@@ -3,7 +3,7 @@
 Shape letters: B rows, L tokens, D width, C channels, H and W of a feature map (then L = H * W and D = C).
 """
 
-import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -13,14 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from omnitune.errors import Mistake
-from omnitune.nn import adapters, checkpoints, flat, weights
+from omnitune.nn import adapters, checkpoints, dropout, flat, kernels, lowrank, narrow, weights
+from omnitune.nn.blocks import find_blocks, inside, outside, unread
 from omnitune.nn.replay import Cut
 from omnitune.nn.tokens import Pool, Tokens
 
 STEMS = ("embeddings", "embedder")
 """What models of pictures call the part before their blocks."""
-MOST_STAGES = 5
-_STAGE = re.compile(r"(.*?)\b\d+\.")
 
 
 class Encoder(nn.Module):
@@ -43,19 +42,27 @@ class Encoder(nn.Module):
         self.names, self.blocks = find_blocks(model)
         self.width = checkpoints.width(self.model.config)
         self.adapted = False
-        self._outside = _outside(self.names, [name for name, _ in model.named_parameters()])
-        self._read = {name for name, p in self.named_parameters() if p.requires_grad and not _unread(name)}
+        self._outside = outside(self.names, [name for name, _ in model.named_parameters()])
+        self._read = {name for name, p in self.named_parameters() if p.requires_grad and not unread(name)}
+        kernels.quicken(model)
         self.eval()
         self.reads_text = checkpoints.accepts(type(model).forward, "input_ids")
-        self.positions_from = self._flat_positions()
+        self.flat, self.positions_from = True, self._flat_positions()
+        self.narrow, self._sought = False, False
+        self._last: narrow.Narrow | None = None
+        self.tokens = Counter[str]()
+        self.channels_last = any(isinstance(module, nn.Conv2d) for block in self.blocks for module in block.modules())
         self.cut: Cut | None = None
 
     def forward(self, **inputs: Tensor) -> Tokens:
-        """Tokens of `input_ids` and `attention_mask` (B, L; padded on the right), `pixel_values` (B, 3, H, W) or `input_features`."""
+        """Tokens of `input_ids` and `attention_mask` (B, L; padded on the right), `pixel_values` (B, 3, H, W) or `input_features`.
+
+        Where `narrow` is set, one token a row: the one that pooling reads.
+        """
+        self._seek(inputs)
         if "input_ids" in inputs:
             return self._texts(inputs["input_ids"], inputs["attention_mask"].bool())
-        x_BLD = _normed(self.model, self.model(**inputs, **self._options()).last_hidden_state)
-        return self._tokens(x_BLD, torch.ones(x_BLD.shape[:2], dtype=torch.bool, device=x_BLD.device))
+        return self._others(inputs)
 
     def replay(self, hidden: Tensor, mask_BL: Tensor | None) -> Tokens:
         """Tokens from what `cut` saw of a batch, without the blocks below it.
@@ -68,24 +75,62 @@ class Encoder(nn.Module):
         if mask_BL is not None:
             return self._texts(mask_BL.long(), mask_BL, hidden)
         with self.cut.replaced(hidden):
-            return self.forward(pixel_values=hidden.new_zeros(len(hidden), 3, 1, 1))
+            return self._others({"pixel_values": hidden.new_zeros(len(hidden), 3, 1, 1)})
+
+    def _others(self, inputs: dict[str, Tensor]) -> Tokens:
+        """Tokens of what is no text: as many for each row, all real."""
+        if self.channels_last and "pixel_values" in inputs:  # convolutions keep the order of their input, and this one suits them
+            inputs["pixel_values"] = inputs["pixel_values"].contiguous(memory_format=torch.channels_last)
+        rows, device = len(next(iter(inputs.values()))), next(iter(inputs.values())).device
+        few = self._narrowed() and self.pool == "first"
+        x_BLD = self._run(torch.zeros(rows, 1, dtype=torch.int64, device=device) if few else None, **inputs)
+        return self._tokens(x_BLD, torch.ones(x_BLD.shape[:2], dtype=torch.bool, device=device))
 
     def _texts(self, ids_BL: Tensor, mask_BL: Tensor, hidden_BLD: Tensor | None = None) -> Tokens:
         """Tokens of texts; flat where the model can. With `hidden`, the blocks below the cut are replaced by it."""
         real_BL = _never_empty(mask_BL)
-        if self.positions_from is None or ids_BL.device.type != "cpu":
+        padded = self._padded(ids_BL.device)
+        if ids_BL.device.type == "cpu":
+            self.tokens.update(real=int(real_BL.sum()), padding=int((~real_BL).sum()) if padded else 0)
+        if padded:
+            few_B1 = _read(self.pool, real_BL) if self._narrowed() else None
             with self._replaced(hidden_BLD):
-                x_BLD = self.model(input_ids=ids_BL, attention_mask=real_BL.long(), **self._options()).last_hidden_state
-            return self._tokens(_normed(self.model, x_BLD), mask_BL)
+                x_BLD = self._run(few_B1, input_ids=ids_BL, attention_mask=real_BL.long())
+            return self._tokens(x_BLD, mask_BL if few_B1 is None else mask_BL.any(1, keepdim=True))
         layout = flat.Layout.of(real_BL)
-        places = layout.positions[None] + self.positions_from
+        few_1B = layout.read(self.pool) if self._narrowed() else None
         with self._replaced(None if hidden_BLD is None else layout.flatten(hidden_BLD)):
-            x_1TD = self.model(
-                input_ids=layout.flatten(ids_BL), position_ids=places, attention_mask=layout.lengths, **self._options()
-            ).last_hidden_state
+            places = layout.positions[None] + (self.positions_from or 0)
+            x_1TD = self._run(few_1B, input_ids=layout.flatten(ids_BL), position_ids=places, attention_mask=layout.lengths)
         if self.cut and hidden_BLD is None:
             self.cut.seen = layout.pad(self.cut.seen)
-        return self._tokens(layout.pad(_normed(self.model, x_1TD)), mask_BL)
+        if few_1B is not None:
+            return self._tokens(layout.unsorted(x_1TD), mask_BL.any(1, keepdim=True))
+        return self._tokens(layout.pad(x_1TD), mask_BL)
+
+    def _padded(self, device: torch.device) -> str | None:
+        """Why texts are not read as flat rows; None where they are."""
+        if not self.flat:
+            return "train.flat is false"
+        if device.type != "cpu":
+            return f"as rows are on {device.type}"
+        return None if self.positions_from is not None else f"{type(self.model).__name__} cannot read flat rows"
+
+    def path(self) -> dict[str, str]:
+        """How its inputs were read, and what share of the tokens was padding, for a report."""
+        told = {}
+        if self.reads_text and self.blocks:
+            why, total = self._padded(next(self.parameters()).device), self.tokens.total()
+            share = f"; {self.tokens['padding'] / total:.1%} of the tokens were padding" if why and total else ""
+            told["texts"] = f"padded: {why}{share}" if why else "flat rows, no padding"
+        if self.narrow and self._sought:
+            told["last block"] = f"the {self.pool} token alone" if self._narrowed() else "every token"
+        return told
+
+    def _run(self, few_BP: Tensor | None, **inputs: Tensor) -> Tensor:
+        """What the model makes of `inputs`, (B, L, D); with `few`, only the tokens at these places, (B, P, D)."""
+        with self._last.to(few_BP) if self._last and few_BP is not None else nullcontext():
+            return _normed(self.model, self.model(**inputs, **self._options()).last_hidden_state)
 
     def _replaced(self, hidden: Tensor | None) -> AbstractContextManager[None]:
         return nullcontext() if hidden is None or self.cut is None else self.cut.replaced(hidden)
@@ -93,6 +138,28 @@ class Encoder(nn.Module):
     def _tokens(self, x_BLD: Tensor, mask_BL: Tensor) -> Tokens:
         assert x_BLD.shape[-1] == self.width, f"width {self.width} expected of {type(self.model).__name__}, got {x_BLD.shape[-1]}"
         return Tokens(x_BLD, mask_BL, self.pool)
+
+    def _narrowed(self) -> bool:
+        """Whether the last block is to give only what pooling reads: not where `cut` keeps what it gives."""
+        return self.narrow and self._last is not None and not (self.cut and len(self.cut.blocks) == len(self.blocks))
+
+    def _seek(self, inputs: dict[str, Tensor]) -> None:
+        """Finds, at the first batch, how to narrow the last block. Nothing is taken on trust: two rows must pool to the same."""
+        if not self.narrow or self._sought or self.pool == "mean" or not self.blocks or not self.filled:
+            return
+        self._sought, training = True, self.training
+        two = {name: tensor[:2] for name, tensor in inputs.items()}
+        self.eval()
+        with torch.no_grad():
+            wanted = self(**two).pooled()
+            self._last = narrow.find(self.model, self.blocks[-1], lambda: self(**two))
+            try:
+                same = torch.allclose(self(**two).pooled(), wanted, rtol=1e-3, atol=1e-4 * float(wanted.abs().max()))
+            except (RuntimeError, ValueError, TypeError, IndexError):
+                same = False
+        if not same:
+            self._last = None
+        self.train(training)
 
     def _flat_positions(self) -> int | None:
         """What positions of flat rows start with; None for pictures, for texts that must stay padded, and for a skeleton."""
@@ -105,7 +172,7 @@ class Encoder(nn.Module):
     def depth(self, parameter: str) -> int:
         """Where a parameter (a name of `named_parameters`) lies: 0 in the stem, 1 to n in or right before a block, n + 1 in the tail."""
         name = parameter.removeprefix("model.")
-        return _inside(self.names, name) or self._outside.get(name, 0)
+        return inside(self.names, name) or self._outside.get(name, 0)
 
     def still(self) -> int:
         """How many parts from the stem on hold no learning weight: n + 2 where nothing learns."""
@@ -133,32 +200,30 @@ class Encoder(nn.Module):
                 places.setdefault(name[:end], set()).add(self.depth(name))
         learning = {self.depth(name) for name, p in self.named_parameters() if p.requires_grad}
         for name, module in self.model.named_modules(prefix="model"):
-            inside = _inside(self.names, name.removeprefix("model.") + ".")
-            own = {inside} if inside else places.get(name, {0})
+            block = inside(self.names, name.removeprefix("model.") + ".")
+            own = {block} if block else places.get(name, {0})
             still = isinstance(module, nn.modules.batchnorm._BatchNorm) or (own.pop() if len(own) == 1 else 0) not in learning
             module.training = mode and not still
         return self
 
-    def set_dropout(self, share: float) -> None:
-        """Every dropout of the model becomes `share`: of layers, and of attention, which models keep as plain numbers beside them."""
-        for module in self.model.modules():
-            if isinstance(module, nn.Dropout):
-                module.p = share
-            for name in ("attention_dropout", "dropout_prob", "dropout"):
-                if isinstance(getattr(module, name, None), float):
-                    setattr(module, name, share)
+    def set_dropout(self, layers: float | None, attention: float | None) -> None:
+        """The shares that training drops, in layers and of attention weights; None leaves the checkpoint's."""
+        dropout.set_share(self.model, layers, attention)
 
     def recompute(self) -> None:
         """Computes the activations inside blocks again in the backward pass, which saves memory. Raises `Mistake` where the model cannot."""
         if not self.model.supports_gradient_checkpointing:
             raise Mistake("train.checkpointing", f"{type(self.model).__name__} cannot do it", "Leave it out, and lower train.micro_batch instead")
+        self.narrow = False  # the second pass runs inside the backward one, beyond the reach of `narrow`
         newer = getattr(self.model, "activation_checkpointing_enable", None)  # the older name warns where there is this one
         (newer or self.model.gradient_checkpointing_enable)({"use_reentrant": False})
 
-    def adapt(self, config: Any) -> None:
-        """Adds the adapters that a `peft` configuration describes; they alone learn."""
+    def adapt(self, config: Any, one_product: bool = True) -> None:
+        """Adds the adapters that a `peft` configuration describes; they alone learn. With `one_product`, see `lowrank`."""
         assert not self.adapted, "one adapter at a time"
         adapters.inject(self.model, config)
+        if one_product:
+            lowrank.merge_products(self.model)
         self.adapted = True
 
     def save(self, folder: Path, weights: bool) -> None:
@@ -184,6 +249,7 @@ class Encoder(nn.Module):
             raise Mistake(str(folder), "no weights here", "Copy the folder again, with model.safetensors")
         if (folder / "adapter_config.json").exists():
             adapters.read(self.model, folder)
+            lowrank.merge_products(self.model)
             self.adapted = True
 
     def merge(self) -> None:
@@ -193,48 +259,9 @@ class Encoder(nn.Module):
             self.adapted = False
 
 
-def find_blocks(model: nn.Module) -> tuple[list[str], list[nn.Module]]:
-    """Names and modules of the longest ModuleList whose members share one class; none where there is none. Experts of a mixture are no blocks.
-
-    Where a model has stages, each with such a list (Swin, ConvNeXt, ResNet), the lists of all stages are one.
-    """
-    groups: dict[str, list[tuple[str, nn.Module]]] = {}
-    for name, found in model.named_modules():
-        if isinstance(found, nn.ModuleList) and not name.endswith("experts"):
-            like = _STAGE.sub(r"\1*.", name + ".", count=1) if _staged(model, name) else name
-            groups.setdefault(like, []).extend((f"{name}.{i}", block) for i, block in enumerate(found))
-    alike = [group for group in groups.values() if len({type(block) for _, block in group}) == 1]
-    longest = max(alike, key=len, default=[])
-    return [name for name, _ in longest], [block for _, block in longest]
-
-
-def _staged(model: nn.Module, name: str) -> bool:
-    """Whether a list lies in a member of a list of a few, as blocks lie in stages; and not, as parts of a block would, in one of many."""
-    match = _STAGE.match(name + ".")
-    return match is not None and len(list(model.get_submodule(match[1].rstrip(".")).children())) <= MOST_STAGES
-
-
-def _inside(blocks: list[str], name: str) -> int:
-    """The number of the block, from 1, that a name lies in; 0 where it lies in none."""
-    return next((i for i, block in enumerate(blocks, 1) if name.startswith(block + ".")), 0)
-
-
-def _outside(blocks: list[str], parameters: list[str]) -> dict[str, int]:
-    """Depths of parameters in no block, by where they are defined: before the blocks 0, right before a block its number, after all n + 1.
-
-    Embeddings, and the norms and positions that go with them, come first wherever they are defined.
-    """
-    depths, last = {}, 0
-    for name in parameters:
-        last = _inside(blocks, name) or last
-        if not _inside(blocks, name):
-            depths[name] = last + 1 if last and "embed" not in name and "relative" not in name else 0
-    return depths
-
-
-def _unread(name: str) -> bool:
-    """Weights behind `pooler_output`, which nobody reads here, and the token that stands for hidden patches."""
-    return ".pooler." in name or name.endswith("mask_token")
+def _read(pool: Pool, real_BL: Tensor) -> Tensor:
+    """Where each row's token lies that `pool` reads, (B, 1)."""
+    return torch.zeros_like(real_BL[:, :1], dtype=torch.int64) if pool == "first" else real_BL.sum(1, keepdim=True) - 1
 
 
 def _never_empty(mask_BL: Tensor) -> Tensor:

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from omnitune.nn.tokens import Pool
+
 NAME = "omnitune_flat"
 MOST_TOKENS = 256
 """Of a row that proves a model fit for flat rows; wider windows are taken for what transformers means by them."""
@@ -28,12 +30,14 @@ class Layout:
         places: of each token in the padded batch of B * L places, (T,).
         positions: of each token in its own row, (T,).
         lengths: of the rows in their new order, (1, 1, 1, B) int64.
+        order: the number of each row in the padded batch, (B,).
         shape: B and L.
     """
 
     places: Tensor
     positions: Tensor
     lengths: Tensor
+    order: Tensor
     shape: tuple[int, int]
 
     @classmethod
@@ -44,7 +48,7 @@ class Layout:
         order_B = lengths_B.argsort(stable=True)
         grid_BL = torch.arange(B * L, device=mask_BL.device).view(B, L)
         places = grid_BL[order_B][mask_BL[order_B]]
-        return cls(places, places % L, lengths_B[order_B].view(1, 1, 1, B), (B, L))
+        return cls(places, places % L, lengths_B[order_B].view(1, 1, 1, B), order_B, (B, L))
 
     def flatten(self, x: Tensor) -> Tensor:
         """(B, L, ...) to (1, T, ...)."""
@@ -54,6 +58,15 @@ class Layout:
         """(1, T, D) to (B, L, D), zeros where there is no token."""
         (B, L), D = self.shape, x_1TD.shape[-1]
         return x_1TD.new_zeros(B * L, D).index_copy(0, self.places, x_1TD[0]).view(B, L, D)
+
+    def read(self, pool: Pool) -> Tensor:
+        """Where the token lies that `pool` reads of each row, (1, B) in the order of the flat row."""
+        ends_B = self.lengths.flatten().cumsum(0)
+        return (ends_B - self.lengths.flatten() if pool == "first" else ends_B - 1)[None]
+
+    def unsorted(self, x_1BD: Tensor) -> Tensor:
+        """One token a row, (1, B, D) in the order of the flat row, to (B, 1, D) in that of the batch."""
+        return torch.zeros_like(x_1BD[0]).index_copy(0, self.order, x_1BD[0])[:, None]
 
 
 def attention(

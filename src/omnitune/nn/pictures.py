@@ -98,6 +98,19 @@ def random_crop(x_CHW: Tensor, size: Size, resample: int, scale: tuple[float, fl
     return resize(crop(x_CHW, random_crop_box(_size(x_CHW), scale, ratio, rng)), size, resample)
 
 
+def enough(inside: Size, size: Size, share: float, ratio: tuple[float, float]) -> Size:
+    """The least size of a picture's own proportions at which no random crop has to be enlarged; `inside` where that is smaller.
+
+    Args:
+        inside: size of the picture.
+        size: that crops are resized to.
+        share, ratio: the least share of the area, and the limits of width over height, of a crop.
+    """
+    side = math.sqrt(inside[0] * inside[1] * share)
+    factor = max(size[0] * math.sqrt(ratio[1]) / side, size[1] / math.sqrt(ratio[0]) / side, max(size) / min(inside))
+    return (math.ceil(inside[0] * factor), math.ceil(inside[1] * factor)) if factor < 1 else inside
+
+
 def random_flip(x_CHW: Tensor, rng: np.random.Generator) -> Tensor:
     """Every second picture left to right."""
     return x_CHW.flip(2) if rng.random() < 0.5 else x_CHW

@@ -51,7 +51,7 @@ class Tokens:
 
 @dataclass(frozen=True)
 class View:
-    """What a head may look at: the tokens of every input, and the fused ones."""
+    """What a head may look at: the tokens of every input, and the fused ones. Where the fusion reads one vector an input, so may the streams."""
 
     streams: dict[str, Tokens]
     fused: Tokens

@@ -2,16 +2,25 @@
 
 `1`, `1.0`, `Decimal("1")` and the text `"1"` share the name `1`; true and false are `true` and `false`, apart from 1 and 0; a date is its
 ISO text; a text is its own name, letter by letter.
+
+What a text of a file without types (CSV) writes is said here too, since a column of numbers with one word in it is read as text.
 """
 
 import datetime
 import math
+import re
 from collections.abc import Iterable
 from decimal import Decimal
 from numbers import Integral, Real
 from typing import Any
 
 Scalar = bool | int | float | str
+NO_VALUE = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "nan", "NaN", "-nan", "-NaN", "NAN", "null", "NULL", "None")
+"""What stands for a missing value among numbers and true/false; among words it is a word (`NA` is Namibia)."""
+WHOLE = r"-?(0|[1-9]\d{0,17})"
+FRACTION = r"[+-]?((0|[1-9]\d{0,14})(\.\d*)?|\.\d+)([eE](-\d{1,3}|\+?\d{1,2}|\+?[12]\d\d))?"
+FLAG = r"[Tt]rue|[Ff]alse|TRUE|FALSE"
+_WHOLE, _FRACTION, _FLAG = (re.compile(pattern, re.ASCII) for pattern in (WHOLE, FRACTION, FLAG))
 
 
 def scalar(value: Any) -> Scalar:
@@ -49,7 +58,29 @@ def missing(value: Any) -> bool:
     """None, NaN, and text of nothing but white space: what an empty cell reads as."""
     if isinstance(value, str):
         return not value.strip()
-    return value is None or (isinstance(value, (Real, Decimal)) and bool(value != value))
+    return value is None or nan(value)
+
+
+def nan(value: Any) -> bool:
+    """Whether it is a number that is none, of whatever type and precision."""
+    return isinstance(value, (Real, Decimal)) and bool(value != value)
+
+
+def no_number(value: Any) -> bool:
+    """Missing, or what stands for it in a column of numbers: `NA`, `null` and the like."""
+    return missing(value) or (isinstance(value, str) and value.strip() in NO_VALUE)
+
+
+def read_number(text: str) -> int | float | str:
+    """The number that a text of a file writes (`12`, `-0.50`, `1e3`); else the text. `007`, `1_000` and `inf` are texts."""
+    bare = text.strip()
+    return int(bare) if _WHOLE.fullmatch(bare) else float(bare) if _FRACTION.fullmatch(bare) else text
+
+
+def read_flag(text: str) -> bool | str:
+    """True or false where a text of a file writes it; else the text."""
+    bare = text.strip()
+    return bare.lower() == "true" if _FLAG.fullmatch(bare) else text
 
 
 def ordered(values: Iterable[Scalar]) -> list[Scalar]:

@@ -6,7 +6,6 @@ They are carried by ordinary Python packages, so any machine with pip gets them,
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from typing import Literal
 
 from filelock import FileLock
 
+from omnitune import places
 from omnitune.errors import Mistake, did_you_mean
 from omnitune.samples import models, tables
 from omnitune.samples.fetch import Package, fetch
@@ -89,7 +89,7 @@ SAMPLES: dict[str, Sample] = {
 
 def folder() -> Path:
     """Where samples are kept."""
-    return Path(os.environ.get("OMNITUNE_CACHE") or Path.home() / ".cache" / "omnitune") / "samples"
+    return places.cache("samples")
 
 
 def path(name: str) -> Path:

@@ -1,6 +1,5 @@
 """Fetching: a wheel by name and version, with this machine's own pip and its settings, checked against its SHA-256."""
 
-import hashlib
 import importlib.util
 import shutil
 import subprocess
@@ -9,6 +8,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from omnitune.checksums import sha256
 from omnitune.errors import Mistake
 
 SHOWN = 5
@@ -41,20 +41,14 @@ def fetch(package: Package, folder: Path) -> Path:
         Mistake: pip is not there or fails, or what it brings is another file.
     """
     kept = folder / f"{package.name}-{package.version}.whl"
-    if kept.is_file() and digest(kept) == package.sha256:
+    if kept.is_file() and sha256(kept) == package.sha256:
         return kept
     fetched = _download(package, folder / "fetched")
-    if digest(fetched) != package.sha256:
+    if sha256(fetched) != package.sha256:
         fetched.unlink()
         fix = "Try again; if it stays so, the registry or something on the way changes files"
         raise Mistake(f"package {package}", f"its wheel is damaged or another one: its SHA-256 is not {package.sha256[:12]}...", fix)
     return fetched.rename(kept)
-
-
-def digest(file: Path) -> str:
-    """SHA-256 of a file."""
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def extract(wheel: Path, prefix: str, folder: Path) -> None:

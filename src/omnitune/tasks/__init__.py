@@ -5,7 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
 
 from omnitune.component import Component
 
@@ -29,7 +31,7 @@ class Task(Component, ABC):
     form: ClassVar[Literal["classes", "labels", "value"]]
     """What a prediction looks like: (B, C) probabilities of one class, (B, K) probabilities of labels, or (B,) numbers."""
 
-    weight: float = field(default=1.0, kw_only=True)
+    weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = field(default=1.0, kw_only=True)
     """Factor of this task's mean loss in the sum."""
 
     @abstractmethod

@@ -28,7 +28,8 @@ LARGEST = 1e30
 
 @component
 class Regress(Task):
-    """A number, in the table's own units. An empty cell is a row without an answer.
+    """A number, in the table's own units; a text is read as the number it writes. An empty cell, `NA`, `null` and the like are a row without
+    an answer.
 
     Args:
         target: the column with the answers.
@@ -47,12 +48,13 @@ class Regress(Task):
         return (self.target,)
 
     def check(self, value: Any) -> str | None:
-        """Text, true/false, infinite and immense numbers are no answer."""
-        if values.missing(value):
+        """Words, true/false, infinite and immense numbers are no answer."""
+        if values.no_number(value):
             return None
-        if isinstance(value, bool) or not isinstance(value, (Real, Decimal)):
+        number = values.read_number(value) if isinstance(value, str) else value
+        if isinstance(number, bool) or not isinstance(number, (Real, Decimal)):
             return f"expected a number, got {type(value).__name__} {str(value)[:40]!r}; for classes use kind: classify"
-        return None if abs(value) <= LARGEST else f"{value} is too large; at most {LARGEST:g} can be learned"  # type: ignore[operator]
+        return None if abs(number) <= LARGEST else f"{value} is too large; at most {LARGEST:g} can be learned"  # type: ignore[operator]
 
     def learn(self, columns: Mapping[str, Sequence[Any]]) -> Facts:
         """`mean` and `std`, in one pass (Welford 1962).
@@ -62,7 +64,7 @@ class Regress(Task):
         """
         rows, mean, squares = 0, 0.0, 0.0
         for value in columns[self.target]:
-            if not values.missing(value):
+            if not values.no_number(value):
                 rows += 1
                 step = float(value) - mean
                 mean += step / rows
@@ -83,7 +85,7 @@ class Regress(Task):
         """`y` (B,) in the table's units, NaN where there is none; `z` (B,) less the mean in units of std, 0 there; `weight` (B,), 0 there."""
         import torch
 
-        y = torch.tensor([math.nan if values.missing(v) else float(v) for v in columns[self.target]], dtype=torch.float64)
+        y = torch.tensor([math.nan if values.no_number(v) else float(v) for v in columns[self.target]], dtype=torch.float64)
         z = ((y - facts["mean"]) / facts["std"]).nan_to_num(0.0)
         return batch, {"y": y.float(), "z": z.float(), "weight": (~y.isnan()).float()}
 

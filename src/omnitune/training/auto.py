@@ -84,10 +84,17 @@ def _shapes(recipe: Recipe) -> list[Architecture]:
     return [m.backbone.architecture() for m in recipe.inputs.values() if isinstance(getattr(m, "backbone", None), Backbone)]
 
 
+def _attention_dropout(recipe: Recipe, rows: int, device: torch.device) -> tuple[float | str, str]:
+    if device.type == "cpu":
+        return 0.0, "with dropout, attention leaves its fast kernel on a CPU; it cost no accuracy (measured, docs/log.md 2026-11-24)"
+    return recipe.train.dropout, "as train.dropout"
+
+
 def _precision(recipe: Recipe, rows: int, device: torch.device) -> tuple[str, str]:
     return devices.precision(device), f"what {device.type} computes natively"
 
 
 RULES: dict[str, Rule] = {
     "batch": _batch, "micro_batch": _micro_batch, "epochs": _epochs, "lr": _lr, "head_lr": _head_lr, "precision": _precision,
+    "attention_dropout": _attention_dropout,
 }  # fmt: skip

@@ -51,7 +51,9 @@ class Loop:
     def __iter__(self) -> Iterator[Step]:
         at, began, ready = self.progress, time.monotonic() - self.progress.seconds, time.monotonic()
         while not self._done():
+            waiting = time.monotonic()
             for question in self.batches.epoch(at.epoch, at.batch):
+                at.idle += time.monotonic() - waiting
                 lr = self._set_rate()
                 losses, norm = self._learn(question)
                 rate = len(question.rows) / (time.monotonic() - ready)
@@ -63,7 +65,7 @@ class Loop:
                 yield self._step(question, rate, losses, norm, lr, validation)
                 if self._done():
                     return
-                ready = time.monotonic()
+                ready = waiting = time.monotonic()
 
     # One step
 

@@ -42,6 +42,10 @@ class Model(nn.Module):
         }
         self.encoders = nn.ModuleDict({slug(name): encoder for name, encoder in encoders.items()})
         self.fusion = recipe.fusion.module({name: encoder.width for name, encoder in encoders.items()})
+        for encoder in self.backbones.values():
+            encoder.flat = recipe.train.flat
+            encoder.channels_last &= recipe.train.channels_last
+            encoder.narrow = recipe.train.narrow and self.fusion.pools
         width = int(self.fusion.width)
         self.known: Mapping[str, Prefix] = {}
         self.heads = nn.ModuleDict({slug(name): task.head(width, schema.tasks[name]) for name, task in recipe.tasks.items()})
@@ -99,6 +103,10 @@ class Model(nn.Module):
     def _views(self, question: Question) -> dict[int, View]:
         return {key: self(batch) for key, batch in {id(batch): batch for batch, _ in question.asked.values()}.items()}
 
+    def paths(self) -> dict[str, str]:
+        """How each backbone read its input, for the report."""
+        return {f"{part} of {name}": told for name, backbone in self.backbones.items() for part, told in backbone.path().items()}
+
     def learning(self) -> dict[str, nn.Parameter]:
         """The parameters that learn, by name."""
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
@@ -107,8 +115,8 @@ class Model(nn.Module):
 def tune(model: Model, recipe: Recipe) -> None:
     """Sets which weights of the backbones learn, adding adapters, their dropout, and whether activations are computed twice to save memory."""
     for encoder in model.backbones.values():
-        if recipe.train.dropout != "checkpoint":
-            encoder.set_dropout(recipe.train.dropout)  # before adapters come, which have a dropout of their own
+        layers, attention = (None if isinstance(share, str) else share for share in (recipe.train.dropout, recipe.train.attention_dropout))
+        encoder.set_dropout(layers, attention)  # before adapters come, which have a dropout of their own
         recipe.tuning.apply(encoder)
         if recipe.train.checkpointing:
             encoder.recompute()

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,18 +13,21 @@ from torch import Tensor
 from omnitune.checksums import sha256
 from omnitune.data.columns import Column
 from omnitune.data.prepared import Prepared
+from omnitune.data.store import Store
 from omnitune.nn.tokens import Tokens
 from omnitune.settings import plain
-from omnitune.training import cache
 from omnitune.training.model import Model, slug
 
 Array = np.ndarray[Any, Any]
 Inputs = dict[str, Tensor]
-VERSION = 1
+VERSION = 2
 """Of what is stored; a change of it leaves older files unused."""
 SAMPLE = 64
 """Texts whose length tells how much room all will take."""
 MISSING = b"missing value   "
+LARGEST = float(np.finfo(np.float16).max)
+BOUND = 1e-3
+"""How far 16 bits may move a row's vector, as a share of the largest number in any; else rows are kept in 32."""
 WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx"}
 
 
@@ -45,17 +47,24 @@ class Prefix:
         self.whole = self.encoder.still() > self.depth + 1
         self.blocks = self.depth if self.whole else self.encoder.still() - 1
         self.pooled = self.whole and model.fusion.pools
+        self.encoder.narrow &= not self.whole  # so that a row's vector does not depend, in its last digits, on the rows beside it
         self.keys: dict[int, bytes] = {}
         self.places, self.shape = 1, tuple[int, ...]()
-        self.store: cache.Store | None = None
+        self.store: Store | None = None
+        self.bits, self.moved = recipe.train.cache_bits, 0.0
         self.read = self.computed = 0
 
     # What is asked of it while batches are made, and while the model runs
 
-    def __call__(self, rows: Array) -> Inputs | None:
-        """What is known of these rows, in the place of their encoded values: `hidden`, `present`, of texts `mask`. None unless all is known."""
+    def __call__(self, rows: Array, view: int | None = None) -> Inputs | None:
+        """What is known of these rows, in the place of their encoded values: `hidden`, `present`, of texts `mask`. None unless all is known.
+
+        Args:
+            rows: row numbers.
+            view: which of their fixed augmented views; None for the rows as they are.
+        """
         assert self.store
-        keys = self._keys(rows)
+        keys = self._keys(rows, view)
         kept = self.store.read(keys)
         if kept is None:
             return None
@@ -84,7 +93,11 @@ class Prefix:
         self.computed += len(rows)
         hidden = self._hidden(tokens).cpu().numpy()
         masks = inputs["attention_mask"].bool().cpu().numpy() if self._texts() else np.ones(hidden.shape[:2], bool)
-        self.store.write(self._keys(rows), [row[mask] for row, mask in zip(hidden, masks, strict=True)])
+        view = int(inputs["view"][0]) if "view" in inputs else None
+        found = {key: row[mask] for key, row, mask in zip(self._keys(rows, view), hidden, masks, strict=True)}
+        if self.bits == 16:
+            found = {key: row for key, row in found.items() if np.abs(row).max(initial=0) <= LARGEST}
+        self.store.write(list(found), list(found.values()))
 
     def _texts(self) -> bool:
         return self.encoder.reads_text and not self.pooled
@@ -95,28 +108,27 @@ class Prefix:
         hidden: Tensor = (tokens.x_BLD if self.whole or self.encoder.cut is None else self.encoder.cut.seen).detach()
         return hidden
 
-    def _keys(self, rows: Array) -> list[bytes]:
+    def _keys(self, rows: Array, view: int | None) -> list[bytes]:
         new = np.array([row for row in rows if int(row) not in self.keys], np.int64)
         for row, value in zip(new, Column(self.table, self.column, new, self.modality.media)[:], strict=True):
             data = value if isinstance(value, bytes) else json.dumps(value, default=str).encode()
             self.keys[int(row)] = MISSING if value is None else hashlib.blake2b(data, digest_size=16).digest()
-        return [self.keys[int(row)] for row in rows]
+        keys = [self.keys[int(row)] for row in rows]
+        return keys if view is None else [key if key == MISSING else _view_of(key, view) for key in keys]
 
     # Whether it can be, decided before the first step
 
     def refusal(self, prepared: Prepared) -> str | None:
         """Why nothing can be kept; None, with the store open, where all conditions hold."""
         train = prepared.recipe.train
-        if not train.cache:
+        if not prepared.room.most:
             return "train.cache is 0"
         if self.encoder.still() < 2:
             return "its lowest block learns"
-        if self.modality.augments:
+        if self.modality.augments and not self.modality.fixed_views:
             return "its values are augmented"
         if train.precision != "float32":
             return f"it is computed in {train.precision}"
-        if not hasattr(os, "pread"):
-            return "this system cannot read files at a place"
         rows = prepared.parts["train"]
         rows = rows[:: -(-len(rows) // SAMPLE)] if self.encoder.reads_text else rows[:2]
         inputs = self.modality.encode(Column(self.table, self.column, rows, self.modality.media)[:], self.facts)
@@ -136,36 +148,57 @@ class Prefix:
         hidden = self._hidden(wanted)
         self.places, self.shape = hidden.shape[1], tuple(hidden.shape[2:])
         known = {"hidden": hidden, "present": inputs["present"]} | ({"mask": inputs["attention_mask"].bool()} if self._texts() else {})
+        vectors = wanted.only(inputs["present"]).pooled()
         try:
-            found = self.tokens(known)
+            same = torch.allclose(self._vectors(known), vectors, 1e-4, 1e-5)
         except (RuntimeError, TypeError, ValueError, AttributeError):
-            found = None
-        same = found is not None and torch.allclose(found.only(inputs["present"]).pooled(), wanted.only(inputs["present"]).pooled(), 1e-4, 1e-5)
+            same = False
         if not same and self.encoder.cut:
             self.encoder.cut.remove()
             self.encoder.cut = None
+        if same and self.bits == 16:
+            rounded = self._vectors(known | {"hidden": hidden.half().float()})
+            self.moved = float((rounded - vectors).abs().max() / vectors.abs().max().clamp(min=1e-12))
+            self.bits = 16 if self.moved <= BOUND else 32
         return same
+
+    def _vectors(self, known: Inputs) -> Tensor:
+        return self.tokens(known).only(known["present"]).pooled()
 
     def _open(self, prepared: Prepared, inputs: Inputs) -> str | None:
         tokens = float(inputs["attention_mask"].sum(1).float().mean()) if self._texts() else self.places
-        wanted = int(4 * tokens * np.prod(self.shape) * sum(len(rows) for rows in prepared.parts.values()))
-        most = int(prepared.recipe.train.cache * cache.GIB)
-        name = self.fingerprint()
-        if not cache.make_room(wanted, most, name):
-            return f"it would take {wanted / cache.GIB:.1f} GiB on disk; train.cache allows {most / cache.GIB:.1f} GiB where that is free"
-        self.store = cache.Store(cache.folder() / name, {"backbone": self.encoder.model.config.name_or_path, "part": self.part})
+        wanted = int(self.bits // 8 * tokens * np.prod(self.shape) * self._looks(prepared))
+        about = {"holds": "activations", "about": f"{self.encoder.model.config.name_or_path or 'a backbone'}: {self.part}"}
+        opened = prepared.room.open(self.fingerprint(), wanted, about, f"<f{self.bits // 8}")
+        if isinstance(opened, str):
+            return opened
+        self.store = opened
         return None
+
+    def _looks(self, prepared: Prepared) -> int:
+        """How many rows will be kept, each fixed view of a training row counted."""
+        counts = {part: len(rows) for part, rows in prepared.parts.items()}
+        return sum(counts.values()) + int(self.modality.fixed_views) * counts["train"]
 
     @property
     def part(self) -> str:
         """Which part stays as it is."""
         return "all of it" if self.whole else f"the first {self.blocks} of {self.depth} blocks"
 
+    @property
+    def fact(self) -> str:
+        """What was computed once, for a report."""
+        wide = f"; in 32 bits, since 16 move a vector by {self.moved:.1%}" if self.moved > BOUND else "; in 16 bits" if self.bits == 16 else ""
+        return f"{self.part}: {self.computed:,} rows computed, {self.read:,} read{wide}"
+
     def fingerprint(self) -> str:
         """SHA-256 of everything that decides what is kept: weights, tokenizer or picture settings, the place of the cut, versions."""
         facts = {"version": VERSION, "torch": torch.__version__, "blocks": self.blocks, "whole": self.whole, "pooled": self.pooled}
-        settings = {key: value for key, value in plain(self.modality).items() if key not in ("column", "backbone")}
+        settings = {key: value for key, value in plain(self.modality).items() if key not in ("column", "backbone", "views")}
+        if decoder := self.modality.decoder(self.modality.augments):
+            facts["decoder"] = decoder.settings
         facts |= {"modality": settings, "facts": self.facts, "pool": self.encoder.pool, "files": self._files()}
+        facts |= {"flat": self.encoder.flat, "channels_last": self.encoder.channels_last, "bits": self.bits}
         total = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
         for name, tensor in sorted(self.encoder.model.state_dict().items()):
             if self.whole or self.encoder.depth(name) <= self.blocks:
@@ -178,6 +211,10 @@ class Prefix:
         folder: Path = self.modality.backbone.folder
         paths = (path for path in sorted(folder.iterdir()) if path.is_file() and path.suffix not in WEIGHTS)
         return {path.name: sha256(path) for path in paths}
+
+
+def _view_of(key: bytes, view: int) -> bytes:
+    return hashlib.blake2b(key + view.to_bytes(4, "little"), digest_size=16).digest()
 
 
 class Frozen:
@@ -193,14 +230,16 @@ class Frozen:
         self.refusals = {name: prefix.refusal(prepared) for name, prefix in found.items()}
         self.prefixes = {name: prefix for name, prefix in found.items() if self.refusals[name] is None}
         self.prepared = replace(prepared, known=self.prefixes)
+        for name in prepared.decoded.keys() - self.prefixes.keys():  # what is known is decoded once anyway
+            prepared.decoded[name].keep(prepared.parts)
         model.known = self.prefixes
 
     def facts(self) -> dict[str, str]:
         """Of each backbone, what was computed once, or why nothing was."""
         told = {f"frozen part of {name}": f"nothing kept: {why}" for name, why in self.refusals.items() if why}
         for name, prefix in self.prefixes.items():
-            told[f"frozen part of {name}"] = f"{prefix.part}: {prefix.computed:,} rows computed, {prefix.read:,} read"
-        return told
+            told[f"frozen part of {name}"] = prefix.fact
+        return told | {f"files of {name}": d.fact for name, d in self.prepared.decoded.items() if name not in self.prefixes}
 
     def close(self) -> None:
         """Makes what was computed known to later runs."""

@@ -52,6 +52,8 @@ class Progress:
     epoch: int = 0
     batch: int = 0
     seconds: float = 0.0
+    idle: float = 0.0
+    """Seconds in which a step waited for its rows."""
     micro_batch: int = 0
     waited: int = 0
     stopped: str = ""

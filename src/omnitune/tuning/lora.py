@@ -25,6 +25,7 @@ class LoRA(Tuning):
         targets: names of layers to adapt, as they end (`query`, `q_proj`); every linear layer inside the blocks where it is empty, and
             in convolutional networks without one every pointwise convolution.
         blocks: adapt only so many of the last blocks.
+        one_product: add an adapter to its weight before the product, where that is cheaper; the same but for rounding. Not with `dropout`.
     """
 
     rank: int = Field(default=8, ge=1)
@@ -32,6 +33,7 @@ class LoRA(Tuning):
     dropout: float = Field(default=0.0, ge=0, lt=1)
     targets: tuple[str, ...] = ()
     blocks: int | None = Field(default=None, ge=1)
+    one_product: bool = True
 
     def apply(self, encoder: Encoder) -> None:
         """See `Tuning.apply`. Raises `Mistake` where nothing can be adapted, or a target names no layer."""
@@ -42,7 +44,7 @@ class LoRA(Tuning):
         config = LoraConfig(r=self.rank, lora_alpha=scale, lora_dropout=self.dropout, target_modules=list(layers))
         config.fan_in_fan_out = any(type(layer).__name__ == "Conv1D" for layer in layers.values())
         config.base_model_name_or_path = encoder.model.config.name_or_path or None
-        encoder.adapt(config)
+        encoder.adapt(config, self.one_product)
 
     def _layers(self, encoder: Encoder) -> dict[str, Any]:
         """The layers to adapt, by name in the model."""

@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from omnitune.training import cache
-from omnitune.training.cache import Store
+from omnitune.data import store as cache
+from omnitune.data.store import Room, Store
 
 KEYS = [bytes([i]) * 15 + b"\0" for i in range(6)]
 ROWS = [np.arange(3 * i, dtype=np.float32) for i in range(6)]
 
 
 def store(path: Path) -> Store:
-    return Store(path, {"part": "all of it"})
+    return Store(path, {"holds": "activations"})
 
 
 def filled(path: Path) -> Path:
@@ -117,3 +117,57 @@ def test_the_least_recently_used_go_first(tmp_path: Path, monkeypatch: pytest.Mo
     assert cache.make_room(size, 2 * size, "middle") and [one.name for one in cache.kept()] == ["middle", "new"]
     assert not cache.make_room(4 * size, 3 * size, "fresh") and len(cache.kept()) == 2
     assert cache.empty() == 2 * size and not cache.kept()
+
+
+def test_one_type_of_numbers_a_store(tmp_path: Path) -> None:
+    made = Store(tmp_path, {}, "u1")
+    made.write(KEYS[:2], [np.arange(7, dtype=np.uint8), np.empty(0, np.uint8)])
+    made.close()
+    found = Store(tmp_path, {}, "u1").read(KEYS[:2])
+    assert found is not None and found[0].dtype == np.uint8 and found[0].tolist() == list(range(7)) and not len(found[1])
+    found[0][0] = 5  # of its own
+
+
+def test_rows_beyond_the_room_are_not_kept_and_rows_nobody_reads_make_room(tmp_path: Path) -> None:
+    made = Store(tmp_path, {}, most=40)
+    made.write(KEYS, ROWS)  # of 0, 12, 24, 36, 48 and 60 bytes
+    made.close()
+    assert [key in made.places or key in Store(tmp_path, {}).places for key in KEYS] == [True, True, True, False, False, False]
+    useful = Store(tmp_path, {}, most=40)
+    useful.read(KEYS[:3])
+    useful.write(KEYS[3:4], ROWS[3:4])
+    useful.close()
+    assert tmp_path.exists()
+    stale = Store(tmp_path, {}, most=40)
+    stale.write(KEYS[3:4], ROWS[3:4])
+    stale.close()
+    assert not tmp_path.exists()
+
+
+def test_stores_of_one_run_share_its_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "folder", lambda: tmp_path)
+    filled(tmp_path / "old")
+    room = Room(3000)
+    first = room.open("first", 1500, {"holds": "activations"})
+    assert isinstance(first, Store) and {one.name for one in cache.kept()} == {"first", "old"}
+    assert "it would take" in str(room.open("second", 1600, {}))  # though the first is empty yet
+    assert room.promise("second", 1500) is None and room.left("second") == 1500
+    assert not (tmp_path / "old").exists()
+    assert Room(0).promise("x", 1) == "train.cache is 0"
+
+
+def test_a_folder_that_outgrew_its_room_starts_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "folder", lambda: tmp_path)
+    filled(tmp_path / "a")
+    opened = Room(300).open("a", 200, {"holds": "activations"})
+    assert isinstance(opened, Store) and not opened.places
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only to the superuser")
+def test_a_folder_of_someone_else_is_read(tmp_path: Path) -> None:
+    filled(tmp_path).chmod(0o500)
+    made = store(tmp_path)
+    assert same(made.read(KEYS), ROWS)
+    with pytest.warns(UserWarning, match="the run goes on"):
+        made.write([b"x" * 16], ROWS[:1])
+    tmp_path.chmod(0o700)

@@ -1,0 +1,121 @@
+"""Decoded: a file is decoded once; later epochs, rounds of validation and runs read what `encode` needs of it from the store."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from omnitune.data.media import identity, open_media
+from omnitune.data.store import Room, Store
+from omnitune.data.table import Rows, Table
+from omnitune.modalities import Decoder, Modality
+
+Array = np.ndarray[Any, Any]
+VERSION = 1
+"""Of what is stored; a change of it leaves older files unused."""
+VERDICT = 64
+"""Bytes that are kept of a file which can be read, all included."""
+SHAPE = np.dtype("<u4")
+NOTHING = np.empty(0, np.uint8)
+
+
+class Decoded:
+    """The files of one input: which can be read, and what is decoded of them.
+
+    Keys are the state of a file (see `identity`) and all that decides how it is decoded, so a changed file finds nothing.
+
+    Args:
+        modality: has a `decoder`.
+        table, column: where the files are named.
+        room: on disk.
+    """
+
+    def __init__(self, modality: Modality, table: Table, column: str, room: Room) -> None:
+        self.modality, self.table, self.column, self.room = modality, table, column, room
+        place = str(table.root or table.name)
+        self.folder = hashlib.sha256(json.dumps([VERSION, place, column]).encode()).hexdigest()[:32]
+        self.about = {"holds": "decoded files", "about": f"{table.name}, column {column}"}
+        opened = room.open(self.folder, VERDICT * len(table), self.about, "u1")
+        self.store: Store | None = None if isinstance(opened, str) else opened
+        self.refusal = opened if isinstance(opened, str) else "nothing asked for it"
+        self.read = self.computed = 0
+
+    def problem(self, value: Any, check: Callable[[Any], str | None]) -> str | None:
+        """What `check` says of a file's bytes; that it said nothing is kept."""
+        key = self._key(value, self._decoder(False)) if self.store else b""
+        if self.store and key in self.store:
+            return None
+        problem = check(open_media(value, self.table.root))
+        if self.store and problem is None:
+            self.store.write([key], [NOTHING])
+        return problem
+
+    def keep(self, parts: dict[str, Rows]) -> None:
+        """From now on keeps what it decodes of these rows, where there is room for it."""
+        if self.store is None:
+            return
+        training = self._decoder(self.modality.augments).most
+        wanted = sum(len(rows) * (training if part == "train" else self._decoder(False).most) for part, rows in parts.items())
+        self.refusal = self.room.promise(self.folder, wanted + VERDICT * len(self.table)) or ""
+        self.store.most = self.room.left(self.folder) - self.store.held
+
+    @property
+    def keeps(self) -> bool:
+        """Whether it is of use to batches."""
+        return not self.refusal
+
+    def __call__(self, rows: Rows, augment: bool) -> list[Array | None]:
+        """Of each row what `encode` takes in place of the file; None where it is missing."""
+        decoder = self._decoder(augment and self.modality.augments)
+        values = self.table.take(self.column, rows)
+        with ThreadPoolExecutor(min(len(values), os.cpu_count() or 1)) as pool:
+            found = list(pool.map(lambda value: (None, True) if value is None else self._one(value, decoder), values))
+        there = sum(value is not None for value in values)
+        computed = sum(not known for _, known in found)
+        self.computed, self.read = self.computed + computed, self.read + there - computed
+        return [array for array, _ in found]
+
+    def _one(self, value: Any, decoder: Decoder) -> tuple[Array, bool]:
+        """What is decoded of a file, and whether it was known."""
+        assert self.store
+        key = self._key(value, decoder, b"decoded")
+        row = self.store.get(key)
+        if row is not None:
+            return _unpacked(row), True
+        array = decoder.read(open_media(value, self.table.root))
+        self.store.write([key], [_packed(array)])
+        return array, False
+
+    def _decoder(self, augment: bool) -> Decoder:
+        decoder = self.modality.decoder(augment)
+        assert decoder
+        return decoder
+
+    def _key(self, value: Any, decoder: Decoder, what: bytes = b"readable") -> bytes:
+        settings = json.dumps([self.modality.kind, decoder.settings], sort_keys=True).encode()
+        return hashlib.blake2b(identity(value, self.table.root) + what + settings, digest_size=16).digest()
+
+    @property
+    def fact(self) -> str:
+        """What was decoded once, or why nothing was kept."""
+        return f"nothing kept: {self.refusal}" if self.refusal else f"{self.computed:,} decoded, {self.read:,} read"
+
+    def close(self) -> None:
+        """Makes what was decoded known to later runs."""
+        if self.store:
+            self.store.close()
+
+
+def _packed(array: Array) -> Array:
+    """Number of dimensions, shape and numbers, as bytes."""
+    head = np.array([array.ndim, *array.shape], SHAPE).view(np.uint8)
+    return np.concatenate([head, array.reshape(-1)])
+
+
+def _unpacked(row: Array) -> Array:
+    n = int(row[:4].view(SHAPE)[0])
+    return row[4 * (n + 1) :].reshape(row[4 : 4 * (n + 1)].view(SHAPE))
