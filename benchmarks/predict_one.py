@@ -1,4 +1,4 @@
-"""One short text through a model that is loaded, against tokenizer and backbone alone: what reading, checking, heads and decoding add.
+"""One short text through a model that is loaded, against its own forward pass, and against tokenizer and backbone of transformers.
 
 python benchmarks/predict_one.py
 """
@@ -6,11 +6,13 @@ python benchmarks/predict_one.py
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import torch
 from _timing import interleaved, table
 from transformers import AutoModel, AutoTokenizer
 
 from omnitune import fit, samples
+from omnitune.data.batches import encode
 from omnitune.recipe import read
 
 TEXT = "Runs small, but the fabric is lovely and it washes well."
@@ -32,5 +34,17 @@ if __name__ == "__main__":
 
     with tempfile.TemporaryDirectory() as place:
         artifact = fit(read(RECIPE), Path(place) / "run")
+        batch = encode(artifact.recipe, artifact.schema, np.arange(1), lambda name: [TEXT])
+
+        @torch.inference_mode()
+        def forward() -> None:
+            artifact.model.predict(batch)
+
+        cases = {
+            "omnitune forward alone": forward,
+            "omnitune predict": lambda: artifact.predict({"text": TEXT}),
+            "omnitune predict int8": lambda: artifact.predict({"text": TEXT}, int8=True),
+            "transformers alone": alone,
+        }
         print(f"\n{torch.get_num_threads()} threads, torch {torch.__version__}")
-        print(table(interleaved({"transformers alone": alone, "omnitune predict": lambda: artifact.predict({"text": TEXT})}, rounds=50, warm_up=5)))
+        print(table(interleaved(cases, rounds=200, warm_up=5)))

@@ -20,7 +20,7 @@ COMMANDS = {
     "fit": {"source", "changes", "--target", "-t", "--minutes", "--out", "--resume", "--log", "--quiet", "-q", "--json"},
     "infer": {"table", "changes", "--target", "-t", "--out", "--json"},
     "check": {"recipe", "changes", "--json"},
-    "predict": {"run", "rows", "--out", "--json"},
+    "predict": {"run", "rows", "--out", "--int8", "--json"},
     "report": {"run", "--format"},
     "compare": {"a", "b", "--json"},
     "search": {"recipe", "changes", "--trials", "--out", "--seed", "--quiet", "-q", "--json"},

@@ -26,8 +26,10 @@ from omnitune.data.schema import Schema
 from omnitune.errors import Mistake
 from omnitune.evaluation.report import Report
 from omnitune.nn.encoder import Encoder
+from omnitune.nn.int8 import quantised
 from omnitune.prediction import Predictor
 from omnitune.recipe import Recipe
+from omnitune.rounding import Rounding, on_given, on_test
 from omnitune.settings import read_settings
 from omnitune.training import checkpoint
 from omnitune.training.device import best_device, precision
@@ -59,21 +61,39 @@ class Artifact:
         """The measurement made at the end of training."""
         return Report.read(self.path)
 
-    def predict(self, rows: Any, batch: int = 32) -> Any:
+    def predict(self, rows: Any, batch: int = 32, int8: bool = False) -> Any:
         """Answers in the order of the rows: `{task: {"value": ..., "probabilities": {...}}}` each, or `{"error": why}` for an unreadable row.
 
         Args:
             rows: one row (a mapping; gives one answer), a list of rows, a table or data frame, or the path of a file.
-            batch: rows in memory at once.
+            batch: rows of middling length that are computed together; of long texts fewer, of short ones more.
+            int8: linear layers of backbones multiply in 8 bits, on a CPU; `rounding` tells what that changes. Nothing saved is touched.
         """
-        answers = list(self.stream(rows, batch))
+        answers = list(self.stream(rows, batch, int8))
         return answers[0] if isinstance(rows, Mapping) and len(answers) == 1 else answers
 
-    def stream(self, rows: Any, batch: int = 32) -> Iterator[dict[str, Any]]:
+    def stream(self, rows: Any, batch: int = 32, int8: bool = False) -> Iterator[dict[str, Any]]:
         """As `predict`, one answer after the other; rows may be an endless iterator."""
+        return self._predictor(batch, int8)(rows)
+
+    def rounding(self, rows: Any = None) -> dict[str, Rounding]:
+        """What int8 changes in the answers of every task, on up to 200 rows: of the run's test rows with their true answers, or of `rows`.
+
+        Raises:
+            Mistake: `rows` is left out, and the run has no test rows or its data are not there as they were in training.
+        """
+        whole, rounded = self._predictor(32, False), self._predictor(32, True)
+        return on_test(whole, rounded, self.path, self.lineage["table"]) if rows is None else on_given(whole, rounded, rows)
+
+    def _predictor(self, batch: int, int8: bool) -> Predictor:
         asked = self.recipe.train.precision  # as it was measured, where this device can
-        there = asked if asked == "float32" else precision(self.model.device)
-        return Predictor(self.model, self.recipe, self.schema, there, batch)(rows)
+        there = asked if asked == "float32" or int8 else precision(self.model.device)
+        return Predictor(self._int8 if int8 else self.model, self.recipe, self.schema, there, batch)
+
+    @cached_property
+    def _int8(self) -> Model:
+        made: Model = quantised(self.model, [f"encoders.{slug(name)}.backbone" for name in self.model.backbones])
+        return made
 
 
 def save(folder: Path, recipe: Recipe, schema: Schema, model: Model, lineage: dict[str, Any]) -> None:

@@ -182,13 +182,14 @@ def predict(
     run: Run,
     rows: Annotated[str, typer.Argument(help="A table, as for fit.")],
     out: Annotated[Path | None, typer.Option(help="New file for the answers: .jsonl or .csv.")] = None,
+    int8: Annotated[bool, typer.Option("--int8", help="Multiply in 8 bits, on the CPU, and say what it changes.")] = False,
     as_json: Json = False,
 ) -> None:
     """Answer rows with a trained model, in their order."""
     from omnitune.commands.predict import predict, unread
 
     number = failed = 0
-    for answer in predict(run, rows, out):
+    for answer in predict(run, rows, out, int8=int8, tell=lambda line: typer.echo(line, err=True)):
         number += 1
         failed += unread(answer)
         if as_json:

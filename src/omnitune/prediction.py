@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from omnitune.data.batches import encode
+from omnitune.data.batches import ahead, encode
 from omnitune.data.files import JSON, ending
 from omnitune.data.hub import is_dataset
 from omnitune.data.json_files import objects
@@ -18,13 +18,19 @@ from omnitune.data.schema import Schema
 from omnitune.data.table import Table, read
 from omnitune.data.written import read_as
 from omnitune.errors import Mistake, did_you_mean
+from omnitune.nn.tokens import Batch
 from omnitune.recipe import Recipe
 from omnitune.training.device import autocast
 from omnitune.training.model import Model
 
 Row = dict[str, Any]
+Array = np.ndarray[Any, Any]
 CHUNK = 512
 """Rows sorted by length together: enough to leave little padding, few enough to stream."""
+CHUNK_OF_MEDIA = 4
+"""Batches of files that are opened together: they are in memory until they are answered."""
+TOKENS = 64
+"""Of a row of middling length. A batch holds as many tokens as `batch` such rows: short rows go in many at a time, long ones a few."""
 
 
 class Predictor:
@@ -34,11 +40,12 @@ class Predictor:
         model: in evaluation mode, adapters merged.
         recipe, schema: how it was trained.
         precision: of forward passes.
-        batch: rows in memory at once.
+        batch: rows of middling length that are computed together; of long texts fewer, of short ones more.
     """
 
     def __init__(self, model: Model, recipe: Recipe, schema: Schema, precision: str, batch: int = 32) -> None:
         self.model, self.recipe, self.schema, self.precision, self.batch = model.eval(), recipe, schema, precision, batch
+        self.media = any(modality.media for modality in recipe.inputs.values())
 
     def __call__(self, source: Any) -> Iterator[Row]:
         """One answer a row: `{task: {"value": ..., "probabilities": {...}}}`, or `{"error": why}`.
@@ -48,27 +55,52 @@ class Predictor:
                 row of a stream or in any row else; None is a missing value.
         """
         columns = {self.recipe.column(name) for name in self.recipe.inputs}
-        for chunk, root in _chunks(source, columns):
-            yield from self._answer(chunk, root)
+        for chunk, root in _chunks(source, columns, CHUNK_OF_MEDIA * self.batch if self.media else CHUNK):
+            opened = [self._open(row, root) for row in chunk]
+            outputs = self._outputs([values for values in opened if not isinstance(values, str)])
+            decoded = {name: iter(task.decode(outputs[name], self.schema.tasks[name])) for name, task in self.recipe.tasks.items() if outputs}
+            for values in opened:
+                yield {"error": values} if isinstance(values, str) else {name: next(answers) for name, answers in decoded.items()}
 
-    def _answer(self, chunk: list[Row], root: Path | None) -> list[Row]:
-        opened = [self._open(row, root) for row in chunk]
-        answers: list[Row] = [{"error": values} if isinstance(values, str) else {} for values in opened]
-        good = [i for i, values in enumerate(opened) if not isinstance(values, str)]
-        good.sort(key=lambda i: -self._size(opened[i]))
-        for start in range(0, len(good), self.batch):
-            places = good[start : start + self.batch]
-            for place, answer in zip(places, self._forward([opened[i] for i in places]), strict=True):
-                answers[place] = answer
-        return answers
+    def outputs(self, table: Table, numbers: Array) -> dict[str, Array]:
+        """What heads predict of those rows of `table` that can be read, undecoded: by task, first dimension their number."""
+        columns = {self.recipe.column(name) for name in self.recipe.inputs}
+        _columns_there(set(table.columns), columns, table.name)
+        opened = [self._open(row, table.root) for row in _rows(table, numbers, columns)]
+        return self._outputs([values for values in opened if not isinstance(values, str)])
+
+    def _outputs(self, rows: list[Row]) -> dict[str, Array]:
+        """Outputs in the order of the rows; the next batch is encoded while the model computes. Empty where there is no row."""
+        cuts = self._cut([self._size(row) for row in rows])
+
+        def encoded() -> Iterator[Batch]:
+            return (self._encode([rows[place] for place in places]) for places in cuts)
+
+        made = [self._forward(batch) for batch in (ahead(encoded) if len(cuts) > 1 else encoded())]
+        if not made:
+            return {}
+        order = np.argsort(np.concatenate(cuts))
+        return {name: np.concatenate([outputs[name] for outputs in made])[order] for name in self.recipe.tasks}
+
+    def _cut(self, sizes: list[int]) -> list[list[int]]:
+        """Places of rows, longest first, in batches of about equally many tokens."""
+        cuts: list[list[int]] = []
+        room = 0
+        for place in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
+            if not cuts or sizes[place] > room:
+                cuts, room = [*cuts, []], self.batch * TOKENS
+            cuts[-1].append(place)
+            room -= sizes[place]
+        return cuts
+
+    def _encode(self, rows: list[Row]) -> Batch:
+        return encode(self.recipe, self.schema, np.arange(len(rows)), lambda name: [row[self.recipe.column(name)] for row in rows])
 
     @torch.inference_mode()
-    def _forward(self, rows: list[Any]) -> list[Row]:
-        batch = encode(self.recipe, self.schema, np.arange(len(rows)), lambda name: [row[self.recipe.column(name)] for row in rows])
+    def _forward(self, batch: Batch) -> dict[str, Array]:
         with autocast(self.model.device, self.precision):
             outputs = self.model.predict(batch.to(self.model.device))
-        decoded = {name: task.decode(outputs[name].float().cpu().numpy(), self.schema.tasks[name]) for name, task in self.recipe.tasks.items()}
-        return [{name: decoded[name][i] for name in decoded} for i in range(len(rows))]
+        return {name: outputs[name].float().cpu().numpy() for name in self.recipe.tasks}
 
     def _open(self, row: Row, root: Path | None) -> Row | str:
         """The row's values as modalities take them, or what is wrong with it."""
@@ -86,12 +118,14 @@ class Predictor:
             problems += [f"{column}: {problem}"] if problem else []
         return "; ".join(problems) if problems else values
 
-    def _size(self, row: Any) -> int:
+    def _size(self, row: Row) -> int:
+        """About how many tokens; a row with a file counts as one of middling length, and with text beside it as longer."""
         sized = ((m, row[self.recipe.column(name)]) for name, m in self.recipe.inputs.items())
-        return sum(m.size(value) for m, value in sized if value is not None and not m.media)
+        tokens: int = sum(m.size(value) for m, value in sized if value is not None and not m.media)
+        return max(1, tokens + TOKENS * self.media)
 
 
-def _chunks(source: Any, columns: set[str]) -> Iterator[tuple[list[Row], Path | None]]:
+def _chunks(source: Any, columns: set[str], size: int) -> Iterator[tuple[list[Row], Path | None]]:
     if isinstance(source, Mapping) and not is_dataset(source) and not any(isinstance(source.get(c), (list, np.ndarray)) for c in columns):
         source = [source]
     if (
@@ -101,26 +135,26 @@ def _chunks(source: Any, columns: set[str]) -> Iterator[tuple[list[Row], Path | 
         and not hasattr(source, "column_names")
     ):
         keys = {str(key) for row in source if isinstance(row, Mapping) for key in row} if isinstance(source, (list, tuple)) else None
-        yield from _row_chunks("row", source, columns, keys, None)
+        yield from _row_chunks("row", source, columns, keys, None, size)
         return
     if isinstance(source, (str, Path)) and ending(path := Path(source).expanduser()) in JSON and path.is_file():
         keys = {key for number, row in enumerate(objects(path), 1) for key in named(f"{path.name} row {number}", row)}
         if keys:
-            yield from _row_chunks(f"{path.name} row", objects(path), columns, keys, path.parent)
+            yield from _row_chunks(f"{path.name} row", objects(path), columns, keys, path.parent, size)
             return
     table = read(source, texts=columns)
     _columns_there(set(table.columns), columns, table.name)
-    for start in range(0, len(table), CHUNK):
-        yield _rows(table, np.arange(start, min(start + CHUNK, len(table))), columns), table.root
+    for start in range(0, len(table), size):
+        yield _rows(table, np.arange(start, min(start + size, len(table))), columns), table.root
 
 
 def _row_chunks(
-    where: str, source: Iterable[Any], columns: set[str], keys: set[str] | None, root: Path | None
+    where: str, source: Iterable[Any], columns: set[str], keys: set[str] | None, root: Path | None, size: int
 ) -> Iterator[tuple[list[Row], Path | None]]:
     """Rows that need no type in common, so that an odd value is the matter of its row. A column that some row has (`keys`) is missing in rows
     without it. Of a stream (None) only the first row is known, so that one must have them all."""
     rows = (named(f"{where} {number}", row) for number, row in enumerate(source, 1))
-    while chunk := list(islice(rows, CHUNK)):
+    while chunk := list(islice(rows, size)):
         keys = set(chunk[0]) if keys is None else keys
         _columns_there(keys, columns, where.removesuffix("row").rstrip() or "rows")
         yield chunk, root

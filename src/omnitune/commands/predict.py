@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+import torch
+
 from omnitune import artifact as artifacts
 from omnitune.commands._files import part_of, told
 from omnitune.errors import Mistake
@@ -16,22 +18,37 @@ Write = Callable[[Answer | None], None]
 FORMATS = (".csv", ".jsonl")
 
 
-def predict(run: str | Path, rows: Any, out: str | Path | None = None, batch: int = 32) -> Iterator[Answer]:
+def predict(
+    run: str | Path, rows: Any, out: str | Path | None = None, batch: int = 32, int8: bool = False, tell: Callable[[str], None] | None = None
+) -> Iterator[Answer]:
     """The answers of a saved model, streamed; with `out` also written to a file as they come.
 
     Args:
         run: the folder of a finished run.
         rows: a file, or anything `Artifact.predict` takes.
         out: a new file, `.csv` (a column a task and a probability) or `.jsonl`, there once it is whole.
-        batch: rows in memory at once.
+        batch: as for `Artifact.predict`.
+        int8: linear layers multiply in 8 bits, on the CPU.
+        tell: is told what int8 changes, before the first answer.
 
     Raises:
         Mistake: no finished run, no readable rows, or a file that is there already, of another ending or cannot be written.
     """
     path = None if out is None else _new_file(Path(out))
-    artifact = artifacts.load(run)
-    answers = artifact.stream(rows, batch)
+    artifact = artifacts.load(run, torch.device("cpu") if int8 else None)
+    if int8 and tell:
+        tell(changes(artifact, rows))
+    answers = artifact.stream(rows, batch, int8)
     return answers if path is None else _written(answers, path, "error" if "error" not in artifact.recipe.tasks else "why_unread")
+
+
+def changes(artifact: artifacts.Artifact, rows: Any) -> str:
+    """What int8 changes, a line a task: on the run's test rows, or on `rows` where those are not at hand."""
+    try:
+        found = artifact.rounding()
+    except Mistake:  # a model may be far from its data
+        found = artifact.rounding(rows)
+    return "\n".join(f"{task}: {rounding}" for task, rounding in found.items())
 
 
 def unread(answer: Answer) -> bool:

@@ -1,0 +1,90 @@
+"""Rounding: what int8 changes in a model's answers, measured on rows that both float32 and int8 answer."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from omnitune.data.table import read
+from omnitune.errors import Mistake
+from omnitune.evaluation import stored
+from omnitune.nn.metrics import Array, Form, of_form
+from omnitune.prediction import Predictor
+
+MOST = 200
+"""Rows that are compared, evenly chosen."""
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """Of one task.
+
+    Args:
+        rows: that were compared.
+        on: `test rows` of the run, with their true answers, or the `given rows`.
+        same: share of rows with the same answer; of values, those that moved by at most 1 % of the spread of the float32 answers.
+        largest: change of a probability, or of a value.
+        metrics: {name: [float32, int8]}; empty where true answers are not known.
+    """
+
+    rows: int
+    on: str
+    same: float
+    largest: float
+    metrics: dict[str, list[float]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        measured = "".join(f", {name} {whole:.4g} -> {rounded:.4g}" for name, (whole, rounded) in list(self.metrics.items())[:1])
+        return f"int8 against float32 on {self.rows:,} {self.on}: {self.same:.1%} equal answers, largest change {self.largest:.2g}{measured}"
+
+
+def on_given(whole: Predictor, rounded: Predictor, source: Any) -> dict[str, Rounding]:
+    """What changes on rows of a table that may have no answers; `source` as for `read`."""
+    table = read(source, texts={whole.recipe.column(name) for name in whole.recipe.inputs})
+    numbers = _some(np.arange(len(table)))
+    both = whole.outputs(table, numbers), rounded.outputs(table, numbers)
+    return {name: _compare(task.form, both[0][name], both[1][name], "given rows") for name, task in whole.recipe.tasks.items() if both[0]}
+
+
+def on_test(whole: Predictor, rounded: Predictor, run: Path, fingerprint: str) -> dict[str, Rounding]:
+    """What changes on the test rows that a run has stored.
+
+    Raises:
+        Mistake: it has none, or its data are not there as they were in training.
+    """
+    found, table = stored.read(run), read(whole.recipe.data.source)
+    if table.fingerprint != fingerprint:
+        raise Mistake(table.name, "is no longer the table of the training", "Bring it back, or give rows to compare on")
+    numbers = _some(np.unique(np.concatenate([task.predictions.rows for task in found.values()] or [np.arange(0)])))
+    both = whole.outputs(table, numbers), rounded.outputs(table, numbers)
+    if not both[0] or len(next(iter(both[0].values()))) < len(numbers):
+        raise Mistake(str(run), "no test rows, or some that can no longer be read", "Give rows to compare on")
+    made = {}
+    for name, task in found.items():
+        _, mine, theirs = np.intersect1d(numbers, task.predictions.rows, return_indices=True)
+        made[name] = _compare(task.form, both[0][name][mine], both[1][name][mine], "test rows", task.predictions.y[theirs])
+    return made
+
+
+def _compare(form: Form, whole: Array, rounded: Array, on: str, y: Array | None = None) -> Rounding:
+    """Outputs of both, (n, ...) each, and the true answers."""
+    if not len(whole):
+        return Rounding(0, on, 1.0, 0.0, {})
+    if form == "classes":
+        same = whole.argmax(1) == rounded.argmax(1)
+    elif form == "labels":
+        same = ((whole >= 0.5) == (rounded >= 0.5)).all(1)
+    else:
+        same = np.abs(whole - rounded) <= 0.01 * whole.std()
+    kinds = {} if y is None else of_form(form, whole.shape[1] if whole.ndim > 1 else 1)
+    metrics = {name: [float(kind.compute(y, p)) for p in (whole, rounded)] for name, kind in kinds.items() if y is not None}
+    return Rounding(len(whole), on, float(same.mean()), float(np.abs(whole - rounded).max()), metrics)
+
+
+def _some(numbers: Array) -> Array:
+    return numbers[np.linspace(0, len(numbers) - 1, MOST).round().astype(int)] if len(numbers) > MOST else numbers
