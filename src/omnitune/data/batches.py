@@ -61,6 +61,7 @@ class Batches:
         seed: of order and augmentation; None reads every row as it is, longest first.
         known: of inputs, tensors that stand for the encoded values of rows (as they are, or a fixed view) where something has them.
         decoded: of inputs, what `encode` takes in place of the files of rows, for training or not.
+        augment: whether the seed augments values too.
     """
 
     recipe: Recipe
@@ -71,6 +72,7 @@ class Batches:
     seed: int | None = None
     known: Known = field(default_factory=dict)
     decoded: Files = field(default_factory=dict)
+    augment: bool = True
 
     def __len__(self) -> int:
         return -(-len(self.rows) // self.size)
@@ -99,24 +101,30 @@ class Batches:
     def epoch(self, number: int = 0, start: int = 0) -> Iterator[Question]:
         """The questions of an epoch from batch `start` on, each made while the one before is answered."""
         order = self.order(number)
-        return ahead(lambda: (self.question(rows, self._rng(number, i), number) for i, rows in enumerate(order) if i >= start))
+        return ahead(lambda: (self.question(rows, self.luck(number, i), number) for i, rows in enumerate(order) if i >= start))
 
     def question(self, rows: Rows, rng: np.random.Generator | None = None, epoch: int = 0) -> Question:
         """What every task asks about these rows."""
-
-        def values(name: str) -> list[Any]:
-            if name in self.decoded:
-                return self.decoded[name](rows, rng is not None)
-            return Column(self.table, self.recipe.column(name), rows, self.recipe.inputs[name].media)[:]
-
-        batch = encode(self.recipe, self.schema, rows, values, rng, self.known, epoch)
+        batch = self.encoded(rows, rng, epoch, self.known)
         asked = {}
         for name, task in self.recipe.tasks.items():
             answers = {column: Column(self.table, column, rows)[:] for column in task.columns()}
             asked[name] = task.prepare(batch, answers, self.schema.tasks[name], rng)
         return Question(asked)
 
-    def _rng(self, epoch: int, batch: int) -> np.random.Generator | None:
+    def encoded(self, rows: Rows, rng: np.random.Generator | None, epoch: int, known: Known) -> Batch:
+        """The inputs of these rows, `known` standing for what it knows."""
+        chance = rng if self.augment else None
+
+        def values(name: str) -> list[Any]:
+            if name in self.decoded:
+                return self.decoded[name](rows, chance is not None)
+            return Column(self.table, self.recipe.column(name), rows, self.recipe.inputs[name].media)[:]
+
+        return encode(self.recipe, self.schema, rows, values, chance, known, epoch)
+
+    def luck(self, epoch: int, batch: int) -> np.random.Generator | None:
+        """What augmentation of a batch draws from; None where nothing is augmented."""
         return None if self.seed is None else np.random.default_rng([self.seed, epoch, batch])
 
     def _cut(self, places: np.ndarray[Any, Any]) -> list[Rows]:

@@ -10,12 +10,17 @@ import torch
 from torch import Tensor
 
 from omnitune.data.batches import Batches, Question
+from omnitune.data.held import Held
 from omnitune.errors import Mistake
 from omnitune.recipe import Train
 from omnitune.training import checkpoint, optim
 from omnitune.training.device import autocast, out_of_memory
 from omnitune.training.model import Model
-from omnitune.training.step import Progress, Step, Validation
+from omnitune.training.step import Progress, Step, Validation, candidates
+
+
+class Diverged(Mistake):
+    """A loss or a gradient is no longer finite."""
 
 
 class Loop:
@@ -28,20 +33,22 @@ class Loop:
         weights: factor of every task in the sum of mean losses.
         validate: measures the validation rows: a dictionary with `loss` and `task.metric`; None where there are none.
         higher: whether more is better in `train.stop_on`.
+        clock: seconds that only grow.
     """
 
     def __init__(
         self,
         model: Model,
-        batches: Batches,
+        batches: Batches | Held,
         train: Train,
         weights: dict[str, float],
         validate: Callable[[], Validation] | None = None,
         higher: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         assert isinstance(train.epochs, float) and isinstance(train.micro_batch, int), "auto values are resolved before"
         self.model, self.batches, self.train, self.weights = model, batches, train, weights
-        self.validate, self.higher = validate, higher
+        self.validate, self.higher, self.clock = validate, higher, clock
         self.optimizer = optim.optimizer(model, train)
         self.progress = Progress(micro_batch=train.micro_batch)
         self.kept: dict[int, dict[str, Tensor]] = {}
@@ -49,23 +56,24 @@ class Loop:
         self.every = max(1, round(train.validate_every * len(batches)))
 
     def __iter__(self) -> Iterator[Step]:
-        at, began, ready = self.progress, time.monotonic() - self.progress.seconds, time.monotonic()
+        at, began, ready = self.progress, self.clock() - self.progress.seconds, self.clock()
+        self.model.train()  # walks through every module, so not in every step
         while not self._done():
-            waiting = time.monotonic()
+            waiting = self.clock()
             for question in self.batches.epoch(at.epoch, at.batch):
-                at.idle += time.monotonic() - waiting
+                at.idle += self.clock() - waiting
                 lr = self._set_rate()
                 losses, norm = self._learn(question)
-                rate = len(question.rows) / (time.monotonic() - ready)
-                at.step, at.batch, at.seconds = at.step + 1, at.batch + 1, time.monotonic() - began
+                rate = len(question.rows) / (self.clock() - ready)
+                at.step, at.batch, at.seconds = at.step + 1, at.batch + 1, self.clock() - began
                 if at.batch == len(self.batches):
                     at.epoch, at.batch = at.epoch + 1, 0
                 validation = self._validate() if at.step % self.every == 0 or self._done() else None
-                at.seconds = time.monotonic() - began
+                at.seconds = self.clock() - began
                 yield self._step(question, rate, losses, norm, lr, validation)
                 if self._done():
                     return
-                ready = waiting = time.monotonic()
+                ready = waiting = self.clock()
 
     # One step
 
@@ -78,7 +86,8 @@ class Loop:
         return min(1.0, max(self.progress.step / self.steps, clock))
 
     def _learn(self, question: Question) -> tuple[dict[str, float], float]:
-        self.model.train()
+        if not self.model.training:
+            self.model.train()
         self.optimizer.zero_grad()
         losses = self._gradients(question)
         self._finite(losses, "loss", question)
@@ -128,7 +137,7 @@ class Loop:
             if not math.isfinite(value):
                 rows = ", ".join(str(row + 1) for row in question.rows[:64])
                 of = f" of task {task!r}" if task else ""
-                raise Mistake(
+                raise Diverged(
                     f"train step {self.progress.step + 1}",
                     f"the {what}{of} is {value}; rows {rows}",
                     "Lower train.lr, or look at these rows for extreme values; the last checkpoint is whole",
@@ -148,14 +157,10 @@ class Loop:
 
     def _keep(self, score: float) -> None:
         at = self.progress
-        better = not at.best or score > at.best[0][0]
-        at.waited = 0 if better else at.waited + 1
-        at.best = sorted([*at.best, (score, at.step)], key=lambda b: (-b[0], b[1]))[: self.train.average]
+        at.note(score, self.train)
         if at.step in {step for _, step in at.best}:
             self.kept[at.step] = {name: p.detach().cpu().clone() for name, p in self.model.learning().items()}
         self.kept = {step: self.kept[step] for _, step in at.best}
-        if self.train.patience and at.waited >= self.train.patience:
-            at.stopped = f"no progress in {self.train.stop_on} for {at.waited} rounds"
 
     def _done(self) -> bool:
         at = self.progress
@@ -173,17 +178,12 @@ class Loop:
     # Best weights, saving and going on
 
     def candidates(self) -> list[dict[str, Tensor]]:
-        """Weights worth choosing from: those of the best round, and the average of the best rounds where there are several."""
-        best = [self.kept[step] for _, step in self.progress.best]
-        if len(best) < 2:
-            return best
-        return [best[0], {name: torch.stack([weights[name] for weights in best]).mean(0) for name in best[0]}]
+        """See `step.candidates`."""
+        return candidates(self.progress, self.kept)
 
     def put(self, weights: dict[str, Tensor]) -> None:
         """Sets the learning weights."""
-        with torch.no_grad():
-            for name, parameter in self.model.learning().items():
-                parameter.copy_(weights[name])
+        self.model.put(weights)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything needed to go on bit for bit, as tensors and plain values."""
