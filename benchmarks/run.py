@@ -11,6 +11,7 @@ import os
 import platform
 import sys
 import tempfile
+import traceback
 import warnings
 from dataclasses import replace
 from importlib.metadata import version
@@ -72,9 +73,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="omnitune-bench-") as place:
         own_cache(Path(place))
         plan = rounds.Plan(sizes, given.rounds or (1 if given.quick else 3), given.threads, Path(place), given.also)
-        for jobs in rounds.groups(given.jobs or list(JOBS)):
-            measure(jobs, plan, given)
+        failed = [error for jobs in rounds.groups(given.jobs or list(JOBS)) if (error := attempt(jobs, plan, given))]
     print(latest.page(latest.read(given.out)))
+    sys.exit("\n".join(failed) or None)
+
+
+def attempt(jobs: list[Job], plan: "rounds.Plan", given: argparse.Namespace) -> str | None:  # noqa: F821
+    """What went wrong, written down beside the jobs, so that the hours of the others are not lost; the command fails in the end."""
+    try:
+        measure(jobs, plan, given)
+        return None
+    except Exception as error:
+        traceback.print_exc()
+        whole, said = latest.read(given.out), f"failed: {type(error).__name__}: {str(error)[:200]}"
+        latest.write(whole | {"skipped": whole["skipped"] | {job.name: said for job in jobs}}, given.out)
+        return f"{', '.join(job.name for job in jobs)}: {said}"
 
 
 def measure(jobs: list[Job], plan: "rounds.Plan", given: argparse.Namespace) -> None:  # noqa: F821

@@ -286,3 +286,17 @@ def test_one_round_of_one_job_through_the_command(tmp_path: Path) -> None:
     assert job["ratio"]["median"] > 0 and job["rows"] == 40 and job["peak_mb"] > 100 and job["peer_peak_mb"] > 100
     assert set(job["against"]) == {"Trainer", "features once, by hand"} and "| text_probe | 40, 1 |" in done.stdout
     assert subprocess.run([*asked[:2], "text_prob"], capture_output=True).returncode == 2
+
+
+def test_a_job_that_fails_is_written_down_and_the_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import argparse
+
+    import run
+
+    def fails(*given: Any) -> None:
+        raise RuntimeError("no room")
+
+    monkeypatch.setattr(run, "measure", fails)
+    said = run.attempt([JOBS["text_full"]], None, argparse.Namespace(out=tmp_path / "latest.json"))  # type: ignore[arg-type]
+    assert said == "text_full: failed: RuntimeError: no room"
+    assert "- text_full: failed: RuntimeError: no room" in (tmp_path / "latest.md").read_text()
