@@ -16,10 +16,11 @@ from torch import Tensor
 import checkpoints
 from omnitune.artifact import load
 from omnitune.commands.fit import fit
+from omnitune.data import store
 from omnitune.errors import Mistake
 from omnitune.evaluation.validate import Validate
 from omnitune.recipe import Recipe, read
-from omnitune.training import auto, cache, ladder
+from omnitune.training import auto, ladder
 from omnitune.training.ladder import Ladder
 from omnitune.training.loop import Loop
 from omnitune.training.model import tune
@@ -37,7 +38,7 @@ GOOD, BAD, OTHER = ["lovely", "well", "love", "soft"], ["cheap", "poor", "small"
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMNITUNE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(store, "folder", lambda: tmp_path / "kept")
 
 
 def rows(n: int = 160) -> list[dict[str, str]]:
@@ -355,9 +356,7 @@ def test_the_artifact_and_the_report_tell_the_climb(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_minilm_climbs_on_real_reviews(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OMNITUNE_CACHE")
-    monkeypatch.setattr(cache, "folder", lambda: tmp_path / "activations")
+def test_minilm_climbs_on_real_reviews(tmp_path: Path) -> None:
     values = {
         "data": {"from": "sample:women-reviews#600", "split": [0.4, 0.2, 0.4]},
         "inputs": {"text": {"kind": "text", "backbone": "sample:minilm-l6", "max_tokens": 48}},
