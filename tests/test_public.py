@@ -14,7 +14,7 @@ from omnitune.recipe import FAMILIES
 
 NAMES = {
     "Artifact", "Attend", "Auto", "Bias", "Category", "Classify", "Concat", "Data", "Freeze", "Full", "Image", "Label", "LoRA", "Mistake", "Number",
-    "Pretrained", "Probe", "Recipe", "Regress", "Report", "Table", "Text", "Train", "check", "compare", "fit", "infer", "load",
+    "Pretrained", "Probe", "Recipe", "Regress", "Report", "Table", "Text", "Train", "check", "compare", "fit", "infer", "load", "search",
 }  # fmt: skip
 COMMANDS = {
     "fit": {"source", "changes", "--target", "-t", "--minutes", "--out", "--resume", "--log", "--quiet", "-q", "--json"},
@@ -23,6 +23,7 @@ COMMANDS = {
     "predict": {"run", "rows", "--out", "--json"},
     "report": {"run", "--format"},
     "compare": {"a", "b", "--json"},
+    "search": {"recipe", "changes", "--trials", "--out", "--seed", "--quiet", "-q", "--json"},
     "kinds": {"word", "--json"},
     "schema": set(),
     "cache": {"--empty", "--json"},

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from omnitune.commands.compare import compare
     from omnitune.commands.fit import fit
     from omnitune.commands.infer import infer
+    from omnitune.commands.search import search
     from omnitune.data.table import Table
     from omnitune.errors import Mistake
     from omnitune.evaluation.report import Report
@@ -36,12 +37,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Artifact", "Attend", "Auto", "Bias", "Category", "Classify", "Concat", "Data", "Freeze", "Full", "Image", "Label", "LoRA", "Mistake", "Number",
-    "Pretrained", "Probe", "Recipe", "Regress", "Report", "Table", "Text", "Train", "check", "compare", "fit", "infer", "load",
+    "Pretrained", "Probe", "Recipe", "Regress", "Report", "Table", "Text", "Train", "check", "compare", "fit", "infer", "load", "search",
 ]  # fmt: skip
 
 _HOMES = {
     "artifact": ("Artifact", "load"), "backbones.pretrained": ("Pretrained",), "commands.check": ("check",), "commands.compare": ("compare",),
-    "commands.fit": ("fit",), "commands.infer": ("infer",), "data.table": ("Table",), "errors": ("Mistake",), "evaluation.report": ("Report",),
+    "commands.fit": ("fit",), "commands.infer": ("infer",), "commands.search": ("search",),
+    "data.table": ("Table",), "errors": ("Mistake",), "evaluation.report": ("Report",),
     "fusion.attend": ("Attend",), "fusion.concat": ("Concat",), "modalities.category": ("Category",), "modalities.image": ("Image",),
     "modalities.number": ("Number",), "modalities.text": ("Text",), "recipe": ("Data", "Recipe", "Train"), "tasks.classify": ("Classify",),
     "tasks.label": ("Label",), "tasks.regress": ("Regress",), "tuning.auto": ("Auto",), "tuning.bias": ("Bias",),

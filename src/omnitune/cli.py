@@ -234,6 +234,33 @@ def compare(
 
 
 @verb()
+def search(
+    recipe: Annotated[str, typer.Argument(help="A recipe (.yaml).")],
+    changes: Changes = None,
+    trials: Annotated[int, typer.Option(help="Settings to try, the recipe's own among them.")] = 20,
+    out: Annotated[Path | None, typer.Option(help="Folder of trials.json and best.yaml; runs/NAME-search where it is left out.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the settings that are drawn.")] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Try settings of a recipe, and keep the best on validation."""
+    from omnitune.commands.check import check
+
+    asked, folder = check(recipe, changes or []), out or Path("runs") / f"{_stem(recipe)}-search"
+    from omnitune.commands._search_text import line
+    from omnitune.commands.search import search
+
+    try:
+        told = None if quiet or as_json else lambda trial: typer.echo(line(trial, asked.train.stop_on), err=True)
+        found = search(asked, trials, folder, seed, told)
+    except KeyboardInterrupt:
+        typer.echo(f"stopped; the same command with --out {folder} goes on", err=True)
+        raise
+    best = folder / "best.yaml"
+    show({"best": str(best)} | found.to_dict()) if as_json else typer.echo(f"{found}\n\nsaved as {best}: omnitune fit {best} --out RUN")
+
+
+@verb()
 def kinds(word: Annotated[str | None, typer.Argument(help="A family or a kind, to see its settings.")] = None, as_json: Json = False) -> None:
     """List what a recipe may name."""
     from omnitune.commands.kinds import kinds, listing

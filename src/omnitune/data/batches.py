@@ -101,10 +101,19 @@ class Batches:
     def epoch(self, number: int = 0, start: int = 0) -> Iterator[Question]:
         """The questions of an epoch from batch `start` on, each made while the one before is answered."""
         order = self.order(number)
-        return ahead(lambda: (self.question(rows, self._rng(number, i), number) for i, rows in enumerate(order) if i >= start))
+        return ahead(lambda: (self.question(rows, self.luck(number, i), number) for i, rows in enumerate(order) if i >= start))
 
     def question(self, rows: Rows, rng: np.random.Generator | None = None, epoch: int = 0) -> Question:
         """What every task asks about these rows."""
+        batch = self.encoded(rows, rng, epoch, self.known)
+        asked = {}
+        for name, task in self.recipe.tasks.items():
+            answers = {column: Column(self.table, column, rows)[:] for column in task.columns()}
+            asked[name] = task.prepare(batch, answers, self.schema.tasks[name], rng)
+        return Question(asked)
+
+    def encoded(self, rows: Rows, rng: np.random.Generator | None, epoch: int, known: Known) -> Batch:
+        """The inputs of these rows, `known` standing for what it knows."""
         chance = rng if self.augment else None
 
         def values(name: str) -> list[Any]:
@@ -112,14 +121,10 @@ class Batches:
                 return self.decoded[name](rows, chance is not None)
             return Column(self.table, self.recipe.column(name), rows, self.recipe.inputs[name].media)[:]
 
-        batch = encode(self.recipe, self.schema, rows, values, chance, self.known, epoch)
-        asked = {}
-        for name, task in self.recipe.tasks.items():
-            answers = {column: Column(self.table, column, rows)[:] for column in task.columns()}
-            asked[name] = task.prepare(batch, answers, self.schema.tasks[name], rng)
-        return Question(asked)
+        return encode(self.recipe, self.schema, rows, values, chance, known, epoch)
 
-    def _rng(self, epoch: int, batch: int) -> np.random.Generator | None:
+    def luck(self, epoch: int, batch: int) -> np.random.Generator | None:
+        """What augmentation of a batch draws from; None where nothing is augmented."""
         return None if self.seed is None else np.random.default_rng([self.seed, epoch, batch])
 
     def _cut(self, places: np.ndarray[Any, Any]) -> list[Rows]:

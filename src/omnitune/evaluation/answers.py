@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from omnitune.data.batches import Batches
+from omnitune.data.held import Held
 from omnitune.training.device import autocast
 from omnitune.training.model import Model
 
@@ -34,7 +35,7 @@ class Answers:
 
 
 @torch.inference_mode()
-def answer(model: Model, batches: Batches, precision: str) -> dict[str, Answers]:
+def answer(model: Model, batches: Batches | Held, precision: str) -> dict[str, Answers]:
     """The answers of every task; `batches` are unshuffled. No graph is built."""
     model.eval()
     rows: list[Array] = []

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -23,12 +23,15 @@ from omnitune.training.ladder import Training
 from omnitune.training.log import curves
 from omnitune.training.model import Model
 
+if TYPE_CHECKING:
+    from omnitune.training.trials import Trial
+
 Array = np.ndarray[Any, Any]
 CURVE = 400
 """Steps of the curves a report keeps, evenly chosen; the log has all."""
 
 
-def choose(loop: Training, validate: Validate) -> None:
+def choose(loop: "Training | Trial", validate: Validate) -> None:
     """Sets the best weights on validation: those of the best round, or the average of the best rounds where that is better still."""
     scored = []
     for weights in loop.candidates():

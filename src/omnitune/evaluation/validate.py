@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 
+from omnitune.data.held import Held
 from omnitune.data.prepared import Prepared
 from omnitune.errors import Mistake, did_you_mean
 from omnitune.evaluation.answers import Answers, answer
@@ -16,11 +17,12 @@ class Validate:
     Args:
         model: as it learns.
         prepared: the data.
+        batches: of the validation rows, where they are held in memory.
     """
 
-    def __init__(self, model: Model, prepared: Prepared) -> None:
+    def __init__(self, model: Model, prepared: Prepared, batches: Held | None = None) -> None:
         self.model, self.recipe = model, prepared.recipe
-        self.batches = prepared.batches("validation", int(self.recipe.train.micro_batch))
+        self.batches = batches or prepared.batches("validation", int(self.recipe.train.micro_batch))
         self.metrics = {name: task.metrics(prepared.schema.tasks[name]) for name, task in self.recipe.tasks.items()}
 
     def __call__(self) -> Validation:

@@ -38,6 +38,11 @@ class Category(Modality):
     min_count: Annotated[int, Field(ge=1)] = 2
     hide: Annotated[float, Field(ge=0, lt=1)] = 0.01
 
+    @property
+    def augments(self) -> bool:
+        """Where categories are hidden."""
+        return self.hide > 0
+
     def check(self, value: Any) -> str | None:
         """Lists, bytes and infinite numbers are no category."""
         return None if cells.missing(value) else cells.problem(value)

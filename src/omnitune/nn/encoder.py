@@ -194,6 +194,8 @@ class Encoder(nn.Module):
         outside the blocks, follow the stem: their dropout comes right after it (T5 has one for both of its ends).
         """
         super().train(mode)
+        if not mode:
+            return self
         places: dict[str, set[int]] = {}
         for name, _ in self.named_parameters():
             for end in [i for i, letter in enumerate(name) if letter == "."]:

@@ -99,7 +99,7 @@ class Attend(nn.Module):
 def shown(present_BM: Tensor, hide: float) -> Tensor:
     """`present_BM` with each input hidden with probability `hide`, but never the last one of a row (after ModDrop, Neverova et al. 2015,
     https://arxiv.org/abs/1501.00102). So stand-ins learn even where no training row lacks an input."""
-    if not hide:
+    if not hide or present_BM.shape[1] == 1:
         return present_BM
     luck_BM = torch.rand(present_BM.shape, device=present_BM.device) * present_BM
     return present_BM & ((luck_BM >= hide) | (luck_BM == luck_BM.amax(1, keepdim=True)))

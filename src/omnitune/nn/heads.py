@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, huber_loss, mse_loss
 
+from omnitune.nn.dropout import Dropout
 from omnitune.nn.tokens import Loss, View
 
 
@@ -33,7 +34,7 @@ class Readout(nn.Module):
 
     def __init__(self, width: int, out: int, dropout: float) -> None:
         super().__init__()
-        self.dropout, self.linear = nn.Dropout(dropout), nn.Linear(width, out)
+        self.dropout, self.linear = Dropout(dropout), nn.Linear(width, out)
         nn.init.normal_(self.linear.weight, std=0.02)
         nn.init.zeros_(self.linear.bias)
 
@@ -44,7 +45,32 @@ class Readout(nn.Module):
             return x_BO
 
 
-class ClassifyHead(Head):
+class LinearHead(Head):
+    """A `Readout`, and a loss of each row by itself: heads of this kind can be stacked and learn together (`training/trials.py`)."""
+
+    @property
+    @abstractmethod
+    def readout(self) -> Readout:
+        """What learns."""
+
+    @abstractmethod
+    def losses(self, x_BO: Tensor, target: dict[str, Tensor]) -> Tensor:
+        """The loss of each row, (B,), from what `readout` gave."""
+
+    @abstractmethod
+    def answers(self, x_BO: Tensor) -> Tensor:
+        """Answers from what `readout` gave."""
+
+    def loss(self, view: View, target: dict[str, Tensor]) -> Loss:
+        """See `Head.loss`."""
+        return Loss((self.losses(self.readout(view), target) * target["weight"]).sum(), target["weight"].sum())
+
+    def predict(self, view: View) -> Tensor:
+        """See `Head.predict`."""
+        return self.answers(self.readout(view))
+
+
+class ClassifyHead(LinearHead):
     """One of C classes. Target: `y` (B,) int64, -1 where it is not known; `weight` (B,).
 
     Args:
@@ -62,18 +88,21 @@ class ClassifyHead(Head):
         self.logits, self.label_smoothing = Readout(width, classes, dropout), label_smoothing
         self.register_buffer("temperature", torch.tensor(1.0))
 
-    def loss(self, view: View, target: dict[str, Tensor]) -> Loss:
+    @property
+    def readout(self) -> Readout:
+        """Gives logits."""
+        return self.logits
+
+    def losses(self, x_BO: Tensor, target: dict[str, Tensor]) -> Tensor:
         """Cross-entropy."""
-        rows = cross_entropy(self.logits(view), target["y"], ignore_index=-1, reduction="none", label_smoothing=self.label_smoothing)
-        return _weighted(rows, target["weight"])
+        return cross_entropy(x_BO, target["y"], ignore_index=-1, reduction="none", label_smoothing=self.label_smoothing)
 
-    def predict(self, view: View) -> Tensor:
+    def answers(self, x_BO: Tensor) -> Tensor:
         """Probabilities, (B, C)."""
-        logits_BC: Tensor = self.logits(view)
-        return (logits_BC / self.temperature).softmax(1)
+        return (x_BO / self.temperature).softmax(1)
 
 
-class LabelHead(Head):
+class LabelHead(LinearHead):
     """Any of K labels. Target: `y` (B, K) int64, 1 and 0, and -1 where it is not known; `weight` (B,).
 
     Args:
@@ -86,18 +115,23 @@ class LabelHead(Head):
         super().__init__()
         self.logits = Readout(width, labels, dropout)
 
-    def loss(self, view: View, target: dict[str, Tensor]) -> Loss:
+    @property
+    def readout(self) -> Readout:
+        """Gives logits."""
+        return self.logits
+
+    def losses(self, x_BO: Tensor, target: dict[str, Tensor]) -> Tensor:
         """Binary cross-entropy; of a row, the mean over the labels that are known."""
         y_BK, known_BK = target["y"].clamp(min=0).float(), (target["y"] >= 0).float()
-        each_BK = binary_cross_entropy_with_logits(self.logits(view), y_BK, weight=known_BK, reduction="none")
-        return _weighted(each_BK.sum(1) / known_BK.sum(1).clamp(min=1), target["weight"])
+        each_BK = binary_cross_entropy_with_logits(x_BO, y_BK, weight=known_BK, reduction="none")
+        return each_BK.sum(1) / known_BK.sum(1).clamp(min=1)
 
-    def predict(self, view: View) -> Tensor:
+    def answers(self, x_BO: Tensor) -> Tensor:
         """Probabilities, (B, K)."""
-        return torch.sigmoid(self.logits(view))
+        return torch.sigmoid(x_BO)
 
 
-class RegressHead(Head):
+class RegressHead(LinearHead):
     """A number. Target: `z` (B,) float32, the answer less `mean`, in units of `std`, 0 where it is not known; `weight` (B,).
 
     Args:
@@ -112,16 +146,16 @@ class RegressHead(Head):
         self.standard, self.kind = Readout(width, 1, dropout), kind
         self.mean, self.std = mean, std
 
-    def loss(self, view: View, target: dict[str, Tensor]) -> Loss:
+    @property
+    def readout(self) -> Readout:
+        """Gives one number, in units of `std`."""
+        return self.standard
+
+    def losses(self, x_BO: Tensor, target: dict[str, Tensor]) -> Tensor:
         """The error in units of `std`."""
         error = huber_loss if self.kind == "huber" else mse_loss
-        return _weighted(error(self.standard(view)[:, 0], target["z"], reduction="none"), target["weight"])
+        return error(x_BO[:, 0], target["z"], reduction="none")
 
-    def predict(self, view: View) -> Tensor:
+    def answers(self, x_BO: Tensor) -> Tensor:
         """Numbers in the table's own units, (B,)."""
-        standard_B1: Tensor = self.standard(view)
-        return standard_B1[:, 0] * self.std + self.mean
-
-
-def _weighted(rows: Tensor, weight: Tensor) -> Loss:
-    return Loss((rows * weight).sum(), weight.sum())
+        return x_BO[:, 0] * self.std + self.mean

@@ -23,6 +23,18 @@ def autocast(device: torch.device, name: str) -> AbstractContextManager[Any]:
     return torch.autocast(device.type, torch.bfloat16) if name == "bfloat16" else nullcontext()
 
 
+def random_states(device: torch.device) -> list[torch.Tensor]:
+    """Where the generators stand that a model on `device` draws from."""
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+
+
+def set_random_states(states: list[torch.Tensor]) -> None:
+    """Puts the generators where `random_states` found them."""
+    torch.set_rng_state(states[0])
+    for state in states[1:]:
+        torch.cuda.set_rng_state(state)
+
+
 def peak_memory(device: torch.device) -> int:
     """Most bytes held so far: of the GPU, or of this process."""
     if device.type == "cuda":

@@ -10,12 +10,17 @@ import torch
 from torch import Tensor
 
 from omnitune.data.batches import Batches, Question
+from omnitune.data.held import Held
 from omnitune.errors import Mistake
 from omnitune.recipe import Train
 from omnitune.training import checkpoint, optim
 from omnitune.training.device import autocast, out_of_memory
 from omnitune.training.model import Model
-from omnitune.training.step import Progress, Step, Validation
+from omnitune.training.step import Progress, Step, Validation, candidates
+
+
+class Diverged(Mistake):
+    """A loss or a gradient is no longer finite."""
 
 
 class Loop:
@@ -34,7 +39,7 @@ class Loop:
     def __init__(
         self,
         model: Model,
-        batches: Batches,
+        batches: Batches | Held,
         train: Train,
         weights: dict[str, float],
         validate: Callable[[], Validation] | None = None,
@@ -52,6 +57,7 @@ class Loop:
 
     def __iter__(self) -> Iterator[Step]:
         at, began, ready = self.progress, self.clock() - self.progress.seconds, self.clock()
+        self.model.train()  # walks through every module, so not in every step
         while not self._done():
             waiting = self.clock()
             for question in self.batches.epoch(at.epoch, at.batch):
@@ -80,7 +86,8 @@ class Loop:
         return min(1.0, max(self.progress.step / self.steps, clock))
 
     def _learn(self, question: Question) -> tuple[dict[str, float], float]:
-        self.model.train()
+        if not self.model.training:
+            self.model.train()
         self.optimizer.zero_grad()
         losses = self._gradients(question)
         self._finite(losses, "loss", question)
@@ -130,7 +137,7 @@ class Loop:
             if not math.isfinite(value):
                 rows = ", ".join(str(row + 1) for row in question.rows[:64])
                 of = f" of task {task!r}" if task else ""
-                raise Mistake(
+                raise Diverged(
                     f"train step {self.progress.step + 1}",
                     f"the {what}{of} is {value}; rows {rows}",
                     "Lower train.lr, or look at these rows for extreme values; the last checkpoint is whole",
@@ -150,14 +157,10 @@ class Loop:
 
     def _keep(self, score: float) -> None:
         at = self.progress
-        better = not at.best or score > at.best[0][0]
-        at.waited = 0 if better else at.waited + 1
-        at.best = sorted([*at.best, (score, at.step)], key=lambda b: (-b[0], b[1]))[: self.train.average]
+        at.note(score, self.train)
         if at.step in {step for _, step in at.best}:
             self.kept[at.step] = {name: p.detach().cpu().clone() for name, p in self.model.learning().items()}
         self.kept = {step: self.kept[step] for _, step in at.best}
-        if self.train.patience and at.waited >= self.train.patience:
-            at.stopped = f"no progress in {self.train.stop_on} for {at.waited} rounds"
 
     def _done(self) -> bool:
         at = self.progress
@@ -175,17 +178,12 @@ class Loop:
     # Best weights, saving and going on
 
     def candidates(self) -> list[dict[str, Tensor]]:
-        """Weights worth choosing from: those of the best round, and the average of the best rounds where there are several."""
-        best = [self.kept[step] for _, step in self.progress.best]
-        if len(best) < 2:
-            return best
-        return [best[0], {name: torch.stack([weights[name] for weights in best]).mean(0) for name in best[0]}]
+        """See `step.candidates`."""
+        return candidates(self.progress, self.kept)
 
     def put(self, weights: dict[str, Tensor]) -> None:
         """Sets the learning weights."""
-        with torch.no_grad():
-            for name, parameter in self.model.learning().items():
-                parameter.copy_(weights[name])
+        self.model.put(weights)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything needed to go on bit for bit, as tensors and plain values."""

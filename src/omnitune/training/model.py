@@ -17,6 +17,7 @@ from omnitune.nn.tokens import Batch, Loss, Tokens, View
 from omnitune.recipe import Recipe
 
 if TYPE_CHECKING:
+    from omnitune.training.features import Read
     from omnitune.training.prefix import Prefix
 
 
@@ -47,7 +48,7 @@ class Model(nn.Module):
             encoder.channels_last &= recipe.train.channels_last
             encoder.narrow = recipe.train.narrow and self.fusion.pools
         width = int(self.fusion.width)
-        self.known: Mapping[str, Prefix] = {}
+        self.known: Mapping[str, Prefix | Read] = {}
         self.heads = nn.ModuleDict({slug(name): task.head(width, schema.tasks[name]) for name, task in recipe.tasks.items()})
 
     @property
@@ -69,10 +70,10 @@ class Model(nn.Module):
 
     def forward(self, batch: Batch) -> View:
         """Tokens of every input, missing values masked, and the fused ones."""
-        streams = {name: self._tokens(name, batch).only(batch.inputs[name]["present"]) for name in self.inputs}
+        streams = {name: self.tokens(name, batch).only(batch.inputs[name]["present"]) for name in self.inputs}
         return View(streams, self.fusion(streams))
 
-    def _tokens(self, name: str, batch: Batch) -> Tokens:
+    def tokens(self, name: str, batch: Batch) -> Tokens:
         """Of one input; what a frozen part makes of them is kept, and used where it is there."""
         inputs, known = batch.inputs[name], self.known.get(name)
         if known and "hidden" in inputs:
@@ -110,6 +111,12 @@ class Model(nn.Module):
     def learning(self) -> dict[str, nn.Parameter]:
         """The parameters that learn, by name."""
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
+
+    @torch.no_grad()
+    def put(self, weights: Mapping[str, Tensor]) -> None:
+        """Sets the learning weights."""
+        for name, parameter in self.learning().items():
+            parameter.copy_(weights[name])
 
 
 def tune(model: Model, recipe: Recipe) -> None:

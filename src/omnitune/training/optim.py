@@ -16,6 +16,9 @@ NAMES = {"adadelta": "Adadelta", "adafactor": "Adafactor", "adagrad": "Adagrad",
 DECOUPLED = {"adafactor", "adam", "adamw", "nadam", "radam"}
 """Those of torch that decay weights apart from the gradient; for the others it is done here."""
 
+PROPORTIONAL = {"adadelta", "adagrad", "adam", "adamax", "adamw", "nadam", "radam", "rmsprop", "sgd"}
+"""Those whose step, decay aside, is the rate times what the gradients say, weight by weight; whatever the weights are."""
+
 
 def groups(model: Model, train: Train) -> list[dict[str, Any]]:
     """Parameter groups with their own `lr` and `weight_decay`.
@@ -45,12 +48,21 @@ def _rates(model: Model, train: Train) -> dict[str, float]:
 
 def optimizer(model: Model, train: Train) -> torch.optim.Optimizer:
     """The optimiser of the recipe over what learns; fused where torch has it (one pass over the weights instead of several)."""
+    return _made(groups(model, train), train)
+
+
+def direction(step: nn.Parameter, train: Train) -> torch.optim.Optimizer:
+    """The optimiser of the recipe with rate 1 and no decay: from zero, it makes of `step` what a rate has to be multiplied with."""
+    assert train.optimizer in PROPORTIONAL
+    return _made([{"params": [step], "lr": 1.0, "weight_decay": 0.0}], train)
+
+
+def _made(parts: list[dict[str, Any]], train: Train) -> torch.optim.Optimizer:
     kind = getattr(torch.optim, NAMES[train.optimizer])
     known = inspect.signature(kind).parameters
     options: dict[str, Any] = {"fused": True} if "fused" in known else {}
     if train.optimizer == "sgd":
         options["momentum"] = 0.9
-    parts = groups(model, train)
     if train.optimizer in DECOUPLED:
         options |= {"decoupled_weight_decay": True} if "decoupled_weight_decay" in known else {}
     else:

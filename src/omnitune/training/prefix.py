@@ -79,6 +79,11 @@ class Prefix:
             inputs["mask"] = torch.from_numpy(np.arange(hidden.shape[1]) < lengths[:, None])
         return inputs
 
+    def knows(self, rows: Array) -> bool:
+        """Whether all of these rows are known."""
+        store = self.store
+        return store is not None and all(key in store for key in self._keys(rows, None))
+
     def tokens(self, inputs: Inputs) -> Tokens:
         """The tokens of rows that are known."""
         hidden, mask = inputs["hidden"], inputs.get("mask")

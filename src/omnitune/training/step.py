@@ -4,7 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
+
+from omnitune.recipe import Train
 
 Validation = dict[str, float]
 
@@ -60,6 +63,14 @@ class Progress:
     best: list[tuple[float, int]] = field(default_factory=list)
     """(score, step) of the rounds whose weights are kept, best first."""
 
+    def note(self, score: float, train: Train) -> None:
+        """Remembers a round of validation, more being better, and stops where too many were in vain."""
+        better = not self.best or score > self.best[0][0]
+        self.waited = 0 if better else self.waited + 1
+        self.best = sorted([*self.best, (score, self.step)], key=lambda b: (-b[0], b[1]))[: train.average]
+        if train.patience and self.waited >= train.patience:
+            self.stopped = f"no progress in {train.stop_on} for {self.waited} rounds"
+
 
 @dataclass
 class Climb:
@@ -92,3 +103,11 @@ class Climb:
     epochs: float = 0.0
     idle: float = 0.0
     winner: str = ""
+
+
+def candidates(progress: Progress, kept: dict[int, dict[str, Tensor]]) -> list[dict[str, Tensor]]:
+    """Weights worth choosing from: those of the best round, and the average of the best rounds where there are several."""
+    best = [kept[step] for _, step in progress.best]
+    if len(best) < 2:
+        return best
+    return [best[0], {name: torch.stack([weights[name] for weights in best]).mean(0) for name in best[0]}]
