@@ -151,10 +151,10 @@ def test_without_minutes_a_rung_that_brought_nothing_is_the_last() -> None:
 
 
 def test_without_minutes_rungs_that_learn_follow_each_other_and_wait_two_rounds() -> None:
-    climbed, _ = climber(recipe("train.epochs=5"), scripted(0.5, 0.6, 0.7, 0.4, 0.5, 0.6, 0.7, 0.3, 0.4, 0.5, 0.6))
+    climbed, _ = climber(recipe("train.epochs=5"), scripted(0.9, 0.5, 0.6, 0.7, 0.8, 0.4, 0.5, 0.6, 0.7, 0.3, 0.4, 0.5, 0.6))
     list(climbed)
     assert results(climbed) == dict.fromkeys(("probe", "freeze", "full"), "the best so far")
-    assert [rung["epochs"] for rung in climbed.climb.rungs] == [3, 3, 3]
+    assert [rung["epochs"] for rung in climbed.climb.rungs] == [5, 3, 3], "the probe, whose epochs cost nothing, has all of them"
 
 
 def test_without_validation_rows_the_last_rung_stays(tmp_path: Path) -> None:
@@ -362,7 +362,7 @@ def test_minilm_climbs_on_real_reviews(tmp_path: Path) -> None:
         "inputs": {"text": {"kind": "text", "backbone": "sample:minilm-l6", "max_tokens": 48}},
         "tasks": {"recommended": {"kind": "classify", "target": "recommended"}},
         "tuning": "auto",
-        "train": {"epochs": 2, "minutes": 5},
+        "train": {"epochs": 8, "minutes": 5},
     }
     run = fit(read(values), tmp_path / "run")
     rungs = {rung["rung"]: rung for rung in run.report.cost["rungs"]}
