@@ -16,10 +16,11 @@ from torch import Tensor
 import checkpoints
 from omnitune.artifact import load
 from omnitune.commands.fit import fit
+from omnitune.data import store
 from omnitune.errors import Mistake
 from omnitune.evaluation.validate import Validate
 from omnitune.recipe import Recipe, read
-from omnitune.training import auto, cache, ladder
+from omnitune.training import auto, ladder
 from omnitune.training.ladder import Ladder
 from omnitune.training.loop import Loop
 from omnitune.training.model import tune
@@ -37,7 +38,7 @@ GOOD, BAD, OTHER = ["lovely", "well", "love", "soft"], ["cheap", "poor", "small"
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMNITUNE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(store, "folder", lambda: tmp_path / "kept")
 
 
 def rows(n: int = 160) -> list[dict[str, str]]:
@@ -150,10 +151,10 @@ def test_without_minutes_a_rung_that_brought_nothing_is_the_last() -> None:
 
 
 def test_without_minutes_rungs_that_learn_follow_each_other_and_wait_two_rounds() -> None:
-    climbed, _ = climber(recipe("train.epochs=5"), scripted(0.5, 0.6, 0.7, 0.4, 0.5, 0.6, 0.7, 0.3, 0.4, 0.5, 0.6))
+    climbed, _ = climber(recipe("train.epochs=5"), scripted(0.9, 0.5, 0.6, 0.7, 0.8, 0.4, 0.5, 0.6, 0.7, 0.3, 0.4, 0.5, 0.6))
     list(climbed)
     assert results(climbed) == dict.fromkeys(("probe", "freeze", "full"), "the best so far")
-    assert [rung["epochs"] for rung in climbed.climb.rungs] == [3, 3, 3]
+    assert [rung["epochs"] for rung in climbed.climb.rungs] == [5, 3, 3], "the probe, whose epochs cost nothing, has all of them"
 
 
 def test_without_validation_rows_the_last_rung_stays(tmp_path: Path) -> None:
@@ -355,15 +356,13 @@ def test_the_artifact_and_the_report_tell_the_climb(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_minilm_climbs_on_real_reviews(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OMNITUNE_CACHE")
-    monkeypatch.setattr(cache, "folder", lambda: tmp_path / "activations")
+def test_minilm_climbs_on_real_reviews(tmp_path: Path) -> None:
     values = {
         "data": {"from": "sample:women-reviews#600", "split": [0.4, 0.2, 0.4]},
         "inputs": {"text": {"kind": "text", "backbone": "sample:minilm-l6", "max_tokens": 48}},
         "tasks": {"recommended": {"kind": "classify", "target": "recommended"}},
         "tuning": "auto",
-        "train": {"epochs": 2, "minutes": 5},
+        "train": {"epochs": 8, "minutes": 5},
     }
     run = fit(read(values), tmp_path / "run")
     rungs = {rung["rung"]: rung for rung in run.report.cost["rungs"]}

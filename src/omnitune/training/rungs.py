@@ -18,10 +18,10 @@ from omnitune.tuning.lora import LoRA
 from omnitune.tuning.probe import Probe
 
 COSTS: dict[str, Callable[[float], float]] = {
-    "probe": lambda share: 1.0, "freeze": lambda share: 1.0 + 2 * share, "lora": lambda share: 2.0, "full": lambda share: 3.0,
+    "probe": lambda share: 1.0, "freeze": lambda share: 1.0 + 2 * share, "lora": lambda share: 4.0, "full": lambda share: 6.0,
 }  # fmt: skip
-"""A first epoch in forward passes, by the share of blocks that learn: a backward pass takes two (Kaplan et al. 2020), one where it makes no
-gradients of the weights."""
+"""What a rung needs at least, in forward passes, by the share of blocks that learn: an epoch, and of the last rung two, since with less it cost
+the rung before more than it brought (docs/decisions/0006). A backward pass takes two (Kaplan et al. 2020), one without gradients of the weights."""
 
 
 class Rungs:
@@ -75,7 +75,7 @@ class Rungs:
         return 60 * self.train.minutes - self.seconds if self.train.minutes else float("inf")
 
     def need(self, kind: str) -> float:
-        """Seconds of a rung's first epoch, a round of validation, and one of the average."""
+        """Seconds a rung needs at least, with a round of validation and one of the average."""
         return COSTS[kind](self.share) * self.pass_seconds + 2 * self.validation()
 
     def validation(self) -> float:

@@ -18,8 +18,9 @@ class Auto(Tuning):
     """Heads, then the last blocks, then LoRA or all, each from the best weights so far (Howard and Ruder 2018; Kumar et al. 2022).
 
     Each rung trains up to `train.epochs`, at its own rate (`train.lr` is that of full fine-tuning), and gives way to the next after
-    `train.patience` rounds of validation without progress, 2 where that is 0. With `train.minutes` a rung is begun if the rest of the
-    time holds it; without, if the rung before it was better than all earlier ones. The best weights on validation are kept.
+    `train.patience` rounds of validation without progress, 2 where that is 0 (the probe then has all its epochs). With `train.minutes`
+    a rung is begun if the rest of the time holds it; without, if the rung before it was better than all earlier ones. The best weights
+    on validation are kept.
 
     Args:
         blocks: how many learn on the second rung, counted from the top; fewer where a backbone has no more than these.
