@@ -1,6 +1,7 @@
 """Inputs: the recipe, rows, backbones and trained model of every job, for omnitune as they are and for peers as plain values."""
 
 import json
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -56,10 +57,9 @@ def work(job: Job, rows: int, epochs: float, seed: int, place: Path, threads: in
     asked = recipe(job, rows, epochs, seed, place)
     if job.kind == "search":  # its peers answer the validation rows too, and so do the work of their other jobs
         asked = asked.replace(data=asked.data.replace(split=(0.8, 0.0, 0.2)))
-    prepared = resolved(asked)
-    settings = prepared.recipe.train
     folder = samples.path("minilm-l6") if job.data == "text" else place / "vit-s16"
-    parts = [_rows(prepared, job, part) for part in ("train", "test", "validation")]
+    with closing(resolved(asked)) as prepared:
+        settings, parts = prepared.recipe.train, [_rows(prepared, job, part) for part in ("train", "test", "validation")]
     return Work(
         job.data, str(folder), job.tuning, *parts, epochs=epochs, batch=BATCH, lr=float(settings.lr), head_lr=float(settings.head_lr),
         weight_decay=settings.weight_decay, warmup=settings.warmup, seed=seed, tokens=TOKENS, threads=threads,
@@ -103,8 +103,8 @@ def make_model(place: Path, rows: int) -> None:
     save_file({"weight": linear.weight / head.temperature, "bias": linear.bias / head.temperature}, place / "head.safetensors")
 
 
-def make_vit(place: Path) -> None:
-    """ViT-S/16 with random weights (seed 0): no package that pip installs carries pretrained ones."""
+def make_vit(place: Path, blocks: int = 12) -> None:
+    """ViT-S/16 with random weights (seed 0): no package that pip installs carries pretrained ones. Tests take fewer blocks."""
     from transformers import ViTConfig, ViTModel
 
     folder = place / "vit-s16"
@@ -112,7 +112,7 @@ def make_vit(place: Path) -> None:
         return
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        config = ViTConfig(hidden_size=384, num_hidden_layers=12, num_attention_heads=6, intermediate_size=1536)
+        config = ViTConfig(hidden_size=384, num_hidden_layers=blocks, num_attention_heads=6, intermediate_size=1536)
         ViTModel(config, add_pooling_layer=False).save_pretrained(folder)
     pictures = {
         "image_processor_type": "ViTImageProcessor", "do_resize": True, "size": {"height": 224, "width": 224}, "resample": 2, "do_rescale": True,

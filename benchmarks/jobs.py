@@ -88,4 +88,4 @@ class Sizes:
 
 
 FULL = Sizes({"text": 6000, "image": 2000, "predict": 20_000}, 100, 400)
-QUICK = Sizes({"text": 200, "image": 40, "predict": 400}, 2, 100)
+QUICK = Sizes({"text": 160, "image": 30, "predict": 400}, 2, 100)

@@ -19,7 +19,8 @@ UNFAIR = """\
   sorted by length, and omnitune's rates, schedule, warm-up, batch and seeds. It keeps a frozen backbone in training mode, dropout and all, as
   it does with every model: `--also` measures it with frozen parts in evaluation mode, which few know to ask for.
 - omnitune keeps the checkpoint's dropout too; its frozen parts are in evaluation mode.
-- "Features once, by hand" is no tool but what an expert writes for one frozen model and one linear head, with the same trick.
+- "Features once, by hand" is no tool but what an expert writes for one frozen model and one linear head, with the same trick. Its
+  features serve all 20 trials; fitting 19 more heads is left out.
 - The pipeline carries the head that omnitune trained, so both give the same answers; "sorted by length" is what a careful user adds.
 - AutoGluon pools by the mean instead of its default, gets validation rows instead of taking some of the training rows, one validation an
   epoch, no workers; its first small fit is not timed. It has one rate for body and head, and reads batches without regard to length.
@@ -152,6 +153,7 @@ def plot(jobs: Mapping[str, Record]) -> str:
             panel.annotate(f"{values['median']:.3g}x", (values["median"], place), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=8)
         panel.axvline(1, color=INK, linewidth=0.8)
         panel.set_xscale("log")
+        panel.xaxis.set_major_formatter(lambda ratio, _: f"{ratio:g}x")
         panel.set_yticks(range(len(jobs)), [f"{name} ({found['peer'].partition(',')[0]})" for name, found in jobs.items()])
         panel.set_ylim(len(jobs) - 0.4, -0.8)
         panel.set_title("times as fast as the peer: median, range, and the aim (bar)")

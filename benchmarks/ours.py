@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from omnitune.data.prepared import Prepared, prepare
 from omnitune.evaluation.answers import answer
 from omnitune.evaluation.assess import choose
 from omnitune.evaluation.validate import Validate
-from omnitune.recipe import Recipe
+from omnitune.recipe import Recipe, Train
 from omnitune.training.loop import Loop
 from omnitune.training.model import Model, tune
 from omnitune.training.prefix import Frozen
@@ -113,13 +114,17 @@ def cold(place: Path) -> None:
 
 def train(asked: Recipe) -> list[int]:
     """Trains, with a validation each epoch where there are validation rows, and answers the test rows."""
-    prepared = resolved(asked)
-    settings = prepared.recipe.train
-    torch.manual_seed(settings.seed)
-    model = Model(prepared.recipe, prepared.schema)
-    tune(model, prepared.recipe)
-    frozen = Frozen(model, prepared)
-    prepared, task = frozen.prepared, next(iter(asked.tasks))
+    with closing(resolved(asked)) as prepared:
+        settings = prepared.recipe.train
+        torch.manual_seed(settings.seed)
+        model = Model(prepared.recipe, prepared.schema)
+        tune(model, prepared.recipe)
+        with closing(Frozen(model, prepared)) as frozen:
+            return _train(model, frozen.prepared, settings)
+
+
+def _train(model: Model, prepared: Prepared, settings: Train) -> list[int]:
+    task = next(iter(prepared.recipe.tasks))
     validate = Validate(model, prepared)
     measured = validate if len(prepared.parts["validation"]) else None
     loop = Loop(model, prepared.batches("train", BATCH, settings.seed), settings, {task: 1.0}, measured)
@@ -127,9 +132,7 @@ def train(asked: Recipe) -> list[int]:
         pass
     if measured:
         choose(loop, validate)
-    found = answer(model, prepared.batches("test", BATCH), settings.precision)[task]
-    frozen.close()
-    return classes(prepared, task, found.p)
+    return classes(prepared, task, answer(model, prepared.batches("test", BATCH), settings.precision)[task].p)
 
 
 def classes(prepared: Prepared, task: str, p: np.ndarray[Any, Any]) -> list[int]:
@@ -144,9 +147,15 @@ def search(asked: Recipe, job: Job) -> Took:
     from omnitune.commands.search import search as trials
 
     took = timed(lambda: train(trials(asked, trials=job.times).best))
-    half = prepare(asked).parts["test"].tolist()
-    whole = prepare(asked.replace(data=asked.data.replace(split=(0.8, 0.0, 0.2)))).parts["test"].tolist()
+    half, whole = test_rows(asked), test_rows(asked.replace(data=asked.data.replace(split=(0.8, 0.0, 0.2))))
     return replace(took, places=[whole.index(row) for row in half])
+
+
+def test_rows(asked: Recipe) -> list[int]:
+    """Their numbers in the table."""
+    with closing(prepare(asked)) as prepared:
+        found: list[int] = prepared.parts["test"].tolist()
+        return found
 
 
 def predict(job: Job, artifact: Artifact, texts: list[str]) -> Took:

@@ -104,6 +104,9 @@ PEERS: dict[str, Callable[[Work], Took]] = {
     "AutoGluon": automl,
 }
 
+ONCE = ("features once, by hand",)
+"""Peers that do for many heads what they do for one; fitting the further heads is left out, in their favour."""
+
 
 def lacking(peer: str) -> str | None:
     """Why a peer cannot run here; None where it can."""

@@ -1,5 +1,6 @@
 """A table to be answered is read as the training table was, whatever else stands in it, and in whatever form its rows come."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,26 @@ def test_a_column_that_looks_otherwise_is_read_as_in_training(made: Artifact, tm
     assert likely(made.predict(written(tmp_path / "changed.csv", changed))) == pytest.approx(usual, abs=1e-6)
     dictionaries = [dict(zip(HEADER, row, strict=True)) for row in changed]  # as csv.DictReader gives them
     assert likely(made.predict(dictionaries)) == pytest.approx(usual, abs=1e-6)
+
+
+def test_an_odd_value_in_a_json_file_is_the_matter_of_its_row(made: Artifact, tmp_path: Path) -> None:
+    row: Row = {"amount": 0.5, "store": 2, "member": True, "state": "True", "release": "3.10"}
+    rows = [{name: row[name] for name in HEADER[1:]}, row, row | {"amount": "many"}, row | {"store": [2]}, row | {"member": "true", "new": 1}]
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "t.json").write_text(json.dumps(rows))
+    for name in ("t.jsonl", "t.json"):
+        answers = made.predict(tmp_path / name)
+        assert [set(answer) for answer in answers] == [{"high"}, {"high"}, {"error"}, {"error"}, {"high"}]
+        assert likely([answers[1], answers[4]]) == pytest.approx(likely([made.predict(row)] * 2), abs=1e-6)
+    (tmp_path / "t.jsonl").write_text('{"amount": 1}\n{"amount": 2, "stor": 3}\n')
+    with pytest.raises(Mistake, match=r"t.jsonl: no column 'store'. Did you mean 'stor'"):
+        made.predict(tmp_path / "t.jsonl")
+    (tmp_path / "t.jsonl").write_text("{}\n[1]\n")
+    with pytest.raises(Mistake, match=r"t.jsonl row 1: expected a mapping"):
+        made.predict(tmp_path / "t.jsonl")
+    (tmp_path / "t.jsonl").write_text("\n")
+    with pytest.raises(Mistake, match=r"t.jsonl: there are no rows"):
+        made.predict(tmp_path / "t.jsonl")
 
 
 def test_a_column_of_missing_words_is_missing(made: Artifact, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from omnitune.component import find, kinds
 from omnitune.recipe import FAMILIES
 
 NAMES = {
-    "Artifact", "Attend", "Bias", "Category", "Classify", "Concat", "Data", "Freeze", "Full", "Image", "Label", "LoRA", "Mistake", "Number",
+    "Artifact", "Attend", "Auto", "Bias", "Category", "Classify", "Concat", "Data", "Freeze", "Full", "Image", "Label", "LoRA", "Mistake", "Number",
     "Pretrained", "Probe", "Recipe", "Regress", "Report", "Table", "Text", "Train", "check", "compare", "fit", "infer", "load", "search",
 }  # fmt: skip
 COMMANDS = {

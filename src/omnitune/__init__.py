@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from omnitune.tasks.classify import Classify
     from omnitune.tasks.label import Label
     from omnitune.tasks.regress import Regress
+    from omnitune.tuning.auto import Auto
     from omnitune.tuning.bias import Bias
     from omnitune.tuning.freeze import Freeze
     from omnitune.tuning.full import Full
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from omnitune.tuning.probe import Probe
 
 __all__ = [
-    "Artifact", "Attend", "Bias", "Category", "Classify", "Concat", "Data", "Freeze", "Full", "Image", "Label", "LoRA", "Mistake", "Number",
+    "Artifact", "Attend", "Auto", "Bias", "Category", "Classify", "Concat", "Data", "Freeze", "Full", "Image", "Label", "LoRA", "Mistake", "Number",
     "Pretrained", "Probe", "Recipe", "Regress", "Report", "Table", "Text", "Train", "check", "compare", "fit", "infer", "load", "search",
 ]  # fmt: skip
 
@@ -45,8 +46,8 @@ _HOMES = {
     "data.table": ("Table",), "errors": ("Mistake",), "evaluation.report": ("Report",),
     "fusion.attend": ("Attend",), "fusion.concat": ("Concat",), "modalities.category": ("Category",), "modalities.image": ("Image",),
     "modalities.number": ("Number",), "modalities.text": ("Text",), "recipe": ("Data", "Recipe", "Train"), "tasks.classify": ("Classify",),
-    "tasks.label": ("Label",), "tasks.regress": ("Regress",), "tuning.bias": ("Bias",), "tuning.freeze": ("Freeze",), "tuning.full": ("Full",),
-    "tuning.lora": ("LoRA",), "tuning.probe": ("Probe",),
+    "tasks.label": ("Label",), "tasks.regress": ("Regress",), "tuning.auto": ("Auto",), "tuning.bias": ("Bias",),
+    "tuning.freeze": ("Freeze",), "tuning.full": ("Full",), "tuning.lora": ("LoRA",), "tuning.probe": ("Probe",),
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

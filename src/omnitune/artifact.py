@@ -107,6 +107,7 @@ def load(path: str | Path, device: torch.device | None = None) -> Artifact:
     if not (folder / "lineage.json").exists():
         unfinished = (folder / "resume.safetensors").exists()
         fix = "Its training has not ended: `omnitune fit ... --resume` goes on" if unfinished else "Give the folder that `fit` wrote"
+        fix += "".join(f"; the best so far is {whole.parent}" for whole in folder.glob("rungs/*/lineage.json"))
         raise Mistake(str(path), "no finished model here", fix)
     checksums.verify(folder)
     lineage = json.loads((folder / "lineage.json").read_text(encoding="utf-8"))

@@ -83,8 +83,7 @@ def fit(
 ) -> None:
     """Train, measure before and after, and save."""
     folder = out or Path("runs") / _stem(source)
-    budget = [] if minutes is None else [f"train.minutes={minutes}"]
-    recipe, inferred = _recipe(source, [*(changes or []), *budget], target, quiet or as_json)
+    recipe, inferred = _recipe(source, changes or [], minutes, target, quiet or as_json)
     from omnitune.commands.fit import fit
     from omnitune.evaluation import expect
     from omnitune.progress import shown
@@ -113,19 +112,19 @@ def _stem(source: str) -> str:
     return Path(place).name.partition(".")[0] or "run"
 
 
-def _recipe(source: str, changes: list[str], target: list[str] | None, quiet: bool) -> tuple[Any, str]:
+def _recipe(source: str, changes: list[str], minutes: float | None, target: list[str] | None, quiet: bool) -> tuple[Any, str]:
     """The recipe in a file; or the one inferred from a table, shown, with its text."""
     if source.endswith((".yaml", ".yml")):
         from omnitune.commands.check import check
 
         if target:
             raise Mistake("--target", "belongs to a table; a recipe names its own targets", "Leave it out, or give the table")
-        return check(source, changes), ""
+        return check(source, [*changes, *([] if minutes is None else [f"train.minutes={minutes}"])]), ""
     from omnitune.commands.infer import infer
 
     if not target:
         raise Mistake(source, "is a table, but no column to predict is named", "Add --target COLUMN, or give a recipe (.yaml)")
-    inferred = infer(source, target, changes)
+    inferred = infer(source, target, changes, minutes=minutes)
     if not quiet:
         typer.echo(inferred, err=True)
     return inferred.recipe, str(inferred)

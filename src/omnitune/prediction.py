@@ -9,7 +9,9 @@ import numpy as np
 import torch
 
 from omnitune.data.batches import encode
+from omnitune.data.files import JSON, ending
 from omnitune.data.hub import is_dataset
+from omnitune.data.json_files import objects
 from omnitune.data.media import open_media
 from omnitune.data.rows import named, value_of
 from omnitune.data.schema import Schema
@@ -98,23 +100,30 @@ def _chunks(source: Any, columns: set[str]) -> Iterator[tuple[list[Row], Path | 
         and not hasattr(source, "columns")
         and not hasattr(source, "column_names")
     ):
-        yield from _row_chunks(source, columns)
+        keys = {str(key) for row in source if isinstance(row, Mapping) for key in row} if isinstance(source, (list, tuple)) else None
+        yield from _row_chunks("row", source, columns, keys, None)
         return
+    if isinstance(source, (str, Path)) and ending(path := Path(source).expanduser()) in JSON and path.is_file():
+        keys = {key for number, row in enumerate(objects(path), 1) for key in named(f"{path.name} row {number}", row)}
+        if keys:
+            yield from _row_chunks(f"{path.name} row", objects(path), columns, keys, path.parent)
+            return
     table = read(source, texts=columns)
     _columns_there(set(table.columns), columns, table.name)
     for start in range(0, len(table), CHUNK):
         yield _rows(table, np.arange(start, min(start + CHUNK, len(table))), columns), table.root
 
 
-def _row_chunks(source: Iterable[Any], columns: set[str]) -> Iterator[tuple[list[Row], None]]:
-    """A column that some row has is missing in rows without it. Of a stream only the first row is known, so that one must have them all."""
-    rows = (named(f"row {number}", row) for number, row in enumerate(source, 1))
-    known = {str(key) for row in source if isinstance(row, Mapping) for key in row} if isinstance(source, (list, tuple)) else None
+def _row_chunks(
+    where: str, source: Iterable[Any], columns: set[str], keys: set[str] | None, root: Path | None
+) -> Iterator[tuple[list[Row], Path | None]]:
+    """Rows that need no type in common, so that an odd value is the matter of its row. A column that some row has (`keys`) is missing in rows
+    without it. Of a stream (None) only the first row is known, so that one must have them all."""
+    rows = (named(f"{where} {number}", row) for number, row in enumerate(source, 1))
     while chunk := list(islice(rows, CHUNK)):
-        if known is None:
-            known = set(chunk[0])
-        _columns_there(known, columns, "rows")
-        yield chunk, None
+        keys = set(chunk[0]) if keys is None else keys
+        _columns_there(keys, columns, where.removesuffix("row").rstrip() or "rows")
+        yield chunk, root
 
 
 def _rows(table: Table, numbers: np.ndarray[Any, Any], columns: set[str]) -> list[Row]:

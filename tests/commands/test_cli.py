@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+import checkpoints
 from omnitune.cli import app
 from omnitune.commands.predict import flat, predict, unread
 from omnitune.errors import Mistake
@@ -135,6 +136,22 @@ def test_what_the_user_can_mend_is_exit_code_2(place: Path) -> None:
         done = run(*words)
         assert done.exit_code == 2, (words, done.output)
         assert says in done.stderr and done.stderr.startswith("error: ") and not done.stdout, done.output
+
+
+@pytest.mark.slow
+def test_a_budget_climbs_the_ladder_and_says_why(tmp_path: Path) -> None:
+    table = [{"review": f"this dress fits {'well' if i % 3 else 'badly'} {i * i} and more", "mood": "good" if i % 3 else "bad"} for i in range(210)]
+    tiny = f"inputs.review.backbone={checkpoints.tiny_bert()}"
+    file, out = write_csv(tmp_path / "t.csv", table), tmp_path / "run"
+    done = run("fit", file, tiny, "train.epochs=1", "--target", "mood", "--minutes", 3, "--out", out)
+    assert done.exit_code == 0, done.output
+    assert "as far as 3 minutes go" in done.stderr
+    cost = json.loads((out / "report.json").read_text())["cost"]
+    assert [rung["rung"] for rung in cost["rungs"]][:2] == ["probe", "freeze"] and cost["seconds"] < 200
+    saved = (out / "recipe.yaml").read_text()
+    assert "minutes: 3.0" in saved and "kind: auto" in saved
+    again = run("fit", tmp_path / "run.yaml", "--minutes", 0.001, "--out", tmp_path / "again", "--json")
+    assert json.loads(again.stdout)["recipe"]["train"]["minutes"] == 0.001, "of a recipe in a file too"
 
 
 def test_fit_writes_over_no_recipe(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -185,6 +185,12 @@ def test_few_rows_keep_the_backbone_as_it_is() -> None:
     assert any("Only 10 test rows" in warning for warning in few.warnings)
 
 
+def test_a_budget_is_climbed_in() -> None:
+    few, many = (infer({name: columns(n)[name] for name in ("review", "mood")}, "mood", minutes=2) for n in (100, 300))
+    assert (few.recipe.tuning.kind, many.recipe.tuning.kind) == ("probe", "auto")
+    assert "as far as 2 minutes go" in str(many) and many.recipe.train.minutes == 2
+
+
 def test_what_cannot_be_inferred_is_said() -> None:
     table = columns(60)
     for chosen, says in {"moood": "Did you mean 'mood'", "nothing": "is empty", "code": "60 different values are no classes"}.items():

@@ -114,6 +114,22 @@ def test_facts_read_back_from_json_encode_the_same(modality: Modality) -> None:
     assert same(modality.encode(values, json.loads(json.dumps(facts))), modality.encode(values, facts))
 
 
+def test_what_a_decoder_made_stands_for_the_file(modality: Modality) -> None:
+    values = modality.example(3, rng())
+    facts = modality.learn(values)
+    for generator in (None, rng):
+        decoder = modality.decoder(bool(generator) and modality.augments)
+        if decoder:
+            made = [decoder.read(value) for value in values]
+            assert all(
+                array.dtype == np.uint8 and array.flags.c_contiguous and np.array_equal(array, decoder.read(v))
+                for array, v in zip(made, values, strict=True)
+            )
+            json.dumps(decoder.settings)
+            given = (modality.encode(some, facts, generator() if generator else None) for some in (made, values))
+            assert same(*given)
+
+
 def test_what_passes_the_check_can_be_read_and_the_rest_is_named(modality: Modality) -> None:
     facts = modality.learn(modality.example(30, rng()))
     module = modality.encoder(facts).eval()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 import pytest
 import torch
 from PIL import Image as pictures
@@ -112,6 +113,12 @@ def test_other_settings_find_nothing(table: Path) -> None:
         wanted, _ = pixels(table, change, "train.cache=0")
         found, prepared = pixels(table, change)
         assert same(found, wanted) and prepared.decoded["x"].computed > 0
+
+
+def test_another_version_of_what_decodes_finds_nothing(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels(table)
+    monkeypatch.setattr(PIL, "__version__", "99.0")
+    assert pixels(table)[1].decoded["x"].computed == N
 
 
 def test_a_file_that_changed_under_its_name_size_and_time_is_found(table: Path) -> None:

@@ -32,7 +32,7 @@ NAMES = [*TEXTS, *PICTURES]
 BLOCKS = {"bert": "encoder.layer.", "gpt2": "h.", "llama": "layers.", "vit": "layers.", "clip": "encoder.layers."}
 TAILS = {"bert": (), "gpt2": ("ln_f.",), "llama": ("norm.",), "vit": ("layernorm.",), "clip": ("post_layernorm.",)}
 """Where each of them keeps its three blocks and what comes after, read off their own source."""
-TUNINGS = {"full": {}, "probe": {}, "freeze": {"blocks": 1}, "bias": {}, "lora": {"rank": 2}}
+TUNINGS = {"full": {}, "probe": {}, "freeze": {"blocks": 1}, "bias": {}, "lora": {"rank": 2}, "auto": {}}
 
 
 def checkpoint(name: str) -> Path:
@@ -83,6 +83,7 @@ def to_move(name: str, tuning: str, weights: list[str]) -> set[str]:
     return {
         "full": read,
         "probe": set(),
+        "auto": set(),  # by itself the first rung of the ladder, the probe
         "freeze": {w for w in read if w.startswith(last)},
         "bias": {w for w in read if w.endswith(("bias", "layernorm_before.weight", "layernorm_after.weight", *norms))},
         "lora": {w for w in weights if "lora_" in w},

@@ -13,6 +13,7 @@ from omnitune.backbones.pretrained import Pretrained
 from omnitune.errors import Mistake
 from omnitune.nn.encoder import Encoder
 from omnitune.tuning import Tuning
+from omnitune.tuning.auto import Auto
 from omnitune.tuning.bias import Bias
 from omnitune.tuning.freeze import Freeze
 from omnitune.tuning.full import Full
@@ -81,6 +82,9 @@ def test_what_learns(name: str) -> None:
     assert learning(made) == every
     Probe().apply(made)
     assert learning(made) == set()
+    Full().apply(made)
+    Auto().apply(made)
+    assert learning(made) == set(), "the ladder starts with the heads"
     Freeze(1).apply(made)
     assert learning(made) == {n for n in every if made.depth(n) >= top}
     assert {made.depth(n) for n in learning(made)} >= {top}

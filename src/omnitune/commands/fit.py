@@ -1,10 +1,12 @@
 """fit: from a recipe to a measured, saved model."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -21,10 +23,12 @@ from omnitune.evaluation.validate import Validate
 from omnitune.recipe import Recipe
 from omnitune.training import auto, checkpoint, session
 from omnitune.training.device import best_device
+from omnitune.training.ladder import Ladder, Training
 from omnitune.training.log import open_log
 from omnitune.training.loop import Loop
 from omnitune.training.model import Model, tune
 from omnitune.training.prefix import Frozen
+from omnitune.tuning.auto import Auto
 
 
 def fit(recipe: Recipe, out: str | Path, *, resume: bool = False, log: Sequence[str] = (), watch: session.Watch | None = None) -> Artifact:
@@ -59,7 +63,7 @@ def _run(start: "Start", folder: Path, resume: bool, log: Sequence[str], watch: 
     validate.known([("train.stop_on", train.stop_on), *((f"expect.{name}", name) for name in prepared.recipe.expect)])
     logs = [open_log(name, folder) for name in log]
     beaten = rivals(model, prepared)
-    loop = _loop(model, prepared, validate)
+    loop = _ladder(start, folder, validate) if isinstance(prepared.recipe.tuning, Auto) else _loop(model, prepared, validate)
     identity = {"recipe": prepared.recipe.fingerprint, "table": prepared.table.fingerprint}
     with checkpoint.room(folder):
         prepared.recipe.write(folder / "recipe.yaml")
@@ -113,7 +117,7 @@ def _start(prepared: Prepared, reasons: dict[str, str]) -> Start:
     model = Model(prepared.recipe, prepared.schema)
     digests = {name: artifacts.digest(encoder) for name, encoder in model.backbones.items()}
     tune(model, prepared.recipe)
-    frozen = Frozen(model.to(best_device()), prepared)
+    frozen = Frozen(model.to(best_device()), replace(prepared, augment=not isinstance(prepared.recipe.tuning, Auto)))
     return Start(frozen.prepared, model, frozen, digests, reasons)
 
 
@@ -124,13 +128,36 @@ def _loop(model: Model, prepared: Prepared, validate: Validate) -> Loop:
     return Loop(model, prepared.batches("train", int(train.batch), train.seed), train, weights, measured, validate.higher(train.stop_on))
 
 
-def _finish(folder: Path, start: Start, loop: Loop, validate: Validate, beaten: dict[str, Rivals]) -> None:
+def _ladder(start: Start, folder: Path, validate: Validate) -> Ladder:
+    """The climb of `tuning: auto`; what is best so far is always a whole artifact in the folder of its rung."""
+    prepared = start.prepared
+    measured = validate if len(prepared.parts["validation"]) else None
+
+    def keep(rung: str) -> None:
+        kept = folder / session.RUNGS / rung
+        if not (kept / "lineage.json").exists():
+            kept.mkdir(parents=True, exist_ok=True)
+            artifacts.save(kept, prepared.recipe, prepared.schema, start.model, _lineage(start) | {"rung": rung.partition("-")[2]})
+        for other in kept.parent.iterdir():
+            if other != kept:
+                shutil.rmtree(other)
+
+    return Ladder(start.frozen, measured, validate.higher(prepared.recipe.train.stop_on), keep)
+
+
+def _lineage(start: Start) -> dict[str, Any]:
+    return {"parent": start.prepared.recipe.parent, "table": start.prepared.table.fingerprint, "bases": start.digests}
+
+
+def _finish(folder: Path, start: Start, loop: Training, validate: Validate, beaten: dict[str, Rivals]) -> None:
     """Chooses the best weights, measures them, and saves; `lineage.json` comes last and marks the run as whole."""
     prepared, recipe = start.prepared, start.prepared.recipe
     assess.choose(loop, validate)
     assessment = assess.Assessment(start.model, prepared, beaten, validate)
-    assess.report(assessment, loop, folder, start.frozen.facts() | start.model.paths(), start.reasons, artifacts.versions()).write(folder)
+    facts = start.frozen.facts() | start.model.paths() | (loop.facts() if isinstance(loop, Ladder) else {})
+    assess.report(assessment, loop, folder, facts, start.reasons, artifacts.versions()).write(folder)
     assessment.write_predictions(folder)
-    lineage = {"parent": recipe.parent, "table": prepared.table.fingerprint, "bases": start.digests}
-    artifacts.save(folder, recipe, prepared.schema, start.model, lineage)
+    rung = {"rung": loop.climb.winner} if isinstance(loop, Ladder) else {}
+    artifacts.save(folder, recipe, prepared.schema, start.model, _lineage(start) | rung)
+    shutil.rmtree(folder / session.RUNGS, ignore_errors=True)
     (folder / session.FILE).unlink()

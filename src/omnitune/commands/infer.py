@@ -151,13 +151,20 @@ def _training(inputs: Mapping[str, Any], rows: int, minutes: float | None, reaso
     """Tuning and budget; all else is `auto`, resolved with reasons when training starts."""
     found: dict[str, Any] = {}
     if any(isinstance(one, dict) and "backbone" in one for one in inputs.values()):
-        found["tuning"] = "probe" if rows < FEW_ROWS else {"kind": "freeze", "blocks": 2}
-        many = "the last blocks bring most of the gain for a part of the time (Lee, Tang and Lin 2019)"
-        reasons["tuning"] = f"only {rows} rows: the heads learn, the backbones stay" if rows < FEW_ROWS else many
+        found["tuning"], reasons["tuning"] = _tuning(rows, minutes)
     if minutes is not None:
         found["train"] = {"minutes": minutes}
         reasons["train"] = "as asked"
     return found
+
+
+def _tuning(rows: int, minutes: float | None) -> tuple[Any, str]:
+    """What learns, and why."""
+    if rows < FEW_ROWS:
+        return "probe", f"only {rows} rows: the heads learn, the backbones stay"
+    if minutes is not None:
+        return "auto", f"as far as {minutes:g} minutes go: the heads, then the last blocks, then LoRA or all; the best on validation is kept"
+    return {"kind": "freeze", "blocks": 2}, "the last blocks bring most of the gain for a part of the time (Lee, Tang and Lin 2019)"
 
 
 def _warnings(recipe: recipes.Recipe, looks: Mapping[str, Look], table: Table) -> list[str]:

@@ -61,6 +61,7 @@ class Batches:
         seed: of order and augmentation; None reads every row as it is, longest first.
         known: of inputs, tensors that stand for the encoded values of rows (as they are, or a fixed view) where something has them.
         decoded: of inputs, what `encode` takes in place of the files of rows, for training or not.
+        augment: whether the seed augments values too.
     """
 
     recipe: Recipe
@@ -71,6 +72,7 @@ class Batches:
     seed: int | None = None
     known: Known = field(default_factory=dict)
     decoded: Files = field(default_factory=dict)
+    augment: bool = True
 
     def __len__(self) -> int:
         return -(-len(self.rows) // self.size)
@@ -112,13 +114,14 @@ class Batches:
 
     def encoded(self, rows: Rows, rng: np.random.Generator | None, epoch: int, known: Known) -> Batch:
         """The inputs of these rows, `known` standing for what it knows."""
+        chance = rng if self.augment else None
 
         def values(name: str) -> list[Any]:
             if name in self.decoded:
-                return self.decoded[name](rows, rng is not None)
+                return self.decoded[name](rows, chance is not None)
             return Column(self.table, self.recipe.column(name), rows, self.recipe.inputs[name].media)[:]
 
-        return encode(self.recipe, self.schema, rows, values, rng, known, epoch)
+        return encode(self.recipe, self.schema, rows, values, chance, known, epoch)
 
     def luck(self, epoch: int, batch: int) -> np.random.Generator | None:
         """What augmentation of a batch draws from; None where nothing is augmented."""

@@ -151,7 +151,8 @@ def _damaged(path: Path, kind: str, error: Exception) -> Mistake:
 
 
 DELIMITED = {".csv", ".tsv"}
-TEXTS = DELIMITED | {".json", ".jsonl", ".ndjson"}
+JSON = {".json", ".jsonl", ".ndjson"}
+TEXTS = DELIMITED | JSON
 ENDINGS: dict[str, Callable[[Path], Stream]] = {
     ".csv": delimited.stream, ".tsv": delimited.stream,
     ".json": json_files.stream, ".jsonl": json_files.stream, ".ndjson": json_files.stream,

@@ -15,10 +15,11 @@ SHOWN = 20
 
 def stream(path: Path) -> Stream:
     """The rows of a JSON file, `.gz` or not; raises `Mistake` naming the lines that are no JSON (20 at most), and every column of mixed types."""
-    return rows.stream(path.name, lambda: rows.chunked(path.name, _objects(path)))
+    return rows.stream(path.name, lambda: rows.chunked(path.name, objects(path)))
 
 
-def _objects(path: Path) -> Iterator[Any]:
+def objects(path: Path) -> Iterator[Any]:
+    """What stands on the lines, or in the list, as it is; raises `Mistake` after the last line where some are no JSON."""
     try:
         with open_binary(path) as file:
             start = file.read(1024).decode("utf-8-sig", "ignore").lstrip()

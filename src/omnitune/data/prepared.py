@@ -32,6 +32,7 @@ class Prepared:
         schema: what was counted on the training rows.
         known, decoded: see `Batches`.
         room: on disk, for what is kept for later runs.
+        augment: whether values are augmented where a seed is given.
     """
 
     recipe: Recipe
@@ -42,6 +43,7 @@ class Prepared:
     known: Known = field(default_factory=dict)
     decoded: dict[str, Decoded] = field(default_factory=dict)
     room: Room = field(default_factory=lambda: Room(0))
+    augment: bool = True
 
     def close(self) -> None:
         """Makes what was decoded known to later runs."""
@@ -55,7 +57,7 @@ class Prepared:
         """
         if rows is None:
             rows = self.answered if part == "train" else self.parts[part]
-        return Batches(self.recipe, self.schema, self.table, rows, size, seed, self.known, self._kept())
+        return Batches(self.recipe, self.schema, self.table, rows, size, seed, self.known, self._kept(), self.augment)
 
     @cached_property
     def answered(self) -> Rows:

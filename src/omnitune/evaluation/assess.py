@@ -19,8 +19,8 @@ from omnitune.evaluation.rivals import Rivals
 from omnitune.evaluation.validate import Validate
 from omnitune.nn.heads import ClassifyHead
 from omnitune.training.device import peak_memory
+from omnitune.training.ladder import Training
 from omnitune.training.log import curves
-from omnitune.training.loop import Loop
 from omnitune.training.model import Model
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ CURVE = 400
 """Steps of the curves a report keeps, evenly chosen; the log has all."""
 
 
-def choose(loop: "Loop | Trial", validate: Validate) -> None:
+def choose(loop: "Training | Trial", validate: Validate) -> None:
     """Sets the best weights on validation: those of the best round, or the average of the best rounds where that is better still."""
     scored = []
     for weights in loop.candidates():
@@ -101,18 +101,18 @@ class Assessment:
         stored.write(folder, found)
 
 
-def report(assessment: Assessment, loop: Loop, folder: Path, paths: dict[str, str], reasons: dict[str, str], versions: dict[str, str]) -> Report:
-    """The whole report of a run in `folder`; `paths`: how inputs were read; `reasons`: why `auto` values are what they are."""
+def report(assessment: Assessment, loop: Training, folder: Path, facts: dict[str, Any], reasons: dict[str, str], versions: dict[str, str]) -> Report:
+    """The whole report of a run in `folder`; `facts`: how inputs were read and rungs climbed; `reasons`: why `auto` values are what they are."""
     recipe, tasks, data = assessment.recipe, assessment.tasks(), rows.facts(assessment.prepared)
     log = curves(folder / "log.csv")
     warnings = rows.doubts(assessment.prepared, data) + [
         caution for name, task in tasks.items() for caution in cautions.simple_wins(name, task["metrics"])
     ]
-    made = Report(folder.resolve().name, tasks, thin(log), cost(loop, log) | paths, data, warnings, recipe.to_dict(), reasons, versions)
+    made = Report(folder.resolve().name, tasks, thin(log), cost(loop, log) | facts, data, warnings, recipe.to_dict(), reasons, versions)
     return replace(made, warnings=warnings + [cautions.caution("unexpected", "expect", miss) for miss in check(made, recipe.expect)])
 
 
-def cost(loop: Loop, log: list[dict[str, Any]]) -> dict[str, Any]:
+def cost(loop: Training, log: list[dict[str, Any]]) -> dict[str, Any]:
     """Seconds, speed, memory and parameters of the training."""
     model = loop.model
     counts = {"total": sum(p.numel() for p in model.parameters()), "trainable": sum(p.numel() for p in model.learning().values())}

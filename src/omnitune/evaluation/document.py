@@ -16,6 +16,8 @@ def document(report: "Report") -> str:
     for name, task in report.tasks.items():
         parts += [f"## {escape(name)}", *results(task), *_details(task["details"])]
     parts += ["## Data", *data(report), "## Cost", markdown(tables.facts_table(report.cost, "cost") or [["cost"]])]
+    if rungs := tables.rungs_table(report.cost):
+        parts += ["## Rungs", markdown(rungs)]
     if report.reasons:
         parts += ["## Chosen automatically", *[f"- `{path}`: {escape(reason)}" for path, reason in report.reasons.items()]]
     parts += ["## Recipe", f"```yaml\n{yaml_files.write(report.recipe).strip()}\n```"]

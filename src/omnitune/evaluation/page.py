@@ -26,6 +26,8 @@ def page(report: "Report") -> str:
         method=document.METHOD.replace("`", ""),
         sections=sections,
         curves=plots.curves(report.curves, "curves"),
+        climbs=[plot for i, (name, task) in enumerate(report.tasks.items()) if (plot := _climb(report, name, task, f"task{i}-climb"))],
+        rungs=tables.rungs_table(report.cost),
         data=[table for table in (rows, tables.facts_table(report.data, "data"), *classes) if table],
         cost=tables.facts_table(report.cost, "cost"),
         recipe=yaml_files.write(report.recipe),
@@ -58,6 +60,12 @@ def _section(report: "Report", number: int, name: str, task: dict[str, Any]) -> 
         "plots": [plot for plot in found if plot],
         "details": {title: table for title, table in shown.items() if table},
     }
+
+
+def _climb(report: "Report", name: str, task: dict[str, Any], salt: str) -> str:
+    """The first metric of a task against time."""
+    metric, higher = next(iter(task["metrics"]["higher"].items()))
+    return plots.climb(report.curves, report.cost.get("rungs", []), name, metric, higher, salt)
 
 
 def _headline(metrics: dict[str, Any]) -> dict[str, str]:

@@ -93,6 +93,29 @@ def scores(steps: Sequence[Mapping[str, Any]], task: str, names: Sequence[str], 
     return _svg(draw, (3.2 * len(shown), 2.4), salt)
 
 
+def climb(steps: Sequence[Mapping[str, Any]], rungs: Sequence[Mapping[str, Any]], task: str, metric: str, higher: bool, salt: str) -> str:
+    """A validation metric over seconds, one colour a rung, and the best of it so far; empty for runs without rungs, or where it is undefined."""
+    begun = [rung for rung in rungs if "seconds" in rung]
+    checked = [s for s in steps if s.get("validation") and s["validation"].get(f"{task}.{metric}") is not None]
+    if not begun or not checked:
+        return ""
+    x, y = [s["seconds"] for s in checked], [s["validation"][f"{task}.{metric}"] for s in checked]
+    best = np.maximum.accumulate(y) if higher else np.minimum.accumulate(y)
+
+    def draw(whole: "Figure") -> None:
+        panel = whole.subplots()
+        panel.step([*x, begun[-1]["seconds"]], [*best, best[-1]], where="post", color=FAINT, label="best round so far")
+        start = 0.0
+        for rung, color in zip(begun, (COLORS["simple"], COLORS["before"], COLORS["after"]), strict=False):
+            inside = [i for i, second in enumerate(x) if start < second <= rung["seconds"]]
+            panel.plot([x[i] for i in inside], [y[i] for i in inside], "o-", color=color, markersize=4, label=rung["rung"])
+            start = rung["seconds"]
+        panel.set(xlabel="seconds of training", title=f"{task}: validation {metric}")
+        panel.legend(fontsize=8)
+
+    return _svg(draw, (4.8, 3.2), salt)
+
+
 def confusion(counts: Sequence[Sequence[int]], names: Sequence[str], salt: str) -> str:
     """Confusion matrix, coloured by the share of each true class."""
     matrix = np.array(counts)

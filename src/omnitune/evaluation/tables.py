@@ -130,6 +130,26 @@ def facts_table(facts: Mapping[str, Any], title: str) -> Table:
     return [[title, ""], *rows] if rows else []
 
 
+def rungs_table(cost: Mapping[str, Any]) -> Table:
+    """What each rung of `tuning: auto` took and reached on the validation rows; empty for other runs."""
+    rungs = cost.get("rungs", [])
+    names = list(dict.fromkeys(name for rung in rungs for name in _main(rung.get("validation") or {})))
+    rows = []
+    for rung in rungs:
+        found, took = rung.get("validation") or {}, "seconds" in rung
+        figures = [figure(found.get(name)) if took else "" for name in names]
+        rows.append([rung["rung"], f"{rung['seconds']:.0f} s" if took else "", figure(rung["epochs"]) if took else "", *figures, rung["result"]])
+    return [["rung", "done after", "epochs", *(f"validation {name}" for name in names), "result"], *rows] if rows else []
+
+
+def _main(validation: Mapping[str, Any]) -> list[str]:
+    """Loss, and the first metric of every task."""
+    first: dict[str, str] = {}
+    for name in validation:
+        first.setdefault(name.partition(".")[0], name)
+    return list(first.values())
+
+
 def counts_table(counts: Mapping[str, Mapping[str, int]], title: str) -> Table:
     """Rows by class (down) and part (across), the first thirty classes."""
     names = list(dict.fromkeys(name for part in counts.values() for name in part))

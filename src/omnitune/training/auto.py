@@ -9,6 +9,9 @@ import torch
 from omnitune.backbones import Architecture, Backbone
 from omnitune.recipe import Recipe, Train
 from omnitune.training import device as devices
+from omnitune.tuning import Tuning
+from omnitune.tuning.full import Full
+from omnitune.tuning.lora import LoRA
 
 Rule = Callable[[Recipe, int, torch.device], tuple[Any, str]]
 
@@ -16,11 +19,14 @@ BASE = 5e-5
 """For full fine-tuning of a Transformer of width 768: the highest of the rates in Devlin et al. 2019."""
 FACTORS = {
     "full": (1.0, "full fine-tuning"),
+    "auto": (1.0, "full fine-tuning; the rungs below take as much more as they do alone"),
     "freeze": (2.5, "the last blocks alone bear larger steps (measured, docs/log.md 2026-11-23)"),
     "lora": (10.0, "adapters bear about ten times the rate of full fine-tuning (Schulman et al. 2025, LoRA Without Regret)"),
     "bias": (20.0, "biases bear larger steps (Ben Zaken et al. 2022, section 4)"),
 }
 HIGHEST = 1e-3
+PATIENCE = 2
+"""Rounds without progress after which a rung gives way to the next, where the recipe names none."""
 CONVOLUTIONS = 2e-4
 
 
@@ -92,6 +98,36 @@ def _attention_dropout(recipe: Recipe, rows: int, device: torch.device) -> tuple
 
 def _precision(recipe: Recipe, rows: int, device: torch.device) -> tuple[str, str]:
     return devices.precision(device), f"what {device.type} computes natively"
+
+
+# The rungs of `tuning: auto`
+
+LARGE = 500_000_000
+"""Weights of backbones above which not all learn: AdamW holds 16 bytes a weight (Rajbhandari et al. 2020, ZeRO)."""
+FEW_STEPS = 100
+"""Adapters start at zero: 33 steps left them there (docs/log.md, 2026-11-23)."""
+
+
+def on_rung(recipe: Recipe, tuning: Tuning, minutes: float | None) -> Train:
+    """`recipe.train`, resolved for `tuning: auto`, as a rung of `tuning` takes it."""
+    train, convolutions = recipe.train, not any(shape.attention for shape in _shapes(recipe))
+    factor = 1.0 if convolutions else FACTORS.get(tuning.kind, (1.0, ""))[0]
+    return train.replace(lr=min(max(HIGHEST, float(train.lr)), factor * float(train.lr)), minutes=minutes, patience=train.patience or PATIENCE)
+
+
+def top_rung(weights: int, steps: float, fits: Callable[[str], bool]) -> tuple[Tuning, str]:
+    """All weights or LoRA, for the last rung.
+
+    Args:
+        weights: of all backbones.
+        steps: of the rung, if all its epochs fit.
+        fits: whether the rest of the time holds a rung of this kind.
+    """
+    if weights > LARGE:
+        return LoRA(), f"{weights / 1e6:,.0f} million weights: the optimiser of all would need {16 * weights / 1e9:,.0f} GB"
+    if steps >= FEW_STEPS and fits("lora") and not fits("full"):
+        return LoRA(), "time for adapters, whose backward pass makes no gradients of the large weights, not for all (Hu et al. 2022)"
+    return Full(), "all weights fit into memory and reach at least what adapters reach (Biderman et al. 2024, LoRA Learns Less and Forgets Less)"
 
 
 RULES: dict[str, Rule] = {

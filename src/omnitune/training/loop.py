@@ -33,6 +33,7 @@ class Loop:
         weights: factor of every task in the sum of mean losses.
         validate: measures the validation rows: a dictionary with `loss` and `task.metric`; None where there are none.
         higher: whether more is better in `train.stop_on`.
+        clock: seconds that only grow.
     """
 
     def __init__(
@@ -43,10 +44,11 @@ class Loop:
         weights: dict[str, float],
         validate: Callable[[], Validation] | None = None,
         higher: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         assert isinstance(train.epochs, float) and isinstance(train.micro_batch, int), "auto values are resolved before"
         self.model, self.batches, self.train, self.weights = model, batches, train, weights
-        self.validate, self.higher = validate, higher
+        self.validate, self.higher, self.clock = validate, higher, clock
         self.optimizer = optim.optimizer(model, train)
         self.progress = Progress(micro_batch=train.micro_batch)
         self.kept: dict[int, dict[str, Tensor]] = {}
@@ -54,24 +56,24 @@ class Loop:
         self.every = max(1, round(train.validate_every * len(batches)))
 
     def __iter__(self) -> Iterator[Step]:
-        at, began, ready = self.progress, time.monotonic() - self.progress.seconds, time.monotonic()
+        at, began, ready = self.progress, self.clock() - self.progress.seconds, self.clock()
         self.model.train()  # walks through every module, so not in every step
         while not self._done():
-            waiting = time.monotonic()
+            waiting = self.clock()
             for question in self.batches.epoch(at.epoch, at.batch):
-                at.idle += time.monotonic() - waiting
+                at.idle += self.clock() - waiting
                 lr = self._set_rate()
                 losses, norm = self._learn(question)
-                rate = len(question.rows) / (time.monotonic() - ready)
-                at.step, at.batch, at.seconds = at.step + 1, at.batch + 1, time.monotonic() - began
+                rate = len(question.rows) / (self.clock() - ready)
+                at.step, at.batch, at.seconds = at.step + 1, at.batch + 1, self.clock() - began
                 if at.batch == len(self.batches):
                     at.epoch, at.batch = at.epoch + 1, 0
                 validation = self._validate() if at.step % self.every == 0 or self._done() else None
-                at.seconds = time.monotonic() - began
+                at.seconds = self.clock() - began
                 yield self._step(question, rate, losses, norm, lr, validation)
                 if self._done():
                     return
-                ready = waiting = time.monotonic()
+                ready = waiting = self.clock()
 
     # One step
 

@@ -130,7 +130,7 @@ class Prefix:
             return "train.cache is 0"
         if self.encoder.still() < 2:
             return "its lowest block learns"
-        if self.modality.augments and not self.modality.fixed_views:
+        if self.modality.augments and prepared.augment and not self.modality.fixed_views:
             return "its values are augmented"
         if train.precision != "float32":
             return f"it is computed in {train.precision}"
@@ -158,14 +158,19 @@ class Prefix:
             same = torch.allclose(self._vectors(known), vectors, 1e-4, 1e-5)
         except (RuntimeError, TypeError, ValueError, AttributeError):
             same = False
-        if not same and self.encoder.cut:
-            self.encoder.cut.remove()
-            self.encoder.cut = None
+        if not same:
+            self.release()
         if same and self.bits == 16:
             rounded = self._vectors(known | {"hidden": hidden.half().float()})
             self.moved = float((rounded - vectors).abs().max() / vectors.abs().max().clamp(min=1e-12))
             self.bits = 16 if self.moved <= BOUND else 32
         return same
+
+    def release(self) -> None:
+        """The backbone is whole again."""
+        if self.encoder.cut:
+            self.encoder.cut.remove()
+            self.encoder.cut = None
 
     def _vectors(self, known: Inputs) -> Tensor:
         return self.tokens(known).only(known["present"]).pooled()
@@ -231,17 +236,41 @@ class Frozen:
     """
 
     def __init__(self, model: Model, prepared: Prepared) -> None:
-        found = {name: Prefix(name, model, prepared) for name in model.backbones}
-        self.refusals = {name: prefix.refusal(prepared) for name, prefix in found.items()}
-        self.prefixes = {name: prefix for name, prefix in found.items() if self.refusals[name] is None}
+        self.prefixes: dict[str, Prefix] = {}
+        self.refusals: dict[str, str] = {}
+        self.earlier: dict[str, str] = {}
         self.prepared = replace(prepared, known=self.prefixes)
+        self.model = model
+        model.known = self.prefixes
+        self._open(prepared)
+
+    def _open(self, prepared: Prepared) -> None:
+        for name, prefix in [(name, Prefix(name, self.model, prepared)) for name in self.model.backbones]:
+            why = prefix.refusal(prepared)
+            if why is None:
+                self.prefixes[name] = prefix
+            else:
+                self.refusals[name] = why
         for name in prepared.decoded.keys() - self.prefixes.keys():  # what is known is decoded once anyway
             prepared.decoded[name].keep(prepared.parts)
-        model.known = self.prefixes
+
+    def again(self, prepared: Prepared, before: str = "") -> None:
+        """The same for a model that was tuned anew; all that use `prepared` see it. What there was until now is told as of rung `before`."""
+        if before:
+            self.earlier |= {f"{name}, rung {before}": what for name, what in self._now().items()}
+        self.close()
+        for prefix in self.prefixes.values():
+            prefix.release()
+        self.prefixes.clear()
+        self.refusals.clear()
+        self._open(prepared)
 
     def facts(self) -> dict[str, str]:
         """Of each backbone, what was computed once, or why nothing was."""
-        told = {f"frozen part of {name}": f"nothing kept: {why}" for name, why in self.refusals.items() if why}
+        return self.earlier | self._now()
+
+    def _now(self) -> dict[str, str]:
+        told = {f"frozen part of {name}": f"nothing kept: {why}" for name, why in self.refusals.items()}
         for name, prefix in self.prefixes.items():
             told[f"frozen part of {name}"] = prefix.fact
         return told | {f"files of {name}": d.fact for name, d in self.prepared.decoded.items() if name not in self.prefixes}

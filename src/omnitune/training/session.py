@@ -11,11 +11,13 @@ from typing import Any
 
 from omnitune.errors import Mistake
 from omnitune.training import checkpoint
+from omnitune.training.ladder import Training
 from omnitune.training.log import Csv, Log
-from omnitune.training.loop import Loop
 from omnitune.training.step import Step
 
 FILE = "resume.safetensors"
+RUNGS = "rungs"
+"""Folder of what `tuning: auto` has so far, a whole artifact."""
 Watch = Callable[[Step], None]
 
 
@@ -61,7 +63,7 @@ def signals() -> Iterator[Stop]:
             signal.signal(number, handler)
 
 
-def run(loop: Loop, folder: Path, identity: dict[str, str], resume: bool, logs: Sequence[Log], names: Sequence[str], watch: Watch | None) -> None:
+def run(loop: Training, folder: Path, identity: dict[str, str], resume: bool, logs: Sequence[Log], names: Sequence[str], watch: Watch | None) -> None:
     """Runs `loop` to its end, saving in `folder` after each validation and every `save_minutes`.
 
     Args:
@@ -90,7 +92,7 @@ def run(loop: Loop, folder: Path, identity: dict[str, str], resume: bool, logs: 
             log.close()
 
 
-def _steps(loop: Loop, path: Path, identity: dict[str, str], table: Csv, logs: Sequence[Log], watch: Watch | None) -> None:
+def _steps(loop: Training, path: Path, identity: dict[str, str], table: Csv, logs: Sequence[Log], watch: Watch | None) -> None:
     saved = time.monotonic()
     with signals() as stop:
         for step in loop:

@@ -1,4 +1,4 @@
-"""Step and Progress: what the loop tells after each step, and what it has to remember."""
+"""Step, Progress and Climb: what is told after each step, and what a loop and a ladder of loops have to remember."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -70,6 +70,39 @@ class Progress:
         self.best = sorted([*self.best, (score, self.step)], key=lambda b: (-b[0], b[1]))[: train.average]
         if train.patience and self.waited >= train.patience:
             self.stopped = f"no progress in {train.stop_on} for {self.waited} rounds"
+
+
+@dataclass
+class Climb:
+    """How far a climb is. Everything here is saved and restored, beside `Progress`.
+
+    Args:
+        rungs: those that are over, begun or not: `rung`, `why`, `result`, and of those begun `steps`, `epochs`, `seconds`, `stopped`, `validation`.
+        at: rungs that were decided on.
+        tuning: of the rung under way; None where none is.
+        why: the reason for it.
+        minutes: it has.
+        pass_seconds: see `Rungs`.
+        score: of the best weights, higher is better; None where nothing was measured.
+        means: rungs in the average.
+        found: validation of the best round of the rung under way.
+        steps, epochs, idle: of earlier rungs.
+        winner: what gave the best weights.
+    """
+
+    rungs: list[dict[str, Any]] = field(default_factory=list)
+    at: int = 0
+    tuning: dict[str, Any] | None = None
+    why: str = ""
+    minutes: float | None = None
+    pass_seconds: float = 0.0
+    score: float | None = None
+    means: int = 0
+    found: Validation | None = None
+    steps: int = 0
+    epochs: float = 0.0
+    idle: float = 0.0
+    winner: str = ""
 
 
 def candidates(progress: Progress, kept: dict[int, dict[str, Tensor]]) -> list[dict[str, Tensor]]:
