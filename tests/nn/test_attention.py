@@ -40,7 +40,7 @@ def test_block_equals_the_pre_norm_layer_of_torch(heads: int) -> None:
     reference = nn.TransformerEncoderLayer(8, heads, 32, activation="gelu", batch_first=True, norm_first=True).train()
     reference.dropout.p = reference.dropout1.p = reference.dropout2.p = reference.self_attn.dropout = 0.0
     reference.self_attn = twin(block.attention, 8)
-    reference.linear1, reference.linear2 = block.mlp[0], block.mlp[2]
+    reference.linear1, reference.linear2 = block.mlp.up, block.mlp.down
     reference.norm1, reference.norm2 = block.norm1, block.norm2
     for norm in (block.norm1, block.norm2):
         nn.init.normal_(norm.weight)
