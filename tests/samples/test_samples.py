@@ -29,7 +29,7 @@ def write_wheel(folder: Path, content: bytes = b"hello") -> Path:
         f"{notes}/METADATA": b"Metadata-Version: 2.1\nName: tiny-sample\nVersion: 1.0\n",
         f"{notes}/WHEEL": b"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
-    sums = {name: base64.urlsafe_b64encode(hashlib.sha256(data).sha256()).rstrip(b"=").decode() for name, data in files.items()}
+    sums = {name: base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode() for name, data in files.items()}
     record = "".join(f"{name},sha256={total},{len(files[name])}\n" for name, total in sums.items()) + f"{notes}/RECORD,,\n"
     wheel = folder / "tiny_sample-1.0-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
