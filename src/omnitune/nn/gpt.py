@@ -22,6 +22,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 from transformers.utils import can_return_tuple
 
+from omnitune.errors import Mistake
 from omnitune.nn import gpt_files
 from omnitune.nn.attention import Attention, turns
 from omnitune.nn.block import Block, Perceptron, make_norm
@@ -128,15 +129,15 @@ class GPT(_Saved):
         if position_ids is None:
             past = 0 if past_key_values is None else past_key_values.get_seq_length()
             position_ids = torch.arange(past, past + ids.shape[1], device=ids.device)[None]
-        mask, seen = _mask(attention_mask), []
+        mask, entered = _mask(attention_mask), []
         head = self.config.hidden_size // self.config.num_attention_heads
         turn = turns(position_ids, head, self.config.rope_theta) if self.config.generation == "modern" else None
         x_BLD = self.embeddings(ids, position_ids)
         for block in self.blocks:
-            seen.append(x_BLD)
+            entered += [x_BLD] if output_hidden_states else []
             x_BLD = block(x_BLD, mask, turn, past_key_values)
         x_BLD = x_BLD if self.norm is None else self.norm(x_BLD)
-        return BaseModelOutputWithPast(x_BLD, past_key_values, (*seen, x_BLD) if output_hidden_states else None)
+        return BaseModelOutputWithPast(x_BLD, past_key_values, (*entered, x_BLD) if output_hidden_states else None)
 
     def get_input_embeddings(self) -> nn.Module:
         """The table of token vectors."""
@@ -169,16 +170,23 @@ class GPTForCausalLM(_Saved, GenerationMixin):  # type: ignore[misc]
         labels: Tensor | None = None,
         use_cache: bool | None = None,
         output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
         logits_to_keep: int = 0,
     ) -> CausalLMOutputWithPast:
         """`logits` (B, L, V), and where there are `labels` the mean `loss`.
 
         Args:
             labels: (B, L), the input ids themselves, -100 where nothing is to be predicted. They are shifted here, and not across flat rows.
+            output_attentions: False or None, which `peft` hands in.
             logits_to_keep: makes logits of so many last tokens; 0 of all.
 
         The other arguments are those of `GPT`.
+
+        Raises:
+            Mistake: attention weights are wanted.
         """
+        if output_attentions:
+            raise Mistake("output_attentions", "attention is one step here and keeps no weights", "Ask the model that gpt_files.to_transformers gives")
         out = self.model(input_ids, attention_mask, position_ids, past_key_values, inputs_embeds, use_cache, output_hidden_states)
         logits_BLV = self.lm_head(out.last_hidden_state[:, -logits_to_keep:])  # 0 keeps all
         loss = None if labels is None else cross_entropy(logits_BLV.flatten(0, 1).float(), _next(labels, attention_mask).flatten())

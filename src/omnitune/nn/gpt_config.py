@@ -57,6 +57,8 @@ class GPTConfig(PreTrainedConfig):  # type: ignore[misc]  # transformers is not 
         width, heads, shared = self.hidden_size, self.num_attention_heads, self.num_key_value_heads
         if self.generation not in get_args(Generation):
             raise Mistake("generation", f"no GPT called {self.generation!r}", did_you_mean(self.generation, list(get_args(Generation))))
+        if min(width, heads, self.num_hidden_layers) < 1:
+            raise Mistake("depth", f"{self.num_hidden_layers} blocks of width {width} with {heads} heads are no model", "Choose numbers above 0")
         if width % heads or heads % (shared or heads):
             raise Mistake("heads", f"{heads} heads with {shared} of keys do not divide width {width}", "Choose numbers that divide")
         if self.generation != "gpt3" and (self.sliding_window or self.layer_types):

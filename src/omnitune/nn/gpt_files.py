@@ -67,7 +67,7 @@ def to_transformers(model: "GPT | GPTForCausalLM", state: Mapping[str, Tensor] |
 
     headed = hasattr(model, "lm_head")
     config = to_config(model.config)
-    twin = getattr(transformers, CLASSES[model.config.generation][headed])._from_config(config, dtype=model.dtype)
+    twin = _empty(getattr(transformers, CLASSES[model.config.generation][headed]), config, model.dtype)
     twin.load_state_dict(_theirs(model.config, state or model.state_dict(), twin.base_model_prefix + "." if headed else ""))
     return twin.train(model.training)
 
@@ -85,13 +85,23 @@ def from_transformers(twin: Any) -> "GPT | GPTForCausalLM":
     if name not in kinds:
         raise Mistake(f"model {twin.config.name_or_path}".rstrip(), f"{name} is no GPT of this library", f"There are: {', '.join(kinds)}")
     headed = hasattr(twin, "lm_head")
-    made: Any = (GPTForCausalLM if headed else GPT)._from_config(from_config(twin.config), dtype=twin.dtype)
+    made = _empty(GPTForCausalLM if headed else GPT, from_config(twin.config), twin.dtype)
     made.load_state_dict(_ours(made.config, twin.state_dict(), twin.base_model_prefix + "." if headed else ""))
     return made.train(twin.training)  # type: ignore[no-any-return]
 
 
+def _empty(made: Any, config: Any, dtype: torch.dtype) -> Any:
+    """A model whose weights are whatever memory held: made without a random number, so that saving changes no training."""
+    from transformers.initialization import no_init_weights
+
+    with no_init_weights():
+        model = made._from_config(config, dtype=dtype)
+    model.tie_weights()  # which transformers leaves out with the initialisation
+    return model
+
+
 def to_config(config: GPTConfig) -> Any:
-    """The configuration of the model of transformers. Raises `Mistake` where it has none."""
+    """The configuration of the model of transformers, where Llama's has no place for `dropout`. Raises `Mistake` where there is none."""
     import transformers
 
     generation = config.generation
