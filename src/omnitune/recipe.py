@@ -17,7 +17,7 @@ from omnitune.fusion import Fusion
 from omnitune.modalities import Modality
 from omnitune.nn.metrics import of_form
 from omnitune.settings import Settings, plain, read_settings, settings
-from omnitune.tasks import Task
+from omnitune.tasks import SelfSupervised, Task
 from omnitune.tuning import Tuning
 
 FAMILIES: dict[str, type[Component]] = {
@@ -197,7 +197,7 @@ def read(source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) 
 
 def check(recipe: Recipe) -> None:
     """What one field alone cannot tell: names that must meet, columns that must differ, checkpoints that must be there."""
-    wrong = [*_shared_columns(recipe), *_metric_names(recipe), *_backbones(recipe)]
+    wrong = [*_shared_columns(recipe), *_asked_inputs(recipe), *_metric_names(recipe), *_backbones(recipe)]
     if wrong:
         raise Mistake.together(wrong)
 
@@ -208,6 +208,13 @@ def _shared_columns(recipe: Recipe) -> Iterable[Mistake]:
         for column in task.columns():
             if column in readers:
                 yield Mistake(f"tasks.{name}", f"column {column!r} is also input {readers[column]!r}", "A target must not be an input")
+
+
+def _asked_inputs(recipe: Recipe) -> Iterable[Mistake]:
+    texts = [name for name, modality in recipe.inputs.items() if modality.kind == "text"]
+    for name, task in recipe.tasks.items():
+        if isinstance(task, SelfSupervised) and task.of not in texts:
+            yield Mistake(f"tasks.{name}.of", f"{task.of!r} is no text input", did_you_mean(task.of, texts))
 
 
 def _metric_names(recipe: Recipe) -> Iterable[Mistake]:

@@ -23,7 +23,8 @@ from omnitune.training.model import Model
 CHECKPOINTS = {"text": checkpoints.tiny_bert, "image": checkpoints.tiny_vit}
 CALM = {"dropout": 0.0, "token_dropout": 0.0, "hide": 0.0, "augment": False, "min_count": 1, "layers": 1, "width": 32}
 """Settings without chance, without values too rare to be told apart, and quick; of whatever kind has them."""
-INPUTS, TASKS, FUSIONS = list(kinds(Modality)), list(kinds(Task)), list(kinds(Fusion))
+INPUTS, FUSIONS = list(kinds(Modality)), list(kinds(Fusion))
+TASKS = [kind for kind in kinds(Task) if find(Task, kind).supervised]
 
 
 def calm(component: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What every task keeps to, run over every kind that is found. A new file in `tasks/` is tested here before its author writes a test."""
+"""What every task with answers keeps to, run over every kind that is found. A new file in `tasks/` is tested here before its author writes a test."""
 
 import copy
 import dataclasses
@@ -33,7 +33,7 @@ def example(kind: str) -> Task:
     return cls(**{f.name: "answer" for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING})
 
 
-@pytest.fixture(params=list(kinds(Task)))
+@pytest.fixture(params=[kind for kind in kinds(Task) if find(Task, kind).supervised])
 def task(request: pytest.FixtureRequest) -> Task:
     return example(request.param)
 
@@ -139,7 +139,7 @@ def test_a_missing_answer_weighs_nothing(task: Task) -> None:
         holed = {column: [hole, *answers[1:]] for column, answers in columns.items()}
         target = task.prepare(batch(16), holed, facts, None)[1]
         assert target["weight"][0] == 0
-        head, seen = task.head(WIDTH, facts).eval(), view(16)
+        head, seen = task.head(WIDTH, facts, {}).eval(), view(16)
         whole, rest = head.loss(seen, target), head.loss(part(seen, slice(1, None)), {k: t[1:] for k, t in target.items()})
         torch.testing.assert_close(whole.sum, rest.sum)
         assert whole.count == rest.count
@@ -148,14 +148,14 @@ def test_a_missing_answer_weighs_nothing(task: Task) -> None:
 def test_a_batch_without_answers_has_a_loss_of_zero(task: Task) -> None:
     facts, _, _ = question(task, 16)
     target = task.prepare(batch(3), {column: [None] * 3 for column in task.columns()}, facts, None)[1]
-    loss = task.head(WIDTH, facts).loss(view(3), target)
+    loss = task.head(WIDTH, facts, {}).loss(view(3), target)
     loss.sum.backward()
     assert loss.sum == 0 and loss.count == 0 and loss.mean == 0
 
 
 def test_the_loss_is_exact_however_rows_are_grouped(task: Task) -> None:
     facts, target, _ = question(task, 32)
-    head, seen = task.head(WIDTH, facts).eval(), view(32)
+    head, seen = task.head(WIDTH, facts, {}).eval(), view(32)
     whole = head.loss(seen, target)
     for cuts in ([0, 32], [0, 1, 2, 3, 32], [0, 7, 14, 21, 28, 32]):
         pieces = [slice(a, b) for a, b in itertools.pairwise(cuts)]
@@ -167,7 +167,7 @@ def test_the_loss_is_exact_however_rows_are_grouped(task: Task) -> None:
 
 def test_output_i_belongs_to_input_i(task: Task) -> None:
     facts, _, _ = question(task, 32)
-    head, seen, order = task.head(WIDTH, facts).eval(), view(32), rng().permutation(32)
+    head, seen, order = task.head(WIDTH, facts, {}).eval(), view(32), rng().permutation(32)
     with torch.no_grad():
         straight, shuffled = head.predict(seen), head.predict(part(seen, order))
     torch.testing.assert_close(shuffled, straight[order])
@@ -178,7 +178,7 @@ def test_output_i_belongs_to_input_i(task: Task) -> None:
 def test_predictions_have_the_form_that_is_promised(task: Task) -> None:
     facts, _, _ = question(task, 32)
     with torch.no_grad():
-        p = task.head(WIDTH, facts).eval().predict(view(5))
+        p = task.head(WIDTH, facts, {}).eval().predict(view(5))
     assert p.dtype == torch.float32 and len(p) == 5
     if task.form == "classes":
         torch.testing.assert_close(p.sum(1), torch.ones(5))
@@ -192,12 +192,12 @@ def test_predictions_have_the_form_that_is_promised(task: Task) -> None:
 def test_the_first_step_claims_little(task: Task) -> None:
     facts, target, _ = question(task, 64)
     torch.manual_seed(0)
-    assert 0.1 < task.head(WIDTH, facts).eval().loss(view(64), target).mean < 2.0
+    assert 0.1 < task.head(WIDTH, facts, {}).eval().loss(view(64), target).mean < 2.0
 
 
 def test_halves_of_precision_do_not_reach_the_loss(task: Task) -> None:
     facts, target, _ = question(task, 16)
-    head, seen = task.head(WIDTH, facts).eval(), view(16)
+    head, seen = task.head(WIDTH, facts, {}).eval(), view(16)
     plain = head.loss(seen, target)
     with torch.autocast("cpu", torch.bfloat16):
         loss, p = head.loss(seen, target), head.predict(seen)
@@ -208,7 +208,7 @@ def test_halves_of_precision_do_not_reach_the_loss(task: Task) -> None:
 def test_eight_rows_are_learned_by_heart(task: Task) -> None:
     facts, target, columns = question(task, 8)
     torch.manual_seed(0)
-    head, seen = task.head(WIDTH, facts), view(8)
+    head, seen = task.head(WIDTH, facts, {}), view(8)
     for module in head.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
@@ -242,6 +242,6 @@ def test_weights_and_answers_are_the_same_each_time(task: Task) -> None:
     states = []
     for _ in range(2):
         torch.manual_seed(3)
-        states.append(task.head(WIDTH, facts).state_dict())
+        states.append(task.head(WIDTH, facts, {}).state_dict())
     assert all(torch.equal(a, states[1][k]) for k, a in states[0].items())
     assert task.unseen(columns, facts) == 0

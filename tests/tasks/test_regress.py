@@ -30,7 +30,7 @@ def test_targets_far_from_zero_keep_their_differences() -> None:
 def test_predictions_are_in_the_units_of_the_table() -> None:
     task = Regress("y")
     facts = task.learn({"y": [90.0, 110.0]})
-    head = task.head(3, facts).eval()
+    head = task.head(3, facts, {}).eval()
     seen = View({}, Tokens(torch.zeros(2, 1, 3), torch.ones(2, 1, dtype=torch.bool), "first"))
     with torch.no_grad():
         assert task.decode(head.predict(seen).numpy(), facts) == [{"value": 100.0}, {"value": 100.0}]

@@ -10,6 +10,7 @@ import numpy as np
 from omnitune.data.columns import Column
 from omnitune.data.table import Table
 from omnitune.recipe import Recipe
+from omnitune.tasks import SelfSupervised, Task
 
 Facts = dict[str, Any]
 
@@ -49,7 +50,13 @@ def learn(recipe: Recipe, table: Table, parts: dict[str, np.ndarray[Any, Any]]) 
     """Counts on the training rows of `table`."""
     train = parts["train"]
     inputs = {n: m.learn(Column(table, recipe.column(n), train, m.media)) for n, m in recipe.inputs.items()}
-    tasks = {n: t.learn({c: Column(table, c, train) for c in t.columns()}) for n, t in recipe.tasks.items()}
+    tasks = {n: _learned(t, inputs, table, train) for n, t in recipe.tasks.items()}
     read = {recipe.column(name) for name in recipe.inputs}
     columns = {column: kind for column, kind in sorted(table.kinds.items()) if column in read}
     return Schema(inputs, tasks, {part: len(rows) for part, rows in parts.items()}, columns)
+
+
+def _learned(task: Task, inputs: dict[str, Facts], table: Table, train: np.ndarray[Any, Any]) -> Facts:
+    if isinstance(task, SelfSupervised):
+        return task.learn_from(inputs[task.of])
+    return task.learn({column: Column(table, column, train) for column in task.columns()})

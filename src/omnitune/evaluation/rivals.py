@@ -7,7 +7,7 @@ import numpy as np
 
 from omnitune.data.columns import Column
 from omnitune.data.prepared import Prepared
-from omnitune.evaluation import baselines, before
+from omnitune.evaluation import baselines, before, texts
 from omnitune.evaluation.answers import known
 from omnitune.nn.tokens import Batch
 from omnitune.training.model import Model
@@ -48,6 +48,8 @@ class Rivals:
 def truth(prepared: Prepared, task: str, rows: Array) -> Truth:
     """The answers of `task` on `rows`, in their order."""
     asked = prepared.recipe.tasks[task]
+    if not asked.supervised:
+        return Truth(np.ones((len(rows), 2)), rows, np.ones(len(rows), dtype=bool), 0)
     columns = {column: Column(prepared.table, column, rows)[:] for column in asked.columns()}
     _, target = asked.prepare(Batch({}, rows), columns, prepared.schema.tasks[task], None)
     y = target["y"].numpy()
@@ -59,8 +61,11 @@ def truth(prepared: Prepared, task: str, rows: Array) -> Truth:
 def rivals(model: Model, prepared: Prepared) -> dict[str, Rivals]:
     """The rivals of every task. `model` stands as it was before training."""
     probed = prepared.parts | {"train": before.sample(_answered(prepared), before.ROWS, prepared.recipe.train.seed)}
-    frozen = _features(model, prepared, probed) if model.backbones and len(prepared.parts["test"]) else None
-    return {name: _of_task(name, prepared, probed, frozen) for name in prepared.recipe.tasks}
+    supervised = {name: task.supervised for name, task in prepared.recipe.tasks.items()}
+    frozen = _features(model, prepared, probed) if model.backbones and len(prepared.parts["test"]) and any(supervised.values()) else None
+    of_texts = texts.rivals(model, prepared, [name for name, answers in supervised.items() if not answers])
+    of_rows = {name: _of_task(name, prepared, probed, frozen) for name, answers in supervised.items() if answers}
+    return {name: of_rows[name] if answers else Rivals(*of_texts[name]) for name, answers in supervised.items()}
 
 
 def _answered(prepared: Prepared) -> Array:

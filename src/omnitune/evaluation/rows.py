@@ -19,7 +19,7 @@ def facts(prepared: Prepared) -> dict[str, Any]:
     keys = prepared.keys(np.concatenate(list(prepared.parts.values())))
     return {
         "rows": prepared.schema.rows,
-        "classes": {name: _classes(prepared, name) for name, task in prepared.recipe.tasks.items() if task.form != "value"},
+        "classes": {name: _classes(prepared, name) for name, task in prepared.recipe.tasks.items() if task.form in ("classes", "labels")},
         "duplicates": len(keys) - len(set(keys)),
         "dropped": len({bad.row for bad in prepared.bad}),
         "truncated": {name: round(learned["cut"], 4) for name, learned in prepared.schema.inputs.items() if learned.get("cut")},
@@ -62,6 +62,8 @@ def _classes(prepared: Prepared, task: str) -> dict[str, dict[str, int]]:
 
 
 def _leaks(prepared: Prepared, name: str) -> list[Caution]:
+    if not prepared.recipe.tasks[name].supervised:
+        return []
     recipe, some = prepared.recipe, sample(prepared.parts["train"], LEAK_ROWS, prepared.recipe.train.seed)
     true = truth(prepared, name, some)
     kinds = {input: modality.kind for input, modality in recipe.inputs.items() if not modality.media}

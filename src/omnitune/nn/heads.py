@@ -12,15 +12,15 @@ from omnitune.nn.tokens import Loss, View
 
 
 class Head(nn.Module, ABC):
-    """Two verbs: `loss` compares with a target, `predict` answers."""
+    """What a task asks the tokens: `loss` compares with a target, `measure` also tells what metrics are made of."""
 
     @abstractmethod
     def loss(self, view: View, target: dict[str, Tensor]) -> Loss:
         """Sum over rows of `target["weight"]` times the row's loss; `count` is the sum of `target["weight"]`."""
 
     @abstractmethod
-    def predict(self, view: View) -> Tensor:
-        """Answers, first dimension B, in the form of the task (probabilities, or numbers in the table's own units)."""
+    def measure(self, view: View, target: dict[str, Tensor]) -> tuple[Tensor, Loss]:
+        """What metrics are made of, first dimension B, in the form of the task; and the loss."""
 
 
 class Readout(nn.Module):
@@ -46,7 +46,7 @@ class Readout(nn.Module):
 
 
 class LinearHead(Head):
-    """A `Readout`, and a loss of each row by itself: heads of this kind can be stacked and learn together (`training/trials.py`)."""
+    """A `Readout` that answers each row, and a loss of each row by itself: such heads can be stacked and learn together (`training/trials.py`)."""
 
     @property
     @abstractmethod
@@ -66,8 +66,12 @@ class LinearHead(Head):
         return Loss((self.losses(self.readout(view), target) * target["weight"]).sum(), target["weight"].sum())
 
     def predict(self, view: View) -> Tensor:
-        """See `Head.predict`."""
+        """Answers, first dimension B, in the form of the task (probabilities, or numbers in the table's own units)."""
         return self.answers(self.readout(view))
+
+    def measure(self, view: View, target: dict[str, Tensor]) -> tuple[Tensor, Loss]:
+        """Answers, and the loss."""
+        return self.predict(view), self.loss(view, target)
 
 
 class ClassifyHead(LinearHead):

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 Array = np.ndarray[Any, Any]
-Form = Literal["classes", "labels", "value"]
+Form = Literal["classes", "labels", "value", "tokens"]
 LEAST = float(np.finfo(np.float32).eps)
 """Probability below which a log loss grows no more: what float32 leaves of a certain model's other answers."""
 
@@ -34,6 +34,8 @@ def of_form(form: Form, outputs: int) -> dict[str, Metric]:
     """The metrics of a form of prediction; `outputs` is C, K, or ignored for values."""
     if form == "classes":
         return class_metrics(outputs)
+    if form == "tokens":
+        return token_metrics()
     return label_metrics(outputs) if form == "labels" else value_metrics()
 
 
@@ -69,6 +71,19 @@ def value_metrics() -> dict[str, Metric]:
         "r2": Metric(_defined(r2)),
         "spearman": Metric(_defined(spearman)),
     }
+
+
+def token_metrics() -> dict[str, Metric]:
+    """For y (n, 2), tokens and UTF-8 bytes of a row, and p (n, 2), the nats its tokens cost and how many of them were right."""
+    return {
+        "bits_per_byte": Metric(_defined(lambda y, p: _ratio(p[:, 0].sum() / np.log(2), y[:, 1].sum())), higher_is_better=False),
+        "perplexity": Metric(_defined(lambda y, p: float(np.exp(_ratio(p[:, 0].sum(), y[:, 0].sum())))), higher_is_better=False),
+        "accuracy": Metric(_defined(lambda y, p: _ratio(p[:, 1].sum(), y[:, 0].sum()))),
+    }
+
+
+def _ratio(above: float, below: float) -> float:
+    return float(above / below) if below else float("nan")
 
 
 def _defined(compute: Callable[[Array, Array], float]) -> Callable[[Array, Array], float]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from omnitune.nn.encoder import Encoder
     from omnitune.nn.heads import Head
     from omnitune.nn.metrics import Metric
     from omnitune.nn.tokens import Batch
@@ -28,8 +29,11 @@ Target = dict[str, "Tensor"]
 class Task(Component, ABC):
     """One question. Missing answers are allowed in any row: such a row teaches other tasks only."""
 
-    form: ClassVar[Literal["classes", "labels", "value"]]
-    """What a prediction looks like: (B, C) probabilities of one class, (B, K) probabilities of labels, or (B,) numbers."""
+    form: ClassVar[Literal["classes", "labels", "value", "tokens"]]
+    """What a prediction looks like: (B, C) probabilities of one class, (B, K) probabilities of labels, (B,) numbers, or of a text (B, 2) the
+    nats that its words cost and how many were said right."""
+    supervised: ClassVar[bool] = True
+    """Whether it reads answers from columns and answers rows; else it asks an input about itself, see `SelfSupervised`."""
 
     weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = field(default=1.0, kw_only=True)
     """Factor of this task's mean loss in the sum."""
@@ -55,8 +59,8 @@ class Task(Component, ABC):
         """The batch to be read, and what is asked of it. Supervised tasks return `batch` itself, untouched."""
 
     @abstractmethod
-    def head(self, width: int, facts: Facts) -> Head:
-        """The module that answers from the fused tokens of this width."""
+    def head(self, width: int, facts: Facts, backbones: Mapping[str, Encoder]) -> Head:
+        """The module that answers from the fused tokens of this width, or from those that one of the backbones (by input) made."""
 
     @abstractmethod
     def decode(self, output: np.ndarray, facts: Facts) -> list[dict[str, Any]]:
@@ -69,3 +73,45 @@ class Task(Component, ABC):
     @abstractmethod
     def example(self, n: int, rng: np.random.Generator) -> dict[str, list[Any]]:
         """Answers of `n` rows by column, for tests and documentation."""
+
+
+@dataclass(frozen=True)
+class SelfSupervised(Task, ABC):
+    """A question that an input answers about itself: a part of it is hidden, or not there yet, and asked for. It needs no labels.
+
+    Args:
+        of: the input.
+    """
+
+    form: ClassVar[Literal["tokens"]] = "tokens"
+    supervised: ClassVar[bool] = False
+
+    of: str
+
+    def columns(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+    def check(self, value: Any) -> str | None:
+        """There are no answers to check."""
+        return None
+
+    def learn(self, columns: Mapping[str, Sequence[Any]]) -> Facts:
+        """Nothing from columns."""
+        return {}
+
+    @abstractmethod
+    def learn_from(self, facts: Facts) -> Facts:
+        """What it must know of what the input `of` learned, as plain JSON values. Raises `Mistake` where that cannot be asked."""
+
+    def unseen(self, columns: Mapping[str, Sequence[Any]], facts: Facts) -> int:
+        """None."""
+        return 0
+
+    def decode(self, output: np.ndarray, facts: Facts) -> list[dict[str, Any]]:
+        """The nats that each row cost."""
+        return [{"value": nats} for nats, _ in output.tolist()]
+
+    def example(self, n: int, rng: np.random.Generator) -> dict[str, list[Any]]:
+        """No column."""
+        return {}

@@ -17,6 +17,7 @@ from omnitune.tasks import Facts, Target, Task
 if TYPE_CHECKING:
     import numpy as np
 
+    from omnitune.nn.encoder import Encoder
     from omnitune.nn.heads import Head
     from omnitune.nn.metrics import Metric
     from omnitune.nn.tokens import Batch
@@ -113,7 +114,7 @@ class Classify(Task):
         weight = [0.0 if place < 0 else facts["weights"][place] for place in y]
         return batch, {"y": torch.tensor(y, dtype=torch.int64), "weight": torch.tensor(weight, dtype=torch.float32)}
 
-    def head(self, width: int, facts: Facts) -> Head:
+    def head(self, width: int, facts: Facts, backbones: Mapping[str, Encoder]) -> Head:
         """A `ClassifyHead`."""
         from omnitune.nn.heads import ClassifyHead
 

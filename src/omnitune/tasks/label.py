@@ -16,6 +16,7 @@ from omnitune.tasks import Facts, Target, Task
 if TYPE_CHECKING:
     import numpy as np
 
+    from omnitune.nn.encoder import Encoder
     from omnitune.nn.heads import Head
     from omnitune.nn.metrics import Metric
     from omnitune.nn.tokens import Batch
@@ -143,7 +144,7 @@ class Label(Task):
         found = self._split(value)
         return [int(name in found) for name in names]
 
-    def head(self, width: int, facts: Facts) -> Head:
+    def head(self, width: int, facts: Facts, backbones: Mapping[str, Encoder]) -> Head:
         """A `LabelHead`."""
         from omnitune.nn.heads import LabelHead
 

@@ -18,6 +18,7 @@ from omnitune.tasks import Facts, Target, Task
 if TYPE_CHECKING:
     import numpy as np
 
+    from omnitune.nn.encoder import Encoder
     from omnitune.nn.heads import Head
     from omnitune.nn.metrics import Metric
     from omnitune.nn.tokens import Batch
@@ -89,7 +90,7 @@ class Regress(Task):
         z = ((y - facts["mean"]) / facts["std"]).nan_to_num(0.0)
         return batch, {"y": y.float(), "z": z.float(), "weight": (~y.isnan()).float()}
 
-    def head(self, width: int, facts: Facts) -> Head:
+    def head(self, width: int, facts: Facts, backbones: Mapping[str, Encoder]) -> Head:
         """A `RegressHead`."""
         from omnitune.nn.heads import RegressHead
 

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from omnitune.data.batches import Question
 from omnitune.data.schema import Schema
 from omnitune.nn.encoder import Encoder
-from omnitune.nn.heads import Head
+from omnitune.nn.heads import Head, LinearHead
 from omnitune.nn.tokens import Batch, Loss, Tokens, View
 from omnitune.recipe import Recipe
+from omnitune.tasks import SelfSupervised
 
 if TYPE_CHECKING:
     from omnitune.training.features import Read
@@ -43,13 +44,15 @@ class Model(nn.Module):
         }
         self.encoders = nn.ModuleDict({slug(name): encoder for name, encoder in encoders.items()})
         self.fusion = recipe.fusion.module({name: encoder.width for name, encoder in encoders.items()})
-        for encoder in self.backbones.values():
+        asked = {task.of for task in recipe.tasks.values() if isinstance(task, SelfSupervised)}
+        for name, encoder in self.backbones.items():
             encoder.flat = recipe.train.flat
             encoder.channels_last &= recipe.train.channels_last
-            encoder.narrow = recipe.train.narrow and self.fusion.pools
+            encoder.narrow = recipe.train.narrow and self.fusion.pools and name not in asked
         width = int(self.fusion.width)
         self.known: Mapping[str, Prefix | Read] = {}
-        self.heads = nn.ModuleDict({slug(name): task.head(width, schema.tasks[name]) for name, task in recipe.tasks.items()})
+        heads = {slug(name): task.head(width, schema.tasks[name], self.backbones) for name, task in recipe.tasks.items()}
+        self.heads = nn.ModuleDict(heads)
 
     @property
     def backbones(self) -> dict[str, Encoder]:
@@ -89,17 +92,14 @@ class Model(nn.Module):
         return {task: self.head(task).loss(views[id(batch)], target) for task, (batch, target) in question.asked.items()}
 
     def answers(self, question: Question) -> dict[str, tuple[Tensor, Loss]]:
-        """Prediction and loss of every task."""
+        """What metrics are made of, and the loss, of every task."""
         views = self._views(question)
-        return {
-            task: (self.head(task).predict(views[id(batch)]), self.head(task).loss(views[id(batch)], target))
-            for task, (batch, target) in question.asked.items()
-        }
+        return {task: self.head(task).measure(views[id(batch)], target) for task, (batch, target) in question.asked.items()}
 
     def predict(self, batch: Batch) -> dict[str, Tensor]:
-        """The prediction of every task, first dimension B."""
-        view = self(batch)
-        return {task: self.head(task).predict(view) for task in self.tasks}
+        """The prediction of every task that answers rows, first dimension B."""
+        view, heads = self(batch), {task: self.head(task) for task in self.tasks}
+        return {task: head.predict(view) for task, head in heads.items() if isinstance(head, LinearHead)}
 
     def _views(self, question: Question) -> dict[int, View]:
         return {key: self(batch) for key, batch in {id(batch): batch for batch, _ in question.asked.values()}.items()}

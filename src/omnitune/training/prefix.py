@@ -16,6 +16,7 @@ from omnitune.data.prepared import Prepared
 from omnitune.data.store import Store
 from omnitune.nn.tokens import Tokens
 from omnitune.settings import plain
+from omnitune.tasks import SelfSupervised
 from omnitune.training.model import Model, slug
 
 Array = np.ndarray[Any, Any]
@@ -41,7 +42,7 @@ class Prefix:
     """
 
     def __init__(self, name: str, model: Model, prepared: Prepared) -> None:
-        recipe, self.encoder = prepared.recipe, model.backbones[name]
+        recipe, self.name, self.encoder = prepared.recipe, name, model.backbones[name]
         self.table, self.column, self.modality, self.facts = prepared.table, recipe.column(name), recipe.inputs[name], prepared.schema.inputs[name]
         self.reader, self.depth = model.encoders[slug(name)], len(self.encoder.blocks)
         self.whole = self.encoder.still() > self.depth + 1
@@ -128,6 +129,8 @@ class Prefix:
         train = prepared.recipe.train
         if not prepared.room.most:
             return "train.cache is 0"
+        if any(isinstance(task, SelfSupervised) and task.of == self.name for task in prepared.recipe.tasks.values()):
+            return "a task asks about its words"
         if self.encoder.still() < 2:
             return "its lowest block learns"
         if self.modality.augments and prepared.augment and not self.modality.fixed_views:
