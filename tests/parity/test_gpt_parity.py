@@ -5,7 +5,18 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, GPT2Config, GPT2Model, LlamaConfig, LlamaModel, OpenAIGPTConfig, T5Config, T5Model
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    GPT2Config,
+    GPT2Model,
+    LlamaConfig,
+    LlamaModel,
+    OpenAIGPTConfig,
+    T5Config,
+    T5Model,
+)
 
 import gpts
 from omnitune.errors import Mistake
