@@ -10,7 +10,7 @@ from transformers import DynamicCache
 
 import gpts
 from omnitune.errors import Mistake
-from omnitune.nn import attention, flat
+from omnitune.nn import attention, checkpoints, flat
 from omnitune.nn.encoder import Encoder
 from omnitune.nn.gpt import GPT, GPTConfig, GPTForCausalLM
 from omnitune.nn.gpt_config import PRESETS
@@ -349,3 +349,22 @@ def test_lora_goes_into_every_product_and_folds_back(generation: str, tmp_path: 
     assert not torch.allclose(wanted, plain, atol=0.1)
     (tmp_path / "adapter_config.json").rename(tmp_path / "away")
     assert torch.equal(Encoder(GPT.from_pretrained(tmp_path), "last")(**rows).x_BLD, plain), "the adapter is in files of its own"
+
+
+def test_an_encoder_of_gpt3_is_saved_and_loaded(tmp_path: Path) -> None:
+    made, rows = encoder("gpt3"), inputs([9, 5])
+    made.save(tmp_path, weights=True)
+    again = Encoder(checkpoints.skeleton(tmp_path, "there"), "last", filled=False)
+    again.load(tmp_path)
+    assert type(again.model) is GPT
+    assert torch.equal(again(**rows).x_BLD, made(**rows).x_BLD)
+
+
+@pytest.mark.parametrize(("generation", "theirs"), [("gpt1", "OpenAIGPTModel"), ("gpt2", "GPT2Model"), ("modern", "LlamaModel")])
+def test_an_encoder_of_another_generation_is_saved_as_the_model_of_transformers(generation: str, theirs: str, tmp_path: Path) -> None:
+    made, rows = encoder(generation), inputs([9, 5])
+    made.save(tmp_path, weights=True)
+    again = Encoder(checkpoints.read(tmp_path, "there"), "last")
+    assert type(again.model).__name__ == theirs
+    found, wanted = again(**rows), made(**rows)
+    close(found.x_BLD[found.mask_BL], wanted.x_BLD[found.mask_BL])
