@@ -98,7 +98,7 @@ class Attention(nn.Module):
             seen = (back >= 0) & (back < (self.window or S)) if L > 1 or (self.window and self.window < S) else None
         if mask_BS is None:
             return seen
-        real = mask_BS[:, None, None, :]
+        real = mask_BS[:, None, None, -S:]  # a cache of a banded layer forgets the first tokens, whose mask goes on
         return real if seen is None else real & seen
 
 

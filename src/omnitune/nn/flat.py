@@ -115,9 +115,12 @@ def _near(length: int, window: int | None, causal: bool, device: torch.device) -
 def prepare(model: Any) -> int | None:
     """Lets a text model read flat rows: the number that its positions start with, or None where it cannot.
 
-    Nothing is taken on trust: two short rows must give the same tokens flat and padded. Models with positions of their own making
-    (T5, MPNet), with recurrence or convolutions over tokens, or without transformers' attention interface fail that.
+    Nothing is taken on trust: two short rows must give the same tokens flat and padded. Models of this library say that they read flat rows
+    (`reads_flat`); others take their attention from transformers' interface, where it can be replaced. Models with positions of their own
+    making (T5, MPNet), with recurrence or convolutions over tokens fail the proof.
     """
+    if getattr(model, "reads_flat", False):
+        return _proved(model, _tokens(model, None))
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 
@@ -127,13 +130,20 @@ def prepare(model: Any) -> int | None:
     AttentionMaskInterface.register(NAME, sdpa_mask)
     wanted = _tokens(model, None)
     model.set_attn_implementation(NAME)
+    start = _proved(model, wanted)
+    if start is None:
+        model.set_attn_implementation("sdpa")
+    return start
+
+
+def _proved(model: Any, wanted: Tensor) -> int | None:
+    """What positions start with so that flat rows give the tokens `wanted`; None where nothing does."""
     for start in sorted({0, 1 + (getattr(model.config, "pad_token_id", None) or 0)}):
         try:
             if torch.allclose(_tokens(model, start), wanted, rtol=1e-3, atol=1e-4 * float(wanted.abs().max())):
                 return start
         except (NotImplementedError, IndexError, RuntimeError, ValueError, TypeError):
             continue
-    model.set_attn_implementation("sdpa")
     return None
 
 
