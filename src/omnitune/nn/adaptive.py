@@ -9,6 +9,7 @@ Shape letters: N tokens, D width, V words, E width of a cluster's vectors, C clu
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,8 +33,9 @@ class AdaptiveEmbedding(nn.Module):
         check_clusters(words, width, cutoffs, divisor)
         self.edges = [0, *cutoffs, words]
         widths = [width // divisor**i for i in range(len(cutoffs) + 1)]
-        self.tables = nn.ModuleList(nn.Embedding(high - low, E) for (low, high), E in zip(pairwise(self.edges), widths, strict=True))
-        self.projections = nn.ModuleList(nn.Identity() if E == width else nn.Linear(E, width, bias=False) for E in widths)
+        # no ModuleList, among which `find_blocks` looks for the blocks of a model
+        self.tables = nn.Sequential(*(nn.Embedding(high - low, E) for (low, high), E in zip(pairwise(self.edges), widths, strict=True)))
+        self.projections = nn.Sequential(*(nn.Identity() if width == E else nn.Linear(E, width, bias=False) for E in widths))
 
     def forward(self, ids: Tensor) -> Tensor:
         """(..., D), from ids of any shape."""
@@ -41,16 +43,22 @@ class AdaptiveEmbedding(nn.Module):
             whole: Tensor = self.tables[0](ids)
             return whole
         flat_N, made, places = ids.flatten(), [], []
-        for i, (low, high) in enumerate(pairwise(self.edges)):
-            here = ((flat_N >= low) & (flat_N < high)).nonzero()[:, 0]
+        cluster_N = self.cluster(flat_N)
+        for i, low in enumerate(self.edges[:-1]):
+            here = (cluster_N == i).nonzero()[:, 0]
             places.append(here)
             made.append(self.projections[i](self.tables[i](flat_N[here] - low)))
         x_ND = torch.cat(made)[torch.cat(places).argsort()]
-        return x_ND.view(*ids.shape, -1)
+        return x_ND.view(*ids.shape, x_ND.shape[-1])
+
+    def cluster(self, ids: Tensor) -> Tensor:
+        """The number of the cluster that each word lies in."""
+        return torch.bucketize(ids, torch.tensor(self.edges[1:-1], device=ids.device), right=True)
 
     def scores(self, x_ND: Tensor, cluster: int) -> Tensor:
         """How well each word of a cluster goes with each token, (N, words), by the vectors that the words go in with."""
-        table, projection = self.tables[cluster], self.projections[cluster]
+        table: Any = self.tables[cluster]
+        projection: Any = self.projections[cluster]
         x_NE = x_ND if isinstance(projection, nn.Identity) else x_ND @ projection.weight
         return linear(x_NE, table.weight)
 
@@ -74,32 +82,32 @@ class AdaptiveSoftmax(nn.Module):
             x_ND: the tokens.
             y_N: int64, the word asked of each.
             words: the vectors of all words.
-
-        Raises:
-            IndexError: a word is none of V.
         """
         edges = words.edges
-        if len(y_N) and not (0 <= int(y_N.min()) and int(y_N.max()) < edges[-1]):
-            raise IndexError(f"words are numbered 0 to {edges[-1] - 1}, not {int(y_N.min())} to {int(y_N.max())}")
-        cluster_N = torch.bucketize(y_N, torch.tensor(edges[1:-1], device=y_N.device), right=True)
+        cluster_N = words.cluster(y_N)
         found_N = cross_entropy(self._first(x_ND, words), torch.where(cluster_N > 0, edges[1] + cluster_N - 1, y_N), reduction="none")
         for i in range(1, len(edges) - 1):
             here = (cluster_N == i).nonzero()[:, 0]
             if len(here):
-                inside = cross_entropy(words.scores(x_ND[here], i).float(), y_N[here] - edges[i], reduction="none")
+                inside = cross_entropy(_whole(words.scores(x_ND[here], i)), y_N[here] - edges[i], reduction="none")
                 found_N = found_N.index_add(0, here, inside)
         return found_N
 
     def log_probabilities(self, x_ND: Tensor, words: AdaptiveEmbedding) -> Tensor:
         """Of every word, (N, V): the largest tensor of a language model, for decoding a few tokens."""
         first, size = log_softmax(self._first(x_ND, words), -1), words.edges[1]
-        rare = [first[:, size + i - 1, None] + log_softmax(words.scores(x_ND, i).float(), -1) for i in range(1, len(words.tables))]
+        rare = [first[:, size + i - 1, None] + log_softmax(_whole(words.scores(x_ND, i)), -1) for i in range(1, len(words.tables))]
         return torch.cat([first[:, :size], *rare], -1)
 
     def _first(self, x_ND: Tensor, words: AdaptiveEmbedding) -> Tensor:
         """Scores of the words of the first cluster and of the other clusters, (N, words + C)."""
         scores = words.scores(x_ND, 0)
-        return scores.float() if self.clusters is None else torch.cat([scores, self.clusters(x_ND)], -1).float()
+        return _whole(scores if self.clusters is None else torch.cat([scores, self.clusters(x_ND)], -1))
+
+
+def _whole(scores: Tensor) -> Tensor:
+    """In float32 at least: half precision loses what softmaxes over many words add up."""
+    return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
 
 def check_clusters(words: int, width: int, cutoffs: Sequence[int], divisor: int) -> None:

@@ -109,7 +109,7 @@ class Segment:
         size = int(held_B.max())
         last = slice(keep_BS.shape[1] - size, None)
         # a stable sort brings what is kept to the end, in its order
-        order_BM1 = None if bool(keep_BS[:, last].all()) else keep_BS.long().argsort(1, stable=True)[:, last, None]
+        order_BM1 = None if bool(keep_BS[:, last].all()) else keep_BS.long().argsort(dim=1, stable=True)[:, last, None]
         layers = []
         for i, x_BLD in enumerate(entered):
             x_BSD = torch.cat([mems.layers[i], x_BLD.detach()], 1) if mems else x_BLD.detach()

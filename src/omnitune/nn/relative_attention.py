@@ -44,16 +44,13 @@ class RelativeAttention(nn.Module):
         z_BSD = x_BLD if memory_BMD is None else torch.cat([memory_BMD, x_BLD], 1)
         q, k, v = (self._split(x) for x in (self.q_proj(x_BLD), self.k_proj(z_BSD), self.v_proj(z_BSD)))
         r_HSd = self._split(self.r_proj(r_SD)[None])[0]
-        if rows is None:
-            y_BHLd = self._attend(q, k, v, r_HSd, unseen)
-        else:
-            y_BHLd = self._attend_flat(q, k, v, r_HSd, unseen, rows)
+        y_BHLd = self._attend(q, k, v, r_HSd, unseen) if rows is None else self._attend_flat(q, k, v, r_HSd, unseen, rows)
         y_BLD: Tensor = self.out(y_BHLd.transpose(1, 2).flatten(2))
         return y_BLD
 
     def _split(self, x_BLD: Tensor) -> Tensor:
         """(B, H, L, d)."""
-        return x_BLD.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return x_BLD.view(*x_BLD.shape[:2], self.heads, -1).transpose(1, 2)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, r_HSd: Tensor, unseen: Tensor) -> Tensor:
         """(B, H, L, d)."""
@@ -65,10 +62,10 @@ class RelativeAttention(nn.Module):
     def _attend_flat(self, q: Tensor, k: Tensor, v: Tensor, r_HSd: Tensor, unseen_SS: Tensor, rows: Tensor) -> Tensor:
         """(1, H, L, d), within rows. Rows of equal length are one call."""
         groups = [(length, len(list(same))) for length, same in groupby(rows.flatten().tolist())]
-        made = []
-        for (length, count), *parts in zip(groups, *(x[0].split([n * c for n, c in groups], 1) for x in (q, k, v)), strict=True):
-            own = (part.unflatten(1, (count, length)).transpose(0, 1) for part in parts)  # (count, H, length, d)
-            y = self._attend(*own, r_HSd[:, -length:], unseen_SS[-length:, -length:])
+        sizes, made = [length * count for length, count in groups], []
+        for (length, count), *parts in zip(groups, *(torch.split(x[0], sizes, 1) for x in (q, k, v)), strict=True):
+            own_q, own_k, own_v = (part.unflatten(1, (count, length)).transpose(0, 1) for part in parts)  # (count, H, length, d)
+            y = self._attend(own_q, own_k, own_v, r_HSd[:, -length:], unseen_SS[-length:, -length:])
             made.append(y.transpose(0, 1).flatten(1, 2))
         return torch.cat(made, 1)[None]
 
@@ -80,7 +77,7 @@ def shift(by_distance: Tensor) -> Tensor:
     at tokens behind i is of no meaning.
     """
     L, S = by_distance.shape[-2:]
-    return pad(by_distance, (1, 0)).flatten(-2).unflatten(-1, (S + 1, L))[..., 1:, :].flatten(-2).unflatten(-1, (L, S))
+    return pad(by_distance, (1, 0)).view(*by_distance.shape[:-2], S + 1, L)[..., 1:, :].reshape(by_distance.shape)
 
 
 def distances(tokens: int, width: int, clamp: int | None, like: Tensor) -> Tensor:

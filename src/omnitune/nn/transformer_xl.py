@@ -9,7 +9,6 @@ Shape letters: B rows, L tokens of a segment, M tokens of the memory, S = M + L,
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, GenerationMixin, PreTrainedModel, initialization
 from transformers.modeling_layers import GradientCheckpointingLayer
@@ -230,8 +229,9 @@ class TransformerXLForCausalLM(_Saved, GenerationMixin):  # type: ignore[misc]
         words, x_BLD = self.model.embeddings.words, out.last_hidden_state
         targets = targets if labels is None else _next(labels, starts, attention_mask)
         if targets is None:
-            logits = self.softmax.log_probabilities(x_BLD[:, -logits_to_keep:].flatten(0, 1), words)  # 0 keeps all
-            return TransformerXLLMOutput(logits=logits.unflatten(0, (len(x_BLD), -1)), mems=out.mems, hidden_states=out.hidden_states)
+            few_BKD = x_BLD[:, -logits_to_keep:]  # 0 keeps all
+            logits = self.softmax.log_probabilities(few_BKD.flatten(0, 1), words).view(*few_BKD.shape[:2], -1)
+            return TransformerXLLMOutput(logits=logits, mems=out.mems, hidden_states=out.hidden_states)
         asked_BL = targets != NO_LABEL
         losses_N = self.softmax.losses(x_BLD[asked_BL], targets[asked_BL], words)
         losses_BL = losses_N.new_zeros(targets.shape).masked_scatter(asked_BL, losses_N)

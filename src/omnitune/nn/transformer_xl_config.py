@@ -14,8 +14,10 @@ HEAD = 64  # width of a head, of the published models 41 to 128
 class TransformerXLConfig(PreTrainedConfig):  # type: ignore[misc]  # transformers is not read by mypy
     """What a `TransformerXL` is built from. `TransformerXLConfig.of` derives it from a depth, `preset` knows published sizes.
 
-    `max_position_embeddings` is how many tokens a segment has in training, which the model does not enforce: positions are relative. `memory`,
-    `clamp` and `same_length` may be changed on a trained model. The other fields are those of transformers, or see `of`.
+    `context` is how many tokens a segment has in training, for whoever cuts texts into segments: the model itself has no longest text.
+    `memory` is how many tokens before its segment it is told of, `clamp` the largest distance that it tells from larger ones, and with
+    `same_length` each token sees `memory` tokens, itself included, wherever it lies in its segment. These three may be changed on a trained
+    model, as the paper does for evaluation. The other fields are those of transformers, or see `of`.
 
     Raises:
         Mistake: sizes do not divide, or cutoffs do not cut the vocabulary.
@@ -23,7 +25,7 @@ class TransformerXLConfig(PreTrainedConfig):  # type: ignore[misc]  # transforme
 
     model_type = "transformer_xl"
     vocab_size: int = 267_735
-    max_position_embeddings: int = 150
+    context: int = 150
     hidden_size: int = 410
     num_hidden_layers: int = 16
     num_attention_heads: int = 10
@@ -99,7 +101,7 @@ class TransformerXLConfig(PreTrainedConfig):  # type: ignore[misc]  # transforme
             hidden_size=width,
             num_attention_heads=heads or max(1, width // HEAD),
             intermediate_size=inner or 4 * width,
-            max_position_embeddings=context,
+            context=context,
             memory=context if memory is None else memory,
             vocab_size=vocab,
             cutoffs=list(cutoffs),
