@@ -53,7 +53,7 @@ class AdaptiveEmbedding(nn.Module):
 
     def cluster(self, ids: Tensor) -> Tensor:
         """The number of the cluster that each word lies in."""
-        return torch.bucketize(ids, torch.tensor(self.edges[1:-1], device=ids.device), right=True)
+        return torch.bucketize(ids.contiguous(), torch.tensor(self.edges[1:-1], device=ids.device), right=True)
 
     def scores(self, x_ND: Tensor, cluster: int) -> Tensor:
         """How well each word of a cluster goes with each token, (N, words), by the vectors that the words go in with."""

@@ -33,6 +33,11 @@ class Memory:
         """M."""
         return self.layers[0].shape[1]
 
+    @property
+    def real_BM(self) -> Tensor:
+        """(B, M) bool, True where a row holds a token."""
+        return torch.arange(self.size, 0, -1, device=self.held_B.device) <= self.held_B[:, None]
+
     def of_rows(self, rows: Tensor) -> "Memory":
         """The memory of some rows, by number, in their order; the same row may be asked for more than once."""
         return Memory([layer[rows] for layer in self.layers], self.held_B[rows])
@@ -68,14 +73,13 @@ class Segment:
         """From a mask that is True where a token is real, and from where documents begin."""
         M = mems.size if mems else 0
         document_BS = None if starts_BL is None or not starts_BL.any() else pad(starts_BL.long().cumsum(1), (M, 0))
-        if mask_BL is None and (mems is None or bool((mems.held_B == M).all())):
-            return cls(M, length, None, document_BS)
-        held_B = mems.held_B if mems else mask_BL.new_zeros(len(mask_BL)) if mask_BL is not None else None
-        assert held_B is not None
-        back_M = torch.arange(M, 0, -1, device=held_B.device)
-        mask_BL = torch.ones(len(held_B), length, dtype=torch.bool, device=held_B.device) if mask_BL is None else mask_BL.bool()
-        real_BS = torch.cat([back_M <= held_B[:, None], mask_BL], 1)
-        return cls(M, length, None if real_BS.all() else real_BS, document_BS)
+        parts = [] if mems is None else [mems.real_BM]
+        if mask_BL is not None:
+            parts.append(mask_BL.bool())
+        elif mems is not None:
+            parts.append(torch.ones_like(mems.held_B, dtype=torch.bool)[:, None].expand(-1, length))
+        real_BS = torch.cat(parts, 1) if parts else None
+        return cls(M, length, None if real_BS is None or real_BS.all() else real_BS, document_BS)
 
     def unseen(self, window: int | None, device: torch.device) -> Tensor:
         """Which of S tokens each of the segment does not see, (L, S) or (B, 1, L, S) bool.

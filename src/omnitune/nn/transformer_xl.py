@@ -101,16 +101,11 @@ class _Saved(PreTrainedModel):  # type: ignore[misc]
     _supports_sdpa = True
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Normal with `initializer_range`, half of it for projections of short vectors, as in the paper's code."""
+        """Normal with `initializer_range`, u and v too."""
         super()._init_weights(module)
-        std = self.config.initializer_range
         if isinstance(module, RelativeAttention):
-            initialization.normal_(module.u, std=std)
-            initialization.normal_(module.v, std=std)
-        if isinstance(module, AdaptiveEmbedding):
-            for projection in module.projections:
-                if isinstance(projection, nn.Linear):
-                    initialization.normal_(projection.weight, std=std / 2)
+            initialization.normal_(module.u, std=self.config.initializer_range)
+            initialization.normal_(module.v, std=self.config.initializer_range)
 
 
 class TransformerXL(_Saved):
@@ -150,18 +145,13 @@ class TransformerXL(_Saved):
             output_hidden_states: also gives what enters each block.
 
         Raises:
-            Mistake: the memory is of other rows or of another model.
+            Mistake: the memory is of other rows or of another model, or `attention_mask` or `starts` are not of these tokens.
         """
-        rows = attention_mask if attention_mask is not None and attention_mask.ndim == 4 else None
         config, memory = self.config, self.config.memory if memory is None else memory
+        rows = attention_mask if attention_mask is not None and attention_mask.ndim == 4 else None
         if mems is not None:
             mems.check(len(input_ids), len(self.blocks), config.hidden_size)
-        if rows is None:
-            segment = Segment.of(input_ids.shape[1], mems, attention_mask, starts)
-        elif mems is not None or starts is not None:
-            raise Mistake("attention_mask", "flat rows have no memory, and each is a document", "Give padded rows, (B, L)")
-        else:
-            segment = Segment(0, int(rows.max()))
+        segment = _segment(input_ids, mems, attention_mask, starts)
         unseen = segment.unseen(memory if config.same_length else None, input_ids.device)
         x_BLD, entered = self.embeddings(input_ids), []
         r_SD = self.dropout(distances(segment.past + segment.length, config.hidden_size, config.clamp, x_BLD))
@@ -272,6 +262,20 @@ class TransformerXLForCausalLM(_Saved, GenerationMixin):  # type: ignore[misc]
     def _reorder_cache(mems: Memory, beams: Tensor) -> Memory:
         """The memory of the beams that go on."""
         return mems.of_rows(beams)
+
+
+def _segment(input_ids: Tensor, mems: Memory | None, attention_mask: Tensor | None, starts: Tensor | None) -> Segment:
+    """What is real of memory and tokens, and where documents begin; of flat rows, the longest."""
+    flat = attention_mask is not None and attention_mask.ndim == 4
+    if flat and (mems is not None or starts is not None):
+        raise Mistake("attention_mask", "flat rows have no memory, and each is a document", "Give padded rows, (B, L)")
+    for name, given in (("attention_mask", None if flat else attention_mask), ("starts", starts)):
+        if given is not None and given.shape != input_ids.shape:
+            fix = "Give a value for each token of the segment, and none for the memory, which knows its own"
+            raise Mistake(name, f"its shape is {tuple(given.shape)}, that of the tokens {tuple(input_ids.shape)}", fix)
+    if attention_mask is not None and flat:
+        return Segment(0, int(attention_mask.max()))
+    return Segment.of(input_ids.shape[1], mems, attention_mask, starts)
 
 
 def _next(labels_BL: Tensor, starts_BL: Tensor | None, attention_mask: Tensor | None) -> Tensor:
