@@ -11,8 +11,9 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, XLNetConfi
 
 from omnitune.errors import Mistake
 from omnitune.nn import checkpoints, flat
+from omnitune.nn.dropout import Dropout
 from omnitune.nn.encoder import Encoder
-from omnitune.nn.memory import Memory
+from omnitune.nn.memory import Memory, Segment
 from omnitune.nn.relative_attention import RelativeAttention, shift
 from omnitune.nn.transformer_xl import TransformerXL, TransformerXLConfig, TransformerXLForCausalLM
 from omnitune.nn.transformer_xl_config import PRESETS
@@ -290,6 +291,14 @@ def test_padding_on_either_side_changes_nothing() -> None:
         close([layer[0, -7:] for layer in again.mems.layers], [layer[0] for layer in memory.layers])
 
 
+def test_every_token_sees_itself_padding_too() -> None:
+    """Attention over nothing is not a number in some kernels, and would spread."""
+    mask, starts = torch.tensor([[0, 0, 1, 1], [1, 1, 0, 0]]), torch.tensor([[0, 0, 1, 0], [1, 0, 0, 1]])
+    memory = Memory([torch.zeros(2, 3, 8)], torch.tensor([0, 2]))
+    unseen = Segment.of(4, memory, mask, starts).unseen(1, mask.device)
+    assert unseen.shape == (2, 1, 4, 7) and not unseen[..., 3:].diagonal(dim1=-2, dim2=-1).any()
+
+
 @torch.no_grad()
 def test_rows_may_change_places_with_their_memories() -> None:
     model, words = base(memory=9), ids(3, 8)
@@ -311,6 +320,9 @@ def test_a_memory_that_does_not_fit_is_refused() -> None:
         model(ids(3, 5), mems, torch.ones(3, 9))
     with pytest.raises(Mistake, match=r"starts: its shape is \(3,\)"):
         model(ids(3, 5), mems, starts=torch.ones(3, dtype=torch.bool))
+    with pytest.raises(Mistake, match="padding between its memory and its tokens"):
+        model(ids(3, 2), mems, torch.tensor([[1, 1], [0, 1], [1, 0]]))
+    assert model(ids(3, 2), mems, torch.tensor([[1, 1], [0, 0], [1, 0]])).mems.held_B.tolist() == [4, 4, 4]
     with pytest.raises(Mistake, match="flat rows have no memory"):
         model(ids(1, 5), model(ids(1, 5)).mems, torch.tensor([[[[2, 3]]]]))
 
@@ -541,6 +553,9 @@ def test_dropout_of_layers_and_of_attention() -> None:
         model, plain = base(**shares).train(), base()
         assert not torch.equal(model(words).last_hidden_state, model(words).last_hidden_state)
         assert torch.equal(model.eval()(words).last_hidden_state, plain(words).last_hidden_state)
+    dropping = [name for name, module in base(dropout=0.5).named_modules() if isinstance(module, Dropout) and module.p == 0.5]
+    in_blocks = [f"blocks.{i}.{name}" for i in range(2) for name in ("mlp.2", "dropout")]
+    assert dropping == ["embeddings.dropout", *in_blocks, "dropout"]
 
 
 def test_more_tokens() -> None:

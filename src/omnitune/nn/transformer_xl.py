@@ -137,7 +137,8 @@ class TransformerXL(_Saved):
         Args:
             input_ids: (B, L), the next segment of each row's text.
             mems: what the segment before gave; None at the beginning.
-            attention_mask: (B, L), 1 where a token is real; or (1, 1, 1, rows) int64, the lengths of flat rows (see `flat`), without a memory.
+            attention_mask: (B, L), 1 where a token is real, padded on the right, or on the left where there is no memory yet; or
+                (1, 1, 1, rows) int64, the lengths of flat rows (see `flat`), without a memory.
             position_ids: not read, since positions are relative; taken because readers of flat rows give it.
             starts: (B, L) bool, True where a document begins. Its tokens see none before it, in the memory or in the segment.
             memory: how many tokens the new memory holds at most; `config.memory` where left out.
@@ -145,7 +146,8 @@ class TransformerXL(_Saved):
             output_hidden_states: also gives what enters each block.
 
         Raises:
-            Mistake: the memory is of other rows or of another model, or `attention_mask` or `starts` are not of these tokens.
+            Mistake: the memory is of other rows or of another model; `attention_mask` or `starts` are not of these tokens; padding parts
+                tokens from their memory.
         """
         config, memory = self.config, self.config.memory if memory is None else memory
         rows = attention_mask if attention_mask is not None and attention_mask.ndim == 4 else None
@@ -275,6 +277,8 @@ def _segment(input_ids: Tensor, mems: Memory | None, attention_mask: Tensor | No
             raise Mistake(name, f"its shape is {tuple(given.shape)}, that of the tokens {tuple(input_ids.shape)}", fix)
     if attention_mask is not None and flat:
         return Segment(0, int(attention_mask.max()))
+    if attention_mask is not None and mems is not None and (mems.held_B * attention_mask.any(1) * (attention_mask[:, 0] == 0)).any():
+        raise Mistake("attention_mask", "a row has padding between its memory and its tokens, which would count as distance", "Pad on the right")
     return Segment.of(input_ids.shape[1], mems, attention_mask, starts)
 
 
