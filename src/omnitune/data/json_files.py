@@ -14,7 +14,7 @@ SHOWN = 20
 
 
 def stream(path: Path) -> Stream:
-    """The rows of a JSON file, compressed or not; raises `Mistake` naming the lines that are no JSON (20 at most), and every column of mixed types."""
+    """The rows of a JSON file, compressed or not; raises `Mistake` naming the lines that are no JSON (at most 20), every column of mixed types."""
     return rows.stream(path.name, lambda: rows.chunked(path.name, objects(path)))
 
 

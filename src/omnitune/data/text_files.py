@@ -33,7 +33,8 @@ def lines(path: Path, rows: Collection[int]) -> dict[int, int]:
 def open_binary(path: Path) -> IO[bytes]:
     """The file's bytes, decompressed."""
     _, opener = COMPRESSED.get(path.suffix.lower(), ("", lambda path: path.open("rb")))
-    return opener(path)
+    opened: IO[bytes] = opener(path)
+    return opened
 
 
 def refused(path: Path, error: Exception) -> Mistake | None:
