@@ -55,7 +55,8 @@ def groups(names: Sequence[str]) -> list[list[Job]]:
 def run(jobs: Sequence[Job], plan: Plan) -> Iterator[tuple[Job, Record]]:
     """One record a job and round, of jobs that share the work of their peers."""
     peers = [*jobs[0].peers, *(jobs[0].also if plan.also else ())]
-    prepare(jobs, plan)
+    make(jobs, plan)
+    warm_up(jobs, plan)
     for i in range(plan.rounds):
         seed, turn = plan.first + i, i % 2
         work = plan.given(jobs[0], seed).work(plan.threads)
@@ -68,11 +69,15 @@ def run(jobs: Sequence[Job], plan: Plan) -> Iterator[tuple[Job, Record]]:
             yield job, record(job, work, own[job.name], theirs, peak, useful(job, work))
 
 
-def prepare(jobs: Sequence[Job], plan: Plan) -> None:
-    """What the jobs need, and a first small run of all sides, since first calls load code."""
+def make(jobs: Sequence[Job], plan: Plan) -> None:
+    """The models that the jobs need."""
     inputs.make_vit(plan.place)
     if jobs[0].kind == "predict":
         inputs.make_model(plan.place, min(3000, plan.sizes.rows["text"]))
+
+
+def warm_up(jobs: Sequence[Job], plan: Plan) -> None:
+    """A first small run of all sides, since first calls load code."""
     if jobs[0].kind != "automl":
         small = {job.name: plan.given(job, 0, FIRST) for job in jobs}
         work = small[jobs[0].name].work(plan.threads)
@@ -123,6 +128,7 @@ def lengths(work: Work) -> tuple[flops.Shape, list[int], list[int], list[int]]:
 
 def memory(jobs: Sequence[Job], plan: Plan) -> dict[str, Record]:
     """Peak memory of each side of each job, of fresh processes on a small share of the rows. Both sides at once: no time is taken."""
+    make(jobs, plan)
     rows = plan.sizes.peak_rows
     work = plan.given(jobs[0], 0, rows).work(plan.threads).write(plan.place / "work.json")
     with ThreadPoolExecutor(1) as beside:

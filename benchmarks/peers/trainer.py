@@ -70,6 +70,7 @@ def run(work: Work, still: bool = False) -> list[int]:
         trainer = Trainer(model, arguments, collate, train_dataset=read(work.train), optimizers=(optimizer, None))
         trainer.remove_callback(PrinterCallback)
         trainer.train()
+        arguments.train_sampling_strategy = "random"  # else it would shuffle the test rows by length too, and answer in that order
         test = read(work.test)
         order = sorted(range(len(test)), key=lambda i: -len(test[i].get("input_ids", ())))
         found = trainer.predict([test[i] for i in order]).predictions.argmax(1)

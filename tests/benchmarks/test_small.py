@@ -300,3 +300,14 @@ def test_a_job_that_fails_is_written_down_and_the_others_go_on(tmp_path: Path, m
     said = run.attempt([JOBS["text_full"]], None, argparse.Namespace(out=tmp_path / "latest.json"))  # type: ignore[arg-type]
     assert said == "text_full: failed: RuntimeError: no room"
     assert "- text_full: failed: RuntimeError: no room" in (tmp_path / "latest.md").read_text()
+
+
+@pytest.mark.slow
+def test_the_answers_of_the_trainer_are_in_the_order_of_the_rows(place: Path) -> None:
+    texts = [f"{'lovely and soft' if i % 3 else 'it tore at once'}{', really' * (i % 7)}" for i in range(48)]
+    rows = Rows(texts, [int(i % 3 > 0) for i in range(48)])
+    work = given("text_full", place)[1]
+    learned = replace(work, train=rows, test=rows, epochs=4.0, lr=5e-4, batch=8)
+    said = sides.PEERS["Trainer"](learned).said
+    backwards = sides.PEERS["Trainer"](replace(learned, test=Rows(texts[::-1], rows.y[::-1]))).said
+    assert said == rows.y and backwards == said[::-1]

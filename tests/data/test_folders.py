@@ -186,7 +186,7 @@ def test_one_table_beside_other_files(tmp_path: Path) -> None:
     ("files", "words"),
     [
         ([], "nothing in this folder can be read"),
-        (["a.txt", "notes/b.md"], "nothing in this folder can be read.*metadata.csv.*sub-folder"),
+        (["a.log", "notes/b.md"], "nothing in this folder can be read.*metadata.csv.*sub-folder"),
         (["a.csv", "b.csv"], "several tables: a.csv, b.csv. Name one of them"),
         (["train.csv", "test.jsonl"], r"parts are there as \.csv and \.jsonl"),
         (["val/a/x.jpg", "dev/a/x.jpg", "train/a/x.jpg"], "one part has two folders"),

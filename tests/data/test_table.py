@@ -44,8 +44,14 @@ SOURCES = {
     "semicolon.csv": lambda p: frame().to_csv(p, index=False, sep=";"),
     "bom.CSV": lambda p: frame().to_csv(p, index=False, encoding="utf-8-sig"),
     "a.csv.gz": lambda p: frame().to_csv(p, index=False),
+    "a.csv.bz2": lambda p: frame().to_csv(p, index=False),
+    "a.tsv.xz": lambda p: frame().to_csv(p, index=False, sep="\t"),
+    "a.csv.zst": lambda p: zstandard(p, frame().to_csv(index=False)),
     "a.jsonl": lambda p: frame().to_json(p, orient="records", lines=True),
     "a.jsonl.gz": lambda p: frame().to_json(p, orient="records", lines=True),
+    "a.jsonl.bz2": lambda p: frame().to_json(p, orient="records", lines=True),
+    "a.ndjson.xz": lambda p: frame().to_json(p, orient="records", lines=True),
+    "a.jsonl.zst": lambda p: zstandard(p, frame().to_json(orient="records", lines=True)),
     "lines.json": lambda p: frame().to_json(p, orient="records", lines=True),
     "list.json": lambda p: frame().to_json(p, orient="records", indent=1),
     "a.parquet": lambda p: frame().to_parquet(p),
@@ -53,6 +59,11 @@ SOURCES = {
     "file.arrow": lambda p: write_arrow(p, pa.ipc.new_file),
     "stream.arrow": lambda p: write_arrow(p, pa.ipc.new_stream),
 }
+
+
+def zstandard(path: Path, text: str) -> None:
+    with pa.CompressedOutputStream(str(path), "zstd") as file:
+        file.write(text.encode())
 
 
 def write_arrow(path: Path, writer: Any) -> None:

@@ -5,7 +5,18 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, GPT2Config, GPT2Model, LlamaConfig, LlamaModel, OpenAIGPTConfig, T5Config, T5Model
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    GPT2Config,
+    GPT2Model,
+    LlamaConfig,
+    LlamaModel,
+    OpenAIGPTConfig,
+    T5Config,
+    T5Model,
+)
 
 import gpts
 from omnitune.errors import Mistake
@@ -79,10 +90,12 @@ def foreign(generation: str) -> Any:
 @pytest.mark.parametrize("generation", SHARED)
 def test_a_model_of_transformers_and_back(generation: str) -> None:
     theirs = gpts.randomised(foreign(generation))
+    theirs.generation_config.max_new_tokens = 7
     ours, ids = from_transformers(theirs), torch.arange(20).view(2, 10)
     assert isinstance(ours, GPTForCausalLM) and ours.config.generation == generation
     close(ours(ids).logits, theirs(ids).logits)
     back = to_transformers(ours)
+    assert ours.generation_config.max_new_tokens == back.generation_config.max_new_tokens == 7
     assert back.state_dict().keys() == theirs.state_dict().keys()
     for name, weight in theirs.state_dict().items():
         assert torch.equal(back.state_dict()[name], weight), name

@@ -26,17 +26,17 @@ def folder() -> Path:
     return places.cache("tables")
 
 
-def stored(path: Path, convert: Callable[[Path], Stream], how: str = "") -> pa.Table:
+def stored(path: Path, convert: Callable[[Path], Stream], how: str = "", state: str = "") -> pa.Table:
     """The table that `convert` makes of the file at `path`, memory-mapped; converted only if the file changed since the last time.
 
-    `how` names the way of converting, where a file has several.
+    `how` names the way of converting, where a file has several; `state` tells what state it is in, where size and time of change do not (a folder).
 
     The copy appears under its name in one step, once it is whole, so any number of processes may do this at once, and be killed.
 
     Raises:
         Mistake: the cache folder is full or cannot be written, or `convert` says so.
     """
-    place = _place(path, how)
+    place = _place(path, how, state)
     for _ in range(2):
         # Not converted yet, converted by somebody who alone may read it, or damaged by a failing disk: convert.
         with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError, pa.ArrowInvalid):
@@ -45,11 +45,16 @@ def stored(path: Path, convert: Callable[[Path], Stream], how: str = "") -> pa.T
     return _mapped(place)
 
 
-def _place(path: Path, how: str) -> Path:
+def _place(path: Path, how: str, state: str) -> Path:
     """One folder a source and way of converting it, one name a state of it."""
-    facts = path.stat()
     source = hashlib.sha256(f"{path.resolve()}{how and chr(0)}{how}".encode()).hexdigest()[:24]
-    return folder() / source / f"{facts.st_size}-{facts.st_mtime_ns}-v{VERSION}.arrow"
+    return folder() / source / f"{state or state_of(path)}-v{VERSION}.arrow"
+
+
+def state_of(path: Path) -> str:
+    """Size and time of change of a file."""
+    facts = path.stat()
+    return f"{facts.st_size}-{facts.st_mtime_ns}"
 
 
 def _mapped(place: Path) -> pa.Table:

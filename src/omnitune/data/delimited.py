@@ -34,7 +34,7 @@ class Layout:
 
 
 def stream(path: Path, texts: Collection[str] = ()) -> Stream:
-    """The rows of a CSV or TSV file, `.gz` or not, with the columns `texts` as they are written; raises `Mistake` for rows of a wrong length,
+    """The rows of a CSV or TSV file, compressed or not, with the columns `texts` as they are written; raises `Mistake` for rows of a wrong length,
     another encoding than UTF-8, no rows."""
     layout = _layout(path)
     types = _types(path, layout, texts)

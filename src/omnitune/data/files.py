@@ -1,8 +1,6 @@
 """Files: one table file of any kind as a piece of a table, converted to Arrow and memory-mapped."""
 
-import gzip
 import json
-import zlib
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from omnitune.data import delimited, json_files, text_files
+from omnitune.data import delimited, documents, json_files, text_files
 from omnitune.data.cached import Stream, stored
 from omnitune.data.names import with_names
 from omnitune.data.views import usual, without_views
@@ -50,13 +48,12 @@ class Piece:
 
 def ending(path: Path) -> str:
     """`.csv` of reviews.csv and of reviews.csv.gz."""
-    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
-    return "".join(suffixes[-2:-1]) if suffixes[-1:] == [".gz"] else "".join(suffixes[-1:])
+    return (path.with_suffix("") if path.suffix.lower() in text_files.COMPRESSED else path).suffix.lower()
 
 
 def is_table(path: Path) -> bool:
     """Whether the file's ending is one that is read."""
-    return ending(path) in ENDINGS and not (path.suffix.lower() == ".gz" and ending(path) not in TEXTS)
+    return ending(path) in ENDINGS and not (path.suffix.lower() in text_files.COMPRESSED and ending(path) not in TEXTS)
 
 
 def read_file(path: Path, part: str | None = None, texts: Collection[str] = ()) -> Piece:
@@ -67,17 +64,14 @@ def read_file(path: Path, part: str | None = None, texts: Collection[str] = ()) 
     """
     name = path.name
     if not is_table(path):
-        known = f"There are: {', '.join(sorted(ENDINGS))}; texts also as .gz"
+        known = f"There are: {', '.join(sorted(ENDINGS))}; texts also as {', '.join(text_files.COMPRESSED)}"
         raise Mistake(name, f"no table is read from {path.suffix or 'a file without ending'}", known)
     try:
         as_texts = sorted(texts) if ending(path) in DELIMITED else []
         convert = partial(delimited.stream, texts=as_texts) if as_texts else ENDINGS[ending(path)]
         table = stored(path, convert, json.dumps(as_texts) if as_texts else "")
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise Mistake(name, f"is no intact gzip file: {error}", "Compress it again") from None
-    except PermissionError as error:
-        place = name if Path(error.filename or path) == path else str(error.filename)
-        raise Mistake(place, f"cannot be opened: {error.strerror}", "Give yourself the right to read it") from None
+    except text_files.UNREADABLE as error:
+        raise text_files.refused(path, error) or error from None
     return Piece(name, checked(name, table), path, part)
 
 
@@ -152,9 +146,10 @@ def _damaged(path: Path, kind: str, error: Exception) -> Mistake:
 
 DELIMITED = {".csv", ".tsv"}
 JSON = {".json", ".jsonl", ".ndjson"}
-TEXTS = DELIMITED | JSON
+TEXTS = DELIMITED | JSON | {documents.ENDING}
 ENDINGS: dict[str, Callable[[Path], Stream]] = {
     ".csv": delimited.stream, ".tsv": delimited.stream,
     ".json": json_files.stream, ".jsonl": json_files.stream, ".ndjson": json_files.stream,
     ".parquet": _parquet, ".arrow": _arrow, ".feather": _arrow, ".ipc": _arrow,
+    documents.ENDING: documents.stream,
 }  # fmt: skip

@@ -2,18 +2,20 @@
 
 In this order: a data set saved by `datasets`; `metadata.csv` (or .jsonl, .parquet) that describes files by `file_name`; table files or
 sub-folders called train, validation, test (also `train-00000-of-00002.parquet`, also inside `data`); one table file; one sub-folder of
-pictures a class. Hidden files are ignored, and so are .json files, which are mostly settings, unless there is nothing else.
+pictures a class; .txt files, in sub-folders too, a row each. Hidden files are ignored, and so are .json files, which are mostly settings,
+unless there is nothing else but texts. Texts come last, since a README.txt lies beside many a table.
 """
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from omnitune.data import hub, written
+from omnitune.data import documents, hub, written
+from omnitune.data.cached import stored
 from omnitune.data.files import Piece, checked, ending, is_table, read_file
 from omnitune.data.parts import agreeing
 from omnitune.data.text_files import open_binary
@@ -49,6 +51,7 @@ def read_folder(folder: Path, texts: Collection[str] = ()) -> Found:
         _single,
         _classes,
         _single_json,
+        _texts,
     )
     for layout in layouts:
         if found := layout(folder, texts):
@@ -57,7 +60,7 @@ def read_folder(folder: Path, texts: Collection[str] = ()) -> Found:
         str(folder),
         "nothing in this folder can be read",
         "Put one table file there, or train.csv and test.csv (or .parquet, .jsonl), or metadata.csv with a column file_name beside the "
-        "pictures, or one sub-folder of pictures a class",
+        "pictures, or one sub-folder of pictures a class, or .txt files",
     )
 
 
@@ -67,7 +70,7 @@ def _saved(folder: Path, texts: Collection[str]) -> Found | None:
 
 
 def _described(folder: Path, texts: Collection[str]) -> Found | None:
-    files = [path for path in _files(folder) if path.name.partition(".")[0] == "metadata" and is_table(path) and _describes(path)]
+    files = [path for path in _files(folder) if path.name.partition(".")[0] == "metadata" and _is_table(path) and _describes(path)]
     if not files:
         return None
     return Found([_with_images(read_file(_one(folder, files), texts=texts))], folder)
@@ -92,14 +95,20 @@ def _with_images(piece: Piece) -> Piece:
 
 def _part_files(folder: Path, texts: Collection[str]) -> Found | None:
     """train.csv, validation.csv, test.csv; or several files a part."""
-    parted = [(PARTS[match[1]], path) for path in _tables(folder) if (match := SHARD.fullmatch(path.name.partition(".")[0].lower()))]
-    if not any(part == "train" for part, _ in parted):
+    parted = _parted(_tables(folder))
+    if not parted:
         return None
     if len(endings := {"".join(path.suffixes[-2:]) for _, path in parted}) > 1:
         raise Mistake(str(folder), f"parts are there as {' and '.join(sorted(endings))}", "Leave the files of one kind in the folder")
+    return Found(agreeing(texts, lambda texts: [read_file(path, part, texts) for part, path in parted]), folder)
+
+
+def _parted(files: Iterable[Path]) -> list[tuple[str, Path]]:
+    """Those of `files` that are called like parts, with the part, in order; none where there is no train."""
+    parted = [(PARTS[match[1]], path) for path in files if (match := SHARD.fullmatch(path.name.partition(".")[0].lower()))]
     order = list(dict.fromkeys(PARTS.values()))
     parted.sort(key=lambda found: (order.index(found[0]), found[1].name))
-    return Found(agreeing(texts, lambda texts: [read_file(path, part, texts) for part, path in parted]), folder)
+    return parted if any(part == "train" for part, _ in parted) else []
 
 
 def _part_folders(folder: Path, texts: Collection[str]) -> Found | None:
@@ -150,6 +159,17 @@ def _single_json(folder: Path, texts: Collection[str]) -> Found | None:
     return Found([read_file(_one(folder, tables))], folder) if tables else None
 
 
+def _texts(folder: Path, texts: Collection[str]) -> Found | None:
+    """Plain texts: train.txt, validation.txt and test.txt, or every .txt file however deep, as one piece."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and ending(path) == documents.ENDING and not _hidden(path, folder)]
+    if not files:
+        return None
+    if parted := _parted(path for path in files if path.parent == folder):
+        return Found([read_file(path, part) for part, path in parted], folder)
+    table = stored(folder, lambda _: documents.stream(folder, files), state=documents.state_of(folder, files))
+    return Found([Piece(folder.name, checked(folder.name, table), folder)], folder)
+
+
 def _one(folder: Path, tables: list[Path]) -> Path:
     if len(tables) > 1:
         names = ", ".join(path.name for path in tables)
@@ -165,6 +185,10 @@ def _classes(folder: Path, texts: Collection[str]) -> Found | None:
     images = [file.relative_to(folder).as_posix() for listed in files.values() for file in listed]
     labels = [name for name, listed in files.items() for _ in listed]
     return Found([Piece(folder.name, pa.table({"image": images, "label": labels}))], folder)
+
+
+def _is_table(path: Path) -> bool:
+    return is_table(path) and ending(path) != documents.ENDING
 
 
 def _is_picture(path: Path) -> bool:
@@ -185,5 +209,5 @@ def _files(folder: Path) -> list[Path]:
 
 def _tables(folder: Path) -> list[Path]:
     """Table files; those ending in .json, which are mostly settings, only where there is no other."""
-    tables = [path for path in _files(folder) if is_table(path)]
+    tables = [path for path in _files(folder) if _is_table(path)]
     return [path for path in tables if ending(path) != ".json"] or tables

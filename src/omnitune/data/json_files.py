@@ -14,7 +14,7 @@ SHOWN = 20
 
 
 def stream(path: Path) -> Stream:
-    """The rows of a JSON file, `.gz` or not; raises `Mistake` naming the lines that are no JSON (20 at most), and every column of mixed types."""
+    """The rows of a JSON file, compressed or not; raises `Mistake` naming the lines that are no JSON (at most 20), every column of mixed types."""
     return rows.stream(path.name, lambda: rows.chunked(path.name, objects(path)))
 
 
@@ -23,7 +23,7 @@ def objects(path: Path) -> Iterator[Any]:
     try:
         with open_binary(path) as file:
             start = file.read(1024).decode("utf-8-sig", "ignore").lstrip()
-            file.seek(0)
+        with open_binary(path) as file:  # again, since not every compressed file can be wound back
             if start.startswith("["):
                 yield from _parsed(path, file.read())
             else:

@@ -116,8 +116,8 @@ def read(source: Any, *, name: str = "", texts: Collection[str] = ()) -> Table:
     """The table that `source` names or is.
 
     Args:
-        source: a file (CSV, TSV, JSON lines, JSON, Parquet, Arrow), a folder (see `folders`), `sample:NAME` or the name of a data set on the
-            hub, each with `#500` at its end for a sample of so many rows; a pandas or Arrow table or anything with the Arrow interface; a
+        source: a file (CSV, TSV, JSON lines, JSON, Parquet, Arrow, plain text), a folder (see `folders`), `sample:NAME` or the name of a data
+            set on the hub, each with `#500` at its end for a sample of so many rows; a pandas or Arrow table or anything with the Arrow interface; a
             `Dataset` or `DatasetDict`; a list of rows; a mapping of columns to lists.
         name: for messages, in place of the source's own.
         texts: columns that files without types (CSV) give as they are written.

@@ -1,11 +1,17 @@
 """Text files: their bytes, decompressed; where they are not UTF-8; on which line a row of a CSV file starts."""
 
+import bz2
 import gzip
+import io
+import lzma
 import re
-from collections.abc import Collection, Iterator
+import zlib
+from collections.abc import Callable, Collection, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+import pyarrow as pa
 
 from omnitune.errors import Mistake
 
@@ -26,7 +32,24 @@ def lines(path: Path, rows: Collection[int]) -> dict[int, int]:
 
 def open_binary(path: Path) -> IO[bytes]:
     """The file's bytes, decompressed."""
-    return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")  # type: ignore[return-value]
+    _, opener = COMPRESSED.get(path.suffix.lower(), ("", lambda path: path.open("rb")))
+    opened: IO[bytes] = opener(path)
+    return opened
+
+
+def refused(path: Path, error: Exception) -> Mistake | None:
+    """Of an error in reading, a `Mistake` where the file may not be read, or is not what its compressed ending says."""
+    if isinstance(error, PermissionError):
+        place = path.name if Path(error.filename or path) == path else str(error.filename)
+        return Mistake(place, f"cannot be opened: {error.strerror}", "Give yourself the right to read it")
+    name, _ = COMPRESSED.get(path.suffix.lower(), ("", None))
+    if name and (not isinstance(error, OSError) or error.errno is None):  # an error of the system has a number
+        return Mistake(path.name, f"is no intact {name} file: {error}", "Compress it again")
+    return None
+
+
+def _zstandard(path: Path) -> Any:
+    return io.BufferedReader(pa.input_stream(str(path), compression="zstd"))
 
 
 def not_utf8(path: Path) -> Mistake | None:
@@ -63,3 +86,11 @@ def _quoted_after(text: bytes, quoted: bool) -> bool:
     while found := (CLOSING.match if quoted else OPENING.search)(text, place):
         place, quoted = found.end(), not quoted
     return quoted
+
+
+COMPRESSED: dict[str, tuple[str, Callable[[Path], Any]]] = {
+    ".gz": ("gzip", gzip.open), ".bz2": ("bzip2", bz2.open), ".xz": ("xz", lzma.open), ".zst": ("zstandard", _zstandard),
+}  # fmt: skip
+"""Name and opener of compressed files by ending. Zstandard is opened by Arrow, since Python has it from 3.14 on only."""
+UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError)
+"""What reading a file may raise."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from omnitune.errors import Mistake
+from omnitune.nn.values import sound
 
 CHARACTERS = 16
 """A text of up to so many characters a token is read whole: more than nearly all words need."""
@@ -103,12 +104,3 @@ class Words:
     def _nothing(self, row: Row) -> Row:
         """One token that stands for an empty text, since a row without a token would be a missing value."""
         return Row([self.empty], [True], row.cut)
-
-
-def sound(text: str) -> str:
-    """`text` with halves of characters, which JSON may hold and no tokenizer takes, joined or replaced by the replacement character."""
-    try:
-        text.encode()
-        return text
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

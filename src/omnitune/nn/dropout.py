@@ -13,7 +13,7 @@ NUMBERS = (*ATTENTION, "activation_dropout")
 class Dropout(nn.Dropout):
     """`torch.nn.Dropout` from 16 random bits a value, its share to the nearest 1 / 65536.
 
-    On a CPU torch draws a whole number for each value, one thread alone: an eighth of a fine-tuning step (docs/log.md 2026-11-24). The draws
+    On a CPU torch draws a whole number for each value, one thread alone: a good part of a fine-tuning step (docs/log.md 2026-11-23). The draws
     come from torch's own generator, so seeds and resumed runs hold; they are other draws than torch's.
     """
 

@@ -12,6 +12,7 @@ Shape letters: B rows, L tokens, S tokens that are attended to, D width, V vocab
 """
 
 import math
+from collections.abc import Set
 from typing import Any
 
 import torch
@@ -24,8 +25,8 @@ from transformers.utils import can_return_tuple
 
 from omnitune.errors import Mistake
 from omnitune.nn import gpt_files
-from omnitune.nn.attention import Attention, turns
-from omnitune.nn.block import Block, Perceptron, make_norm
+from omnitune.nn.attention import turns
+from omnitune.nn.block import Block, make_norm
 from omnitune.nn.dropout import Dropout
 from omnitune.nn.gpt_config import GPTConfig
 
@@ -61,15 +62,13 @@ class _Saved(PreTrainedModel):  # type: ignore[misc]
     supports_gradient_checkpointing = True
     _no_split_modules = ("Layer",)
     _supports_sdpa = True
+    _adds: Set[nn.Module] = frozenset()
 
-    @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Normal with `initializer_range`. What GPT-2 adds to its residual stream starts smaller, so that depth does not widen it."""
+        """Normal with `initializer_range`; smaller for what GPT-2 adds to its residual stream, so that depth does not widen it."""
         super()._init_weights(module)
-        residual = {Attention: "out", Perceptron: "down"}.get(type(module))
-        if residual and self.config.generation in ("gpt2", "gpt3"):
-            std = self.config.initializer_range / math.sqrt(2 * self.config.num_hidden_layers)
-            initialization.normal_(module.get_submodule(residual).weight, std=std)
+        if module in self._adds:
+            initialization.normal_(module.weight, std=self.config.initializer_range / math.sqrt(2 * self.config.num_hidden_layers))
 
     def save_pretrained(self, save_directory: Any, **options: Any) -> None:
         """Writes a folder as transformers does: of its own model where it has one (OpenAIGPT, GPT2, Llama), else of model type gpt3."""
@@ -97,6 +96,8 @@ class GPT(_Saved):
         super().__init__(config)
         self.embeddings = Embeddings(config)
         self.blocks = nn.ModuleList(_layer(config, i) for i in range(config.num_hidden_layers))
+        if config.generation in ("gpt2", "gpt3"):
+            self._adds = {module for name, module in self.blocks.named_modules() if name.endswith((".attention.out", ".mlp.down"))}
         self.norm = None if config.generation == "gpt1" else make_norm(_norm(config), config.hidden_size, config.norm_eps)
         self.post_init()
 
@@ -186,7 +187,9 @@ class GPTForCausalLM(_Saved, GenerationMixin):  # type: ignore[misc]
             Mistake: attention weights are wanted.
         """
         if output_attentions:
-            raise Mistake("output_attentions", "attention is one step here and keeps no weights", "Ask the model that gpt_files.to_transformers gives")
+            raise Mistake(
+                "output_attentions", "attention is one step here and keeps no weights", "Ask the model that gpt_files.to_transformers gives"
+            )
         out = self.model(input_ids, attention_mask, position_ids, past_key_values, inputs_embeds, use_cache, output_hidden_states)
         logits_BLV = self.lm_head(out.last_hidden_state[:, -logits_to_keep:])  # 0 keeps all
         loss = None if labels is None else cross_entropy(logits_BLV.flatten(0, 1).float(), _next(labels, attention_mask).flatten())

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -69,6 +70,7 @@ def to_transformers(model: "GPT | GPTForCausalLM", state: Mapping[str, Tensor] |
     config = to_config(model.config)
     twin = _empty(getattr(transformers, CLASSES[model.config.generation][headed]), config, model.dtype)
     twin.load_state_dict(_theirs(model.config, state or model.state_dict(), twin.base_model_prefix + "." if headed else ""))
+    _same_generation(model, twin)
     return twin.train(model.training)
 
 
@@ -87,6 +89,7 @@ def from_transformers(twin: Any) -> "GPT | GPTForCausalLM":
     headed = hasattr(twin, "lm_head")
     made = _empty(GPTForCausalLM if headed else GPT, from_config(twin.config), twin.dtype)
     made.load_state_dict(_ours(made.config, twin.state_dict(), twin.base_model_prefix + "." if headed else ""))
+    _same_generation(twin, made)
     return made.train(twin.training)  # type: ignore[no-any-return]
 
 
@@ -98,6 +101,12 @@ def _empty(made: Any, config: Any, dtype: torch.dtype) -> Any:
         model = made._from_config(config, dtype=dtype)
     model.tie_weights()  # which transformers leaves out with the initialisation
     return model
+
+
+def _same_generation(one: Any, other: Any) -> None:
+    """What `generate` does by default goes along."""
+    if one.can_generate():
+        other.generation_config = deepcopy(one.generation_config)
 
 
 def to_config(config: GPTConfig) -> Any:

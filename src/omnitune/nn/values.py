@@ -91,3 +91,12 @@ def ordered(values: Iterable[Scalar]) -> list[Scalar]:
 def mostly_different(distinct: int, rows: int) -> bool:
     """Whether so many different values in so many rows look like numbers or names of rows rather than classes."""
     return distinct > 10 and 2 * distinct > rows
+
+
+def sound(text: str) -> str:
+    """`text` with halves of characters, which JSON may hold and no tokenizer takes, joined or replaced by the replacement character."""
+    try:
+        text.encode()
+        return text
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

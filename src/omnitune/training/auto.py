@@ -93,7 +93,7 @@ def _shapes(recipe: Recipe) -> list[Architecture]:
 
 def _attention_dropout(recipe: Recipe, rows: int, device: torch.device) -> tuple[float | str, str]:
     if device.type == "cpu":
-        return 0.0, "with dropout, attention leaves its fast kernel on a CPU; it cost no accuracy (measured, docs/log.md 2026-11-24)"
+        return 0.0, "with dropout, attention leaves its fast kernel on a CPU (measured, docs/log.md 2026-11-23)"
     return recipe.train.dropout, "as train.dropout"
 
 
