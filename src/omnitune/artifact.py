@@ -104,7 +104,7 @@ def save(folder: Path, recipe: Recipe, schema: Schema, model: Model, lineage: di
     for name, encoder in model.backbones.items():
         backbone, target = recipe.inputs[name].backbone, folder / "inputs" / slug(name)
         target.mkdir(parents=True, exist_ok=True)
-        backbone.save_processor(target)
+        backbone.save_processor(target, schema.inputs[name])
         kept = portable(backbone) and not learned(encoder)
         encoder.save(target, weights=not kept)
         bases[name] = {"checkpoint": backbone.to_dict(), "pool": encoder.pool, "stored": not kept, "sha256": lineage["bases"][name]}

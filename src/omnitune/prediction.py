@@ -46,6 +46,9 @@ class Predictor:
     def __init__(self, model: Model, recipe: Recipe, schema: Schema, precision: str, batch: int = 32) -> None:
         self.model, self.recipe, self.schema, self.precision, self.batch = model.eval(), recipe, schema, precision, batch
         self.media = any(modality.media for modality in recipe.inputs.values())
+        self.tasks = {name: task for name, task in recipe.tasks.items() if task.supervised}
+        if not self.tasks:
+            raise Mistake("predict", "no task of this model answers rows", "A model that writes texts is asked by `omnitune generate`")
 
     def __call__(self, source: Any) -> Iterator[Row]:
         """One answer a row: `{task: {"value": ..., "probabilities": {...}}}`, or `{"error": why}`.
@@ -58,7 +61,7 @@ class Predictor:
         for chunk, root in _chunks(source, columns, CHUNK_OF_MEDIA * self.batch if self.media else CHUNK):
             opened = [self._open(row, root) for row in chunk]
             outputs = self._outputs([values for values in opened if not isinstance(values, str)])
-            decoded = {name: iter(task.decode(outputs[name], self.schema.tasks[name])) for name, task in self.recipe.tasks.items() if outputs}
+            decoded = {name: iter(task.decode(outputs[name], self.schema.tasks[name])) for name, task in self.tasks.items() if outputs}
             for values in opened:
                 yield {"error": values} if isinstance(values, str) else {name: next(answers) for name, answers in decoded.items()}
 
@@ -80,7 +83,7 @@ class Predictor:
         if not made:
             return {}
         order = np.argsort(np.concatenate(cuts))
-        return {name: np.concatenate([outputs[name] for outputs in made])[order] for name in self.recipe.tasks}
+        return {name: np.concatenate([outputs[name] for outputs in made])[order] for name in self.tasks}
 
     def _cut(self, sizes: list[int]) -> list[list[int]]:
         """Places of rows, longest first, in batches of about equally many tokens."""
@@ -100,7 +103,7 @@ class Predictor:
     def _forward(self, batch: Batch) -> dict[str, Array]:
         with autocast(self.model.device, self.precision):
             outputs = self.model.predict(batch.to(self.model.device))
-        return {name: outputs[name].float().cpu().numpy() for name in self.recipe.tasks}
+        return {name: outputs[name].float().cpu().numpy() for name in self.tasks}
 
     def _open(self, row: Row, root: Path | None) -> Row | str:
         """The row's values as modalities take them, or what is wrong with it."""

@@ -48,7 +48,7 @@ def on_given(whole: Predictor, rounded: Predictor, source: Any) -> dict[str, Rou
     table = read(source, texts={whole.recipe.column(name) for name in whole.recipe.inputs})
     numbers = _some(np.arange(len(table)))
     both = whole.outputs(table, numbers), rounded.outputs(table, numbers)
-    return {name: _compare(task.form, both[0][name], both[1][name], "given rows") for name, task in whole.recipe.tasks.items() if both[0]}
+    return {name: _compare(task.form, both[0][name], both[1][name], "given rows") for name, task in whole.tasks.items() if both[0]}
 
 
 def on_test(whole: Predictor, rounded: Predictor, run: Path, fingerprint: str) -> dict[str, Rounding]:
@@ -57,7 +57,8 @@ def on_test(whole: Predictor, rounded: Predictor, run: Path, fingerprint: str) -
     Raises:
         Mistake: it has none, or its data are not there as they were in training.
     """
-    found, table = stored.read(run), read(whole.recipe.data.source)
+    found = {name: task for name, task in stored.read(run).items() if name in whole.tasks}
+    table = read(whole.recipe.data.source)
     if table.fingerprint != fingerprint:
         raise Mistake(table.name, "is no longer the table of the training", "Bring it back, or give rows to compare on")
     numbers = _some(np.unique(np.concatenate([task.predictions.rows for task in found.values()] or [np.arange(0)])))

@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING, Any
 from omnitune.component import Component, kinds
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from omnitune.nn.encoder import Encoder
+
+Facts = dict[str, Any]
+TOKENIZER = "tokenizer"
+"""Under which a backbone keeps the tokenizer that it learned, the content of tokenizer.json."""
 
 
 @dataclass(frozen=True)
@@ -21,10 +26,14 @@ class Architecture:
     Args:
         width: D of its tokens.
         attention: whether it is a Transformer, not a convolutional network.
+        causal: whether a token sees only those before it.
+        pretrained: whether it starts from weights that were trained before.
     """
 
     width: int
     attention: bool
+    causal: bool = False
+    pretrained: bool = True
 
 
 @dataclass(frozen=True)
@@ -36,16 +45,20 @@ class Backbone(Component, ABC):
         """A word is a kind where one has that name; any other text names a checkpoint: a hub name, a directory or `sample:NAME`."""
         return {"kind": text} if text in kinds(cls) else {"kind": "pretrained", "name": text}
 
-    @abstractmethod
-    def encoder(self) -> Encoder:
-        """The model, with weights."""
+    def learn(self, texts: Iterable[str]) -> Facts:
+        """What a backbone of texts that starts from nothing counts on the training rows (its tokenizer), as plain JSON values."""
+        return {}
 
     @abstractmethod
-    def skeleton(self) -> Encoder:
+    def encoder(self, facts: Facts | None = None) -> Encoder:
+        """The model, with weights; `facts` are what it learned."""
+
+    @abstractmethod
+    def skeleton(self, facts: Facts | None = None) -> Encoder:
         """The model without loading weights: the same modules, to be filled from a saved artifact."""
 
     @abstractmethod
-    def tokenizer(self) -> Any:
+    def tokenizer(self, facts: Facts | None = None) -> Any:
         """The tokenizer of a text backbone."""
 
     @abstractmethod
@@ -57,7 +70,7 @@ class Backbone(Component, ABC):
         """Its shape, without reading weights."""
 
     @abstractmethod
-    def save_processor(self, folder: Path) -> None:
+    def save_processor(self, folder: Path, facts: Facts | None = None) -> None:
         """Writes configuration and tokenizer or picture processor, so that `folder` plus weights is a Hugging Face directory."""
 
     @abstractmethod

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from omnitune.backbones import Architecture, Backbone, _location, _picture
+from omnitune.backbones import Architecture, Backbone, Facts, _location, _picture
 from omnitune.component import component
 from omnitune.errors import Mistake
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 POOLING = Path("1_Pooling") / "config.json"
 MODES: dict[str, Pool] = {"mean": "mean", "cls": "first", "lasttoken": "last"}  # words of sentence-transformers
+OURS = ("gpt3", "transformer_xl")
+"""Decoders of this library that transformers does not have."""
 SHIFTED = ("roberta", "camembert", "mpnet", "longformer", "data2vec-text", "esm")  # positions start after that of the padding token
 
 
@@ -48,13 +50,13 @@ class Pretrained(Backbone):
         """Its files on this machine; fetched where it is a hub name."""
         return _location.locate(self.name, self.revision)
 
-    def encoder(self) -> Encoder:
+    def encoder(self, facts: Facts | None = None) -> Encoder:
         """See `Backbone.encoder`. Raises `Mistake` where files are missing, damaged, pickles or in need of code of their own."""
         from omnitune.nn import checkpoints
 
         return self._encoder(checkpoints.read(self.folder, self.where), filled=True)
 
-    def skeleton(self) -> Encoder:
+    def skeleton(self, facts: Facts | None = None) -> Encoder:
         """See `Backbone.skeleton`."""
         from omnitune.nn import checkpoints
 
@@ -68,18 +70,14 @@ class Pretrained(Backbone):
 
     def _pool(self, model: Any) -> Pool:
         """As its family wants."""
-        from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as SPEAK
-        from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as FILL
-
         if (self.folder / POOLING).is_file():
             return _sentence_pool(self.folder / POOLING, self.where)
-        kind = model.config.model_type
-        if kind in SPEAK and kind not in FILL and not model.config.is_encoder_decoder:
+        if _causal(model.config):
             return "last"
         class_token = any(name.endswith(("cls_token", "class_embedding")) for name, _ in model.named_parameters())
         return "first" if class_token else "mean"
 
-    def tokenizer(self) -> Any:
+    def tokenizer(self, facts: Facts | None = None) -> Any:
         """Its tokenizer: pads on the right, has a padding token, and knows the longest text the model takes (`model_max_length`)."""
         return _tokenizer(self.folder, self.where)
 
@@ -92,9 +90,9 @@ class Pretrained(Backbone):
         from omnitune.nn import checkpoints
 
         config = checkpoints.configuration(self.folder, self.where)
-        return Architecture(checkpoints.width(config), getattr(config, "num_attention_heads", None) is not None)
+        return Architecture(checkpoints.width(config), getattr(config, "num_attention_heads", None) is not None, _causal(config))
 
-    def save_processor(self, folder: Path) -> None:
+    def save_processor(self, folder: Path, facts: Facts | None = None) -> None:
         """See `Backbone.save_processor`."""
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("config.json", _picture.FILE, POOLING):
@@ -109,6 +107,15 @@ class Pretrained(Backbone):
     def check(self) -> str | None:
         """See `Backbone.check`."""
         return _location.problem(self.name)
+
+
+def _causal(config: Any) -> bool:
+    """Whether the family reads from left to right."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as SPEAK
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as FILL
+
+    speaks = config.model_type in SPEAK or config.model_type in OURS
+    return speaks and config.model_type not in FILL and not config.is_encoder_decoder
 
 
 def _config(folder: Path, where: str) -> dict[str, Any]:

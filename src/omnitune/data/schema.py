@@ -50,13 +50,13 @@ def learn(recipe: Recipe, table: Table, parts: dict[str, np.ndarray[Any, Any]]) 
     """Counts on the training rows of `table`."""
     train = parts["train"]
     inputs = {n: m.learn(Column(table, recipe.column(n), train, m.media)) for n, m in recipe.inputs.items()}
-    tasks = {n: _learned(t, inputs, table, train) for n, t in recipe.tasks.items()}
+    tasks = {n: _learned(recipe, t, inputs, table, train) for n, t in recipe.tasks.items()}
     read = {recipe.column(name) for name in recipe.inputs}
     columns = {column: kind for column, kind in sorted(table.kinds.items()) if column in read}
     return Schema(inputs, tasks, {part: len(rows) for part, rows in parts.items()}, columns)
 
 
-def _learned(task: Task, inputs: dict[str, Facts], table: Table, train: np.ndarray[Any, Any]) -> Facts:
+def _learned(recipe: Recipe, task: Task, inputs: dict[str, Facts], table: Table, train: np.ndarray[Any, Any]) -> Facts:
     if isinstance(task, SelfSupervised):
-        return task.learn_from(inputs[task.of])
+        return task.learn_from(recipe.inputs[task.of].language(inputs[task.of]))
     return task.learn({column: Column(table, column, train) for column in task.columns()})

@@ -64,10 +64,16 @@ def _identities(run: Stored) -> list[tuple[str, Any, int]]:
     seen: Counter[tuple[str, Any]] = Counter()
     found = []
     for key, y in zip(run.keys, run.predictions.y, strict=True):
-        answer = run.names[int(y)] if run.form == "classes" else float(y) if run.form == "value" else _given(run.names, y)
+        answer = _answer(run, y)
         found.append((key, answer, seen[key, answer]))
         seen[key, answer] += 1
     return found
+
+
+def _answer(run: Stored, y: Any) -> Any:
+    if run.form == "tokens":
+        return float(y[1])  # bytes, which no tokenizer changes
+    return run.names[int(y)] if run.form == "classes" else float(y) if run.form == "value" else _given(run.names, y)
 
 
 def _given(names: Sequence[str], y: Array) -> frozenset[str]:
@@ -83,7 +89,7 @@ def _shared(a: list[Any], b: list[Any]) -> tuple[list[int], list[int]]:
 def _take(run: Stored, places: list[int], names: list[str]) -> Predictions:
     """The rows at `places`, with the classes or labels in the order of `names`; those the run does not know have probability 0."""
     y, p = run.predictions.y[places], run.predictions.p[places]
-    if run.form != "value":
+    if run.form in ("classes", "labels"):
         columns = [names.index(name) for name in run.names]
         p = _spread(p, columns, len(names))
         y = np.array(columns)[y] if run.form == "classes" else _spread(y, columns, len(names))

@@ -27,8 +27,9 @@ def details(form: Form, names: Sequence[str], test: Predictions, validation: Pre
     Returns:
         For classes and labels: `classes` [{name, precision, recall, f1, support}], `averages` {micro, macro, weighted}, `calibration` (see
         `calibration.calibration`). For classes also `confusion` (rows are true classes; None above 30 classes) and `confused`
-        [{true, said, rows}], the ten most frequent mistakes. Nothing for texts. For values `residuals` {mean, std, quantiles} (predicted minus true) and
-        `points` [[true, predicted]], at most 500. Always `worst` [{row, loss, true, said}], the ten rows of highest loss.
+        [{true, said, rows}], the ten most frequent mistakes. For values `residuals` {mean, std, quantiles} (predicted minus true) and
+        `points` [[true, predicted]], at most 500. Always `worst` [{row, loss, true, said}], the ten rows of highest loss;
+        nothing at all for the words of texts.
     """
     if not len(test.rows) or form == "tokens":
         return {}

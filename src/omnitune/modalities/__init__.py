@@ -93,6 +93,10 @@ class Modality(Component, ABC):
         """The same module before weights are read into it from an artifact; a kind with a checkpoint does not read its weights here."""
         return self.encoder(facts)
 
+    def language(self, facts: Facts) -> Facts:
+        """Of texts: what a task must know that asks about their words, as plain JSON values."""
+        raise AssertionError(f"{self.kind} has no words")  # which the recipe's check sees before
+
     @abstractmethod
     def example(self, n: int, rng: np.random.Generator) -> list[Any]:
         """`n` different raw values, for tests and documentation."""

@@ -23,11 +23,13 @@ class Row:
         ids: the numbers, at least one.
         special: of each, whether the checkpoint added it.
         cut: whether the text was longer.
+        bytes: of UTF-8, that its tokens stand for, a first one that the checkpoint did not add left out.
     """
 
     ids: list[int]
     special: list[bool]
     cut: bool
+    bytes: int
 
 
 class Words:
@@ -63,7 +65,8 @@ class Words:
         starts = [self.start(text) for text in texts]
         rows = []
         for text, start, made in zip(texts, starts, self.cutting.encode_batch(starts), strict=True):
-            row = Row(made.ids, [bool(s) for s in made.special_tokens_mask], len(start) < len(text) or bool(made.overflowing))
+            cut = len(start) < len(text) or bool(made.overflowing)
+            row = Row(made.ids, [bool(s) for s in made.special_tokens_mask], cut, _bytes(text, made, cut))
             rows.append(row if row.ids else self._nothing(row))
         return rows
 
@@ -89,9 +92,9 @@ class Words:
         """The row with the `chosen` tokens masked, or left out where the checkpoint has no mask token. Special ones stay."""
         kept = [special or not hidden for special, hidden in zip(row.special, chosen, strict=True)]
         if self.mask is not None:
-            return Row([i if keep else self.mask for i, keep in zip(row.ids, kept, strict=True)], row.special, row.cut)
+            return Row([i if keep else self.mask for i, keep in zip(row.ids, kept, strict=True)], row.special, row.cut, row.bytes)
         left = [place for place, keep in enumerate(kept) if keep]
-        row = Row([row.ids[place] for place in left], [row.special[place] for place in left], row.cut)
+        row = Row([row.ids[place] for place in left], [row.special[place] for place in left], row.cut, row.bytes)
         return row if row.ids else self._nothing(row)
 
     def pad(self, rows: Sequence[Row]) -> tuple[list[list[int]], list[list[int]]]:
@@ -103,4 +106,16 @@ class Words:
 
     def _nothing(self, row: Row) -> Row:
         """One token that stands for an empty text, since a row without a token would be a missing value."""
-        return Row([self.empty], [True], row.cut)
+        return Row([self.empty], [True], row.cut, 0)
+
+
+def _bytes(text: str, made: Any, cut: bool) -> int:
+    """See `Row.bytes`; `made` is what the tokenizer made of the text."""
+    if not made.ids:
+        return 0
+    first = made.token_to_chars(0)  # None of a token that was added
+    if not cut:
+        return len(text[first[1] if first else 0 :].encode())
+    ends = (made.token_to_chars(place) for place in reversed(range(len(made.ids))))
+    last = next((end[1] for end in ends if end is not None), 0)
+    return len(text[first[1] if first else 0 : last].encode())

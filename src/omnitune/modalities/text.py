@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from omnitune.backbones import Backbone
+from omnitune.backbones import TOKENIZER, Backbone
 from omnitune.component import any_of, component
 from omnitune.modalities import Facts, Modality, _words
 from omnitune.nn import values as cells
@@ -51,25 +51,38 @@ class Text(Modality):
         return cells.problem(value)
 
     def learn(self, values: Sequence[Any]) -> Facts:
-        """`max_tokens`, as far as the checkpoint goes, and `cut`, the share of (up to 5,000) texts that are longer."""
-        words = _words_of(self.backbone, self.max_tokens)
+        """`max_tokens`, as far as the checkpoint goes, and `cut`, the share of (up to 5,000) texts that are longer; and what a backbone that
+        starts from nothing learns."""
+        own: Facts = self.backbone.learn(cells.name(value) for value in values if value is not None)
+        words = _words_of(self.backbone, self.max_tokens, own.get(TOKENIZER))
         some = (cells.name(value) for value in islice(values, 0, None, -(-len(values) // COUNTED) or 1) if value is not None)
         seen = cut = 0
         while chunk := list(islice(some, CHUNK)):
             seen, cut = seen + len(chunk), cut + sum(row.cut for row in words.read(chunk))
-        return {"max_tokens": words.limit, "cut": cut / seen if seen else 0.0}
+        return {"max_tokens": words.limit, "cut": cut / seen if seen else 0.0} | own
+
+    def language(self, facts: Facts) -> Facts:
+        """What a task must know that asks about its words: whether the backbone is `causal`, whether the tokenizer marks where a text `ends`,
+        the number of the `mask` token (None for none) and of `special` ones, and how many `words` there are."""
+        tokenizer = self.backbone.tokenizer(facts)
+        (row,) = _words_of(self.backbone, facts["max_tokens"], facts.get(TOKENIZER)).read(["a"])
+        return {
+            "causal": self.backbone.architecture().causal, "ends": row.special[-1], "mask": tokenizer.mask_token_id,
+            "special": sorted(tokenizer.all_special_ids), "words": len(tokenizer),
+        }  # fmt: skip
 
     def encode(self, values: Sequence[Any], facts: Facts, rng: np.random.Generator | None = None) -> dict[str, Tensor]:
-        """`input_ids` and `attention_mask` (B, L) int64, L the longest of the batch."""
+        """`input_ids` and `attention_mask` (B, L) int64, L the longest of the batch; `cut` (B,) and `bytes` (B,) of what they say."""
         import torch
 
-        words = _words_of(self.backbone, facts["max_tokens"])
+        words = _words_of(self.backbone, facts["max_tokens"], facts.get(TOKENIZER))
         rows = words.read(["" if value is None else cells.name(value) for value in values])
         if rng is not None and self.token_dropout:
             rows = [words.hide(row, (rng.random(len(row.ids)) < self.token_dropout).tolist()) for row in rows]
         ids, mask = words.pad(rows)
         present = torch.tensor([value is not None for value in values], dtype=torch.bool)
-        return {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask), "present": present}
+        cut, read = torch.tensor([row.cut for row in rows], dtype=torch.bool), torch.tensor([row.bytes for row in rows], dtype=torch.int64)
+        return {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask), "present": present, "cut": cut, "bytes": read}
 
     def size(self, value: Any) -> int:
         """About how many tokens: one for four bytes, which is near for English as for Chinese."""
@@ -80,13 +93,13 @@ class Text(Modality):
         """A `TextReader` with the checkpoint's weights."""
         from omnitune.nn.readers import TextReader
 
-        return TextReader(self.backbone.encoder())
+        return TextReader(self.backbone.encoder(facts))
 
     def skeleton(self, facts: Facts) -> nn.Module:
         """A `TextReader` without them."""
         from omnitune.nn.readers import TextReader
 
-        return TextReader(self.backbone.skeleton())
+        return TextReader(self.backbone.skeleton(facts))
 
     def example(self, n: int, rng: np.random.Generator) -> list[Any]:
         """Sentences of different lengths."""
@@ -95,6 +108,6 @@ class Text(Modality):
 
 
 @cache
-def _words_of(backbone: Backbone, max_tokens: int) -> _words.Words:
-    """The checkpoint's tokenizer, set up once."""
-    return _words.Words(backbone.tokenizer(), max_tokens)
+def _words_of(backbone: Backbone, max_tokens: int, learned: str | None) -> _words.Words:
+    """The tokenizer of the checkpoint, or the one that was `learned`, set up once."""
+    return _words.Words(backbone.tokenizer(None if learned is None else {TOKENIZER: learned}), max_tokens)

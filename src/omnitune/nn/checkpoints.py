@@ -1,5 +1,6 @@
 """Checkpoints: folders in the Hugging Face layout, read into base models and written again. A folder never touches the network."""
 
+import importlib
 import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +15,8 @@ from omnitune.checksums import AGAIN
 from omnitune.errors import Mistake, did_you_mean
 from omnitune.nn import weights
 
+OURS = {"gpt3": "omnitune.nn.gpt", "transformer_xl": "omnitune.nn.transformer_xl"}
+"""Model types of this library, and where they are."""
 LARGEST = 1e10  # no trained weight comes near; a flipped exponent bit goes far beyond
 
 
@@ -55,6 +58,8 @@ def configuration(folder: Path, where: str) -> Any:
 
     values = raw_config(folder, where)
     kind = values.get("model_type")
+    if kind in OURS:
+        importlib.import_module(OURS[kind])  # which registers it
     if kind not in CONFIG_MAPPING:
         if "auto_map" in values:
             raise Mistake(where, f"model type {kind!r} needs code that comes with the checkpoint, which is never run", "Choose another checkpoint")

@@ -34,9 +34,7 @@ def linear_cross_entropy(x_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None,
 
 class _Chunked(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, x_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, y_N: Tensor, scale_N: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(ctx: Any, x_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, y_N: Tensor, scale_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See `linear_cross_entropy`."""
         wanted = [tensor is not None and needed for tensor, needed in zip((x_ND, weight_VD, bias_V), ctx.needs_input_grad, strict=False)]
         grads = [torch.zeros_like(t) if t is not None and w else None for t, w in zip((x_ND, weight_VD, bias_V), wanted, strict=True)]

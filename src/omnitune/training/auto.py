@@ -17,6 +17,8 @@ Rule = Callable[[Recipe, int, torch.device], tuple[Any, str]]
 
 BASE = 5e-5
 """For full fine-tuning of a Transformer of width 768: the highest of the rates in Devlin et al. 2019."""
+SCRATCH = 6e-4
+"""For a Transformer of width 768 that starts from nothing."""
 FACTORS = {
     "full": (1.0, "full fine-tuning"),
     "auto": (1.0, "full fine-tuning; the rungs below take as much more as they do alone"),
@@ -72,6 +74,9 @@ def _lr(recipe: Recipe, rows: int, device: torch.device) -> tuple[float, str]:
     if not any(shape.attention for shape in shapes):
         return CONVOLUTIONS, "convolutional networks (measured, docs/log.md 2026-11-23)"
     width = max(shape.width for shape in shapes if shape.attention)
+    if not any(shape.pretrained for shape in shapes):
+        rate = float(f"{min(HIGHEST, SCRATCH * 768 / width):.1g}")
+        return rate, f"6e-4 at width 768 from scratch (Brown et al. 2020, table 2.1), here {width}: narrower models bear larger steps"
     rate = float(f"{min(HIGHEST, factor * BASE * (768 / width) ** 2):.1g}")
     return rate, f"5e-5 at width 768 (Devlin et al. 2019), here {width}: smaller models bear larger steps; {reason}"
 

@@ -221,7 +221,9 @@ class Prefix:
 
     def _files(self) -> dict[str, str]:
         """Digests of the files beside the weights: tokenizer, picture settings."""
-        folder: Path = self.modality.backbone.folder
+        folder: Path | None = getattr(self.modality.backbone, "folder", None)
+        if folder is None:  # it starts from nothing, and its settings are among the facts
+            return {}
         paths = (path for path in sorted(folder.iterdir()) if path.is_file() and path.suffix not in WEIGHTS)
         return {path.name: sha256(path) for path in paths}
 
