@@ -13,14 +13,30 @@ from omnitune.component import find, kinds
 from omnitune.recipe import FAMILIES
 
 NAMES = {
-    "Artifact", "Attend", "Auto", "Bias", "Category", "Classify", "Concat", "Data", "Freeze", "Full", "Image", "Label", "LoRA", "Mistake", "Number",
-    "Pretrained", "Probe", "Recipe", "Regress", "Report", "Table", "Text", "Train", "check", "compare", "fit", "infer", "load", "search",
+    "GPT", "Artifact", "Attend", "Auto", "Bias", "Category", "Classify", "Concat", "Data", "Freeze", "Full", "Generate", "Image", "Label", "LoRA",
+    "MaskedText", "Mistake", "Number", "Pretrained", "Probe", "Recipe", "Regress", "Report", "Sampling", "Table", "Text", "Train", "check", "compare",
+    "fit", "generate", "infer", "load", "search",
 }  # fmt: skip
 COMMANDS = {
     "fit": {"source", "changes", "--target", "-t", "--minutes", "--out", "--resume", "--log", "--quiet", "-q", "--json"},
     "infer": {"table", "changes", "--target", "-t", "--out", "--json"},
     "check": {"recipe", "changes", "--json"},
     "predict": {"run", "rows", "--out", "--int8", "--json"},
+    "generate": {
+        "run",
+        "--prompt",
+        "-p",
+        "--tokens",
+        "--temperature",
+        "--top-k",
+        "--top-p",
+        "--min-p",
+        "--repetition-penalty",
+        "--beams",
+        "--stop",
+        "--seed",
+        "--json",
+    },
     "report": {"run", "--format"},
     "compare": {"a", "b", "--json"},
     "search": {"recipe", "changes", "--trials", "--out", "--seed", "--quiet", "-q", "--json"},

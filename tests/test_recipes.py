@@ -57,7 +57,7 @@ def small(path: Path) -> Recipe:
     values = yaml_files.read(path)
     values.pop("expect", None)
     for given in values["inputs"].values():
-        if isinstance(given, dict) and "backbone" in given:
+        if isinstance(given, dict) and isinstance(given.get("backbone"), str):
             given["backbone"] = str(TINY[given["kind"]]())
     if isinstance(values.get("tuning"), dict) and "blocks" in values["tuning"]:
         values["tuning"]["blocks"] = min(values["tuning"]["blocks"], BLOCKS)

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     __version__: str
     from omnitune.artifact import Artifact, load
+    from omnitune.backbones.gpt import GPT
     from omnitune.backbones.pretrained import Pretrained
     from omnitune.commands.check import check
     from omnitune.commands.compare import compare
     from omnitune.commands.fit import fit
+    from omnitune.commands.generate import Sampling, generate
     from omnitune.commands.infer import infer
     from omnitune.commands.search import search
     from omnitune.data.table import Table
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
     from omnitune.modalities.text import Text
     from omnitune.recipe import Data, Recipe, Train
     from omnitune.tasks.classify import Classify
+    from omnitune.tasks.generate import Generate
     from omnitune.tasks.label import Label
+    from omnitune.tasks.masked_text import MaskedText
     from omnitune.tasks.regress import Regress
     from omnitune.tuning.auto import Auto
     from omnitune.tuning.bias import Bias
@@ -36,17 +40,18 @@ if TYPE_CHECKING:
     from omnitune.tuning.probe import Probe
 
 __all__ = [
-    "Artifact", "Attend", "Auto", "Bias", "Category", "Classify", "Concat", "Data", "Freeze", "Full", "Image", "Label", "LoRA", "Mistake", "Number",
-    "Pretrained", "Probe", "Recipe", "Regress", "Report", "Table", "Text", "Train", "check", "compare", "fit", "infer", "load", "search",
+    "GPT", "Artifact", "Attend", "Auto", "Bias", "Category", "Classify", "Concat", "Data", "Freeze", "Full", "Generate", "Image", "Label", "LoRA",
+    "MaskedText", "Mistake", "Number", "Pretrained", "Probe", "Recipe", "Regress", "Report", "Sampling", "Table", "Text", "Train", "check", "compare",
+    "fit", "generate", "infer", "load", "search",
 ]  # fmt: skip
 
 _HOMES = {
-    "artifact": ("Artifact", "load"), "backbones.pretrained": ("Pretrained",), "commands.check": ("check",), "commands.compare": ("compare",),
-    "commands.fit": ("fit",), "commands.infer": ("infer",), "commands.search": ("search",),
+    "artifact": ("Artifact", "load"), "backbones.gpt": ("GPT",), "backbones.pretrained": ("Pretrained",), "commands.check": ("check",),
+    "commands.compare": ("compare",), "commands.fit": ("fit",), "commands.generate": ("Sampling", "generate"), "commands.infer": ("infer",), "commands.search": ("search",),
     "data.table": ("Table",), "errors": ("Mistake",), "evaluation.report": ("Report",),
     "fusion.attend": ("Attend",), "fusion.concat": ("Concat",), "modalities.category": ("Category",), "modalities.image": ("Image",),
     "modalities.number": ("Number",), "modalities.text": ("Text",), "recipe": ("Data", "Recipe", "Train"), "tasks.classify": ("Classify",),
-    "tasks.label": ("Label",), "tasks.regress": ("Regress",), "tuning.auto": ("Auto",), "tuning.bias": ("Bias",),
+    "tasks.generate": ("Generate",), "tasks.label": ("Label",), "tasks.masked_text": ("MaskedText",), "tasks.regress": ("Regress",), "tuning.auto": ("Auto",), "tuning.bias": ("Bias",),
     "tuning.freeze": ("Freeze",), "tuning.full": ("Full",), "tuning.lora": ("LoRA",), "tuning.probe": ("Probe",),
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

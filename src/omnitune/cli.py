@@ -215,6 +215,34 @@ def _said(task: str, answer: Any) -> str:
 
 
 @verb()
+def generate(
+    run: Run,
+    prompt: Annotated[list[str] | None, typer.Option("--prompt", "-p", help="What to go on from; may be given several times.")] = None,
+    tokens: Annotated[int, typer.Option(help="Written at most.")] = 100,
+    temperature: Annotated[float, typer.Option(help="Divides the logits; 0 takes the likeliest token always.")] = 1.0,
+    top_k: Annotated[int, typer.Option(help="Choose among so many of the likeliest; 0: among all.")] = 0,
+    top_p: Annotated[float, typer.Option(help="Among the likeliest that hold this share of the probability.")] = 1.0,
+    min_p: Annotated[float, typer.Option(help="Among those at least so likely as this share of the likeliest.")] = 0.0,
+    repetition_penalty: Annotated[float, typer.Option(help="Divides the logits of tokens that are there already.")] = 1.0,
+    beams: Annotated[int, typer.Option(help="Texts that are followed at once.")] = 1,
+    stop: Annotated[list[str] | None, typer.Option(help="Text at which to stop; may be given several times.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Write texts with a trained language model; one prompt is answered as it is written."""
+    from omnitune.commands.generate import Sampling, generate
+
+    prompts = prompt or [""]
+    told = (lambda text: typer.echo(text, nl=False)) if len(prompts) == 1 and beams == 1 and not as_json else None
+    sampling = Sampling(tokens, temperature, top_k, top_p, min_p, repetition_penalty, beams, tuple(stop or ()), seed)
+    written = generate(run, prompts, sampling, told)
+    if as_json:
+        show([{"prompt": asked, "text": text} for asked, text in zip(prompts, written, strict=True)])
+    else:
+        typer.echo("" if told else "\n".join(written))
+
+
+@verb()
 def report(run: Run, format: Annotated[Literal["text", "json", "md", "html"], typer.Option(help="How to print it.")] = "text") -> None:
     """Show what was measured."""
     from omnitune.commands.report import report

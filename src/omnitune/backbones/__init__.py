@@ -27,12 +27,14 @@ class Architecture:
         width: D of its tokens.
         attention: whether it is a Transformer, not a convolutional network.
         causal: whether a token sees only those before it.
+        tied: whether one table of words serves what goes in and what comes out.
         pretrained: whether it starts from weights that were trained before.
     """
 
     width: int
     attention: bool
     causal: bool = False
+    tied: bool = True
     pretrained: bool = True
 
 

@@ -24,7 +24,7 @@ def problem(name: str) -> str | None:
     """What is wrong with a reference and how to mend it, as far as can be seen without network and torch."""
     if name.startswith(SAMPLE):
         return _no_sample(name.removeprefix(SAMPLE))
-    folder = Path(name).expanduser()
+    folder = inside(Path(name).expanduser())
     if not is_directory(name):
         return None if HUB_NAME.fullmatch(name) else f"{name!r} is neither a directory nor a name on the hub. {FORMS}"
     if not folder.is_dir():
@@ -60,7 +60,13 @@ def locate(name: str, revision: str | None) -> Path:
         return _from_hub(name, revision)
     if not folder.is_dir():
         raise Mistake(f"backbone {name}", "no such directory", FORMS)
-    return folder.absolute()
+    return inside(folder).absolute()
+
+
+def inside(folder: Path) -> Path:
+    """The backbone's own folder where `folder` is that of a run with one backbone; else `folder` itself."""
+    found = sorted((folder / "inputs").glob("*/config.json")) if (folder / "lineage.json").is_file() else []
+    return found[0].parent if len(found) == 1 else folder
 
 
 @cache

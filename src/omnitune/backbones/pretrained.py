@@ -90,7 +90,8 @@ class Pretrained(Backbone):
         from omnitune.nn import checkpoints
 
         config = checkpoints.configuration(self.folder, self.where)
-        return Architecture(checkpoints.width(config), getattr(config, "num_attention_heads", None) is not None, _causal(config))
+        attention, tied = getattr(config, "num_attention_heads", None) is not None, bool(getattr(config, "tie_word_embeddings", True))
+        return Architecture(checkpoints.width(config), attention, _causal(config), tied)
 
     def save_processor(self, folder: Path, facts: Facts | None = None) -> None:
         """See `Backbone.save_processor`."""

@@ -30,7 +30,7 @@ def read(folder: Path, where: str) -> Any:
     made, options = _class(config)
     state = weights.read(weights.files(folder, where), where)
     try:
-        with _quiet():  # by state, since with a folder transformers would follow an adapter_config.json to other files
+        with quiet():  # by state, since with a folder transformers would follow an adapter_config.json to other files
             model, found = made.from_pretrained(None, config=config, state_dict=state, dtype=torch.float32, output_loading_info=True, **options)
     except (OSError, ValueError, RuntimeError, TypeError, KeyError, ImportError, AttributeError) as error:
         raise Mistake(where, f"its weights do not fit its config.json: {weights.first_line(error)}", AGAIN) from None
@@ -99,7 +99,7 @@ def write(model: Any, folder: Path, state: Mapping[str, Tensor] | None) -> None:
         whole = {f"encoder.{name}": t.detach().contiguous() for name, t in state.items()}
         save_file(whole, folder / "model.safetensors", {"format": "pt"})
     else:
-        with _quiet():
+        with quiet():
             model.save_pretrained(folder, state_dict=dict(state))
     weights.note_sums(folder)
 
@@ -163,7 +163,7 @@ def _plausible(model: nn.Module, where: str) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without transformers' progress bars and its table of unused heads: what matters here is a Mistake."""
     from transformers.utils import logging as untyped
 

@@ -33,11 +33,14 @@ class Generate(SelfSupervised):
         """`ends`: whether the tokenizer marks the end of a text.
 
         Raises:
-            Mistake: the backbone reads texts as a whole.
+            Mistake: the backbone reads texts as a whole, or says words by another table than it reads them by.
         """
         if not facts["causal"]:
             wrong = f"the backbone of {self.of!r} sees the words that it would be asked for"
             raise Mistake("generate", wrong, "Choose a GPT or another decoder, or ask masked_text of this one")
+        if not facts["tied"]:
+            wrong = f"the backbone of {self.of!r} says words by a table of its own, which is not read yet"
+            raise Mistake("generate", wrong, "Choose a checkpoint whose config.json says tie_word_embeddings: true")
         return {"ends": facts["ends"]}
 
     def prepare(self, batch: Batch, columns: Mapping[str, Sequence[Any]], facts: Facts, rng: np.random.Generator | None) -> tuple[Batch, Target]:
