@@ -50,7 +50,7 @@ def test_it_learns_and_says_how_much(trained: Artifact) -> None:
     assert metrics["after"]["accuracy"]["value"] > 0.3
 
 
-@pytest.mark.parametrize("generation", ["gpt1", "gpt2", "modern"])
+@pytest.mark.parametrize("generation", ["gpt1", "gpt2", "gpt3", "modern"])
 def test_transformers_reads_what_is_saved_and_measures_the_same(generation: str, tmp_path: Path) -> None:
     made = fit(recipe(generation, epochs=1), tmp_path / "run")
     folder = tmp_path / "run" / "inputs" / "text_"
@@ -106,7 +106,7 @@ def test_it_writes_the_same_with_one_prompt_and_with_several(trained: Artifact) 
     prompts, greedy = ["item 7 is", "", "item"], Sampling(max_new_tokens=8, temperature=0)
     together = generate(trained, prompts, greedy)
     assert together == [generate(trained, prompt, greedy)[0] for prompt in prompts]
-    assert together[0].strip()
+    assert len(set(together)) > 1
     drawn = [generate(trained, "item", Sampling(max_new_tokens=12, top_k=20, top_p=0.9, min_p=0.01, seed=seed))[0] for seed in (1, 1, 2)]
     assert drawn[0] == drawn[1] != drawn[2]
     said: list[str] = []
@@ -150,7 +150,7 @@ def test_a_run_is_the_backbone_of_the_next_which_answers_and_writes(trained: Art
     before = made.report.tasks["language"]["metrics"]["models"]["before"]["bits_per_byte"]["value"]
     assert before == pytest.approx(trained.report.value("language", "bits_per_byte"), rel=1e-4)
     assert set(made.predict([{"text": "item 9 is red."}])[0]) == {"mood"}
-    assert generate(load(tmp_path / "next"), "item", Sampling(max_new_tokens=4))[0]
+    assert len(generate(load(tmp_path / "next"), ["item", "it"], Sampling(max_new_tokens=4))) == 2
     assert set(compare(trained.path, tmp_path / "next")["tasks"]) == {"language"}
 
 

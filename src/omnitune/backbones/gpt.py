@@ -31,6 +31,7 @@ class GPT(Backbone):
         width: D; 64 a block where left out.
         heads: of attention; one for each 64 of the width where left out.
         context: tokens it can read at once.
+        window: tokens that every second block of `gpt3` sees; 256 where left out.
         vocabulary: tokens of the byte-level tokenizer that is learned; the 256 bytes are among them.
         dropout: of layers and attention weights.
     """
@@ -40,6 +41,7 @@ class GPT(Backbone):
     width: Annotated[int, Field(ge=2)] | None = None
     heads: Annotated[int, Field(ge=1)] | None = None
     context: Annotated[int, Field(ge=4)] = 256
+    window: Annotated[int, Field(ge=1)] | None = None
     vocabulary: Annotated[int, Field(ge=257)] = 8192
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
@@ -65,8 +67,8 @@ class GPT(Backbone):
         tokenizer = self.tokenizer(facts)
         end = tokenizer.eos_token_id
         config = GPTConfig.of(
-            self.generation, self.depth, width=self._width, heads=self.heads, context=self.context, vocab=len(tokenizer), dropout=self.dropout,
-            tie=True, bos=end, eos=end, pad=end,
+            self.generation, self.depth, width=self._width, heads=self.heads, context=self.context, vocab=len(tokenizer), window=self.window,
+            dropout=self.dropout, tie=True, bos=end, eos=end, pad=end,
         )  # fmt: skip
         return Encoder(Model(config), "last")
 
@@ -92,7 +94,9 @@ class GPT(Backbone):
         self.tokenizer(facts).save_pretrained(str(folder))
 
     def check(self) -> str | None:
-        """Heads must divide the width."""
+        """Heads must divide the width, and only GPT-3 has bands."""
+        if self.window and self.generation != "gpt3":
+            return f"no block of {self.generation} sees a window. Leave it out, or choose generation: gpt3"
         heads = self.heads or max(1, self._width // HEAD)
         return f"{heads} heads do not divide the width {self._width}. Choose numbers that divide" if self._width % heads else None
 

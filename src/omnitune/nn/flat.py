@@ -152,6 +152,7 @@ def _tokens(model: Any, start: int | None) -> Tensor:
     """Tokens of two rows, of 3 and of 7 tokens, or beyond a window of the model: flat with positions from `start`, or padded."""
     window = getattr(model.config, "sliding_window", None) or 0
     L = max(7, window + 4) if window <= MOST_TOKENS else 7
+    L = min(L, getattr(model.config, "max_position_embeddings", None) or L)
     mask_BL = torch.arange(L, device=model.device) < torch.tensor([[3], [L]], device=model.device)
     ids_BL = torch.arange(2 * L, device=model.device).view(2, L) * 5 % (model.config.vocab_size - 10) + 10
     if start is None:
