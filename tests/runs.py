@@ -37,6 +37,18 @@ def table_recipe(source: Any, *overrides: str) -> Recipe:
     return read(values, overrides)
 
 
+def language_recipe(source: Any, *overrides: str) -> Recipe:
+    """A tiny GPT from nothing that reads a column of texts."""
+    gpt = {"kind": "gpt", "depth": 2, "width": 32, "heads": 2, "context": 32, "vocabulary": 300}
+    values = {
+        "data": {"from": source},
+        "inputs": {"text": {"kind": "text", "backbone": gpt, "max_tokens": 32}},
+        "tasks": {"language": {"kind": "generate", "of": "text"}},
+        "train": {"epochs": 4, "batch": 8, "lr": 3e-3},
+    }
+    return read(values, overrides)
+
+
 def ready(recipe: Recipe) -> tuple[Model, Prepared]:
     """The model and the data as training starts."""
     from dataclasses import replace

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from omnitune.cli import app
-from runs import rows, table_recipe, write_csv
+from runs import language_recipe, rows, table_recipe, write_csv
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -36,6 +36,10 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "recipes").mkdir()
     table_recipe(str(tmp_path / "reviews.parquet"), "train.epochs=1").write(tmp_path / "recipes" / "demo.yaml")
     (tmp_path / "recipes" / "demo-rows.jsonl").write_text('{"a": 1, "b": null, "color": "red"}\n')
+    texts = [{"text": f"a {row['color']} dress, {row['class']} in price, number {row['id']}"} for row in table]
+    language_recipe(texts, "train.epochs=1", f"data.from={write_csv(tmp_path / 'texts.csv', texts)}").write(
+        tmp_path / "recipes" / "pretrain_gpt.yaml"
+    )
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -284,7 +284,7 @@ def test_check_loads_neither_torch_nor_transformers() -> None:
         "import sys; from omnitune.backbones.pretrained import Pretrained;"
         "from omnitune.backbones import Backbone; from omnitune.component import kinds;"
         f"assert Pretrained({str(checkpoints.tiny_bert())!r}).check() is None; assert Pretrained('bert-base-uncased').check() is None;"
-        "assert list(kinds(Backbone)) == ['pretrained'], kinds(Backbone);"
+        "assert {'gpt', 'pretrained'} <= set(kinds(Backbone));"
         "print({'torch', 'transformers', 'peft', 'numpy', 'huggingface_hub'} & set(sys.modules))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": "src"}, check=False)
