@@ -34,7 +34,8 @@ class ViT(Backbone):
         pool: what stands for a picture: `first`, a class token, or `mean`, the mean of its patches, without one.
         positions: `sincos`, fixed sines and cosines of both coordinates, as masked autoencoders have them, or `learned`.
         dropout: of layers and attention weights.
-        mean, std: of red, green and blue, for values in [0, 1].
+        mean: of red, green and blue, for values in [0, 1]; it is taken from each pixel.
+        std: of the same, by which what is left is divided.
     """
 
     depth: Annotated[int, Field(ge=1)] = 4

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from omnitune.data.prepared import Prepared
-from omnitune.evaluation.answers import answer
+from omnitune.evaluation.answers import Answers, answer
 from omnitune.evaluation.before import sample
 from omnitune.nn import patches
 from omnitune.nn.pixels import PixelHead, costs
@@ -27,31 +27,40 @@ def rivals(model: Model, prepared: Prepared, tasks: list[str]) -> dict[str, tupl
         return {name: ({}, {}) for name in tasks}
     as_it_is = answer(model, prepared.batches("test", int(train.micro_batch)), train.precision)
     seen = sample(prepared.parts["train"], ROWS, train.seed)
-    return {name: _of_task(model.head(name), prepared, name, seen, as_it_is[name].p, as_it_is[name].known) for name in tasks}
+    return {name: _of_task(model, prepared, name, seen, as_it_is[name]) for name in tasks}
 
 
 @torch.inference_mode()
-def _of_task(head: Any, prepared: Prepared, name: str, seen: Array, before: Array, known: Array) -> tuple[dict[str, Array], dict[str, str]]:
+def _of_task(model: Model, prepared: Prepared, name: str, seen: Array, as_it_is: Answers) -> tuple[dict[str, Array], dict[str, str]]:
+    head, test = model.head(name), prepared.parts["test"]
     assert isinstance(head, PixelHead)
-    sums = [(head.wanted(target)[target["weight"] > 0].sum(0), target["weight"].sum()) for _, target in _targets(prepared, name, seen, head)]
-    mean_PN = torch.stack([total for total, _ in sums]).sum(0) / torch.stack([count for _, count in sums]).sum().clamp(min=1)
-    found: dict[int, tuple[Tensor, Tensor]] = {}
-    for rows, target in _targets(prepared, name, prepared.parts["test"], head):
-        every = head.wanted(target)
-        visible, hidden = patches.at(every, target["visible"]), patches.at(every, target["hidden"])
-        constant = costs(patches.at(mean_PN.expand_as(every), target["hidden"]), hidden)
-        found |= dict(zip(rows, zip(constant.cpu(), costs(visible.mean(1, keepdim=True), hidden).cpu(), strict=True), strict=True))
-    constant, simple = (torch.stack([found[row][i] for row in prepared.parts["test"].tolist()]).numpy() for i in (0, 1))
+    mean_PN = _mean(head, _targets(prepared, name, seen, model.device))
+    found: dict[int, Array] = {}
+    for rows, target in _targets(prepared, name, test, model.device):
+        every_BPN = head.wanted(target)
+        visible, hidden = (patches.at(every_BPN, target[which]) for which in ("visible", "hidden"))
+        guesses = (patches.at(mean_PN.expand_as(every_BPN), target["hidden"]), visible.mean(1, keepdim=True))
+        found |= dict(zip(rows, torch.stack([costs(guess, hidden) for guess in guesses], 1).cpu().numpy(), strict=True))
+    p = np.stack([found[row] for row in test.tolist()])
     words = {
         "constant": f"the mean of {len(seen):,} training pictures at each place",
         "simple": "the mean of the visible patches of the same picture",
         "before": "the model before training",
     }
-    return {rival: p[known] for rival, p in {"constant": constant, "simple": simple, "before": before}.items()}, words
+    made = {"constant": p[:, 0], "simple": p[:, 1], "before": as_it_is.p}
+    return {rival: answers[as_it_is.known] for rival, answers in made.items()}, words
 
 
-def _targets(prepared: Prepared, name: str, rows: Array, head: PixelHead) -> Iterator[tuple[list[int], Target]]:
+def _mean(head: PixelHead, asked: Iterator[tuple[list[int], Target]]) -> Tensor:
+    """What every place looks like on average, (P, N)."""
+    total, count = torch.zeros(()), torch.zeros(())
+    for _, target in asked:
+        there = head.wanted(target)[target["weight"] > 0]
+        total, count = total.to(there.device) + there.sum(0), count + len(there)
+    return total / count.clamp(min=1).to(total.device)
+
+
+def _targets(prepared: Prepared, name: str, rows: Array, device: torch.device) -> Iterator[tuple[list[int], Target]]:
     """What is asked of some rows as they are, a batch at a time."""
-    device = head.numbers.mean.device
     for question in prepared.batches("test", int(prepared.recipe.train.micro_batch), rows=rows).epoch():
         yield question.rows.tolist(), question.to(device).asked[name][1]

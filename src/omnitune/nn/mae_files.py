@@ -46,7 +46,8 @@ def from_transformers(twin: Any) -> "MAE":
         raise Mistake("decoder", "its class token has a position, which MAE lacks", "Use the model of transformers as it is")
     made.load_state_dict(vit_files.ours(state, DECODER, "vit."))
     made.decoder.positions.copy_(table[0, 1:])
-    return made.train(twin.training)
+    made.train(twin.training)
+    return made
 
 
 def encoder(twin: Any) -> "ViT":
@@ -57,7 +58,8 @@ def encoder(twin: Any) -> "ViT":
     values = {ours: getattr(twin.config, name) for name, ours in vit_files.FIELDS.items()}
     made: ViT = vit_files.empty(ViT, VisionTransformerConfig(**values, positions="sincos"), twin.dtype)
     made.load_state_dict(vit_files.ours(twin.state_dict(), NAMES))
-    return made.train(twin.training)
+    made.train(twin.training)
+    return made
 
 
 def to_config(config: "MAEConfig") -> Any:

@@ -16,13 +16,13 @@ def cut(x_BCHW: Tensor, patch: int) -> Tensor:
     """(B, P, N): the pixels of each patch by row, column and channel, as MAE orders them. What is left of a side is cut away."""
     rows, columns = (side // patch for side in x_BCHW.shape[2:])
     whole = x_BCHW[:, :, : rows * patch, : columns * patch]
-    x_BCrpcp = whole.unflatten(3, (columns, patch)).unflatten(2, (rows, patch))
+    x_BCrpcp = whole.reshape(*x_BCHW.shape[:2], rows, patch, columns, patch)
     return x_BCrpcp.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
 
 
 def join(x_BPN: Tensor, patch: int, columns: int) -> Tensor:
     """The reverse of `cut`, (B, C, H, W), for so many patches across."""
-    x_BrcppC = x_BPN.unflatten(2, (patch, patch, -1)).unflatten(1, (-1, columns))
+    x_BrcppC = x_BPN.reshape(len(x_BPN), -1, columns, patch, patch, x_BPN.shape[2] // patch**2)
     return x_BrcppC.permute(0, 5, 1, 3, 2, 4).flatten(4).flatten(2, 3)
 
 

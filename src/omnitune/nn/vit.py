@@ -6,7 +6,7 @@ Shape letters: B rows, C channels, H and W of a picture in pixels, P patches (le
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -77,13 +77,13 @@ class _Saved(PreTrainedModel):  # type: ignore[misc]
     supports_gradient_checkpointing = True
     _no_split_modules = ("Layer",)
     _supports_sdpa = True
-    _products: Mapping[nn.Module, int] = MappingProxyType({})
+    _products: Mapping[Any, int] = MappingProxyType({})
 
     def _init_weights(self, module: nn.Module) -> None:
         """Products as Glorot and Bengio 2010, as in the authors' code and in MAE; positions and the class token as noise."""
         super()._init_weights(module)
-        if module in self._products:
-            glorot(module.weight, self._products[module])
+        if parts := self._products.get(module):
+            glorot(cast(Tensor, module.weight), parts)
         elif isinstance(module, Embeddings):
             if module.class_token is not None:
                 initialization.normal_(module.class_token, std=self.config.initializer_range)
@@ -167,7 +167,7 @@ def make_blocks(config: VisionTransformerConfig) -> nn.ModuleList:
     return nn.ModuleList(Layer(*sizes, **more, layer=number) for number in range(config.num_hidden_layers))
 
 
-def products(model: nn.Module) -> dict[nn.Module, int]:
+def products(model: nn.Module) -> dict[Any, int]:
     """The layers that multiply, and how many products each one makes at once."""
     found = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)}
     return {module: 3 if name.endswith(".qkv") else 1 for name, module in found.items()}

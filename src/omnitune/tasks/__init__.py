@@ -35,6 +35,9 @@ class Task(Component, ABC):
     supervised: ClassVar[bool] = True
     """Whether it reads answers from columns and answers rows; else it asks an input about itself, see `SelfSupervised`."""
 
+    deep: ClassVar[bool] = False
+    """Whether its head is a Transformer of its own, which bears smaller steps than a linear layer."""
+
     weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = field(default=1.0, kw_only=True)
     """Factor of this task's mean loss in the sum."""
 

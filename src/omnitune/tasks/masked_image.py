@@ -42,6 +42,7 @@ class MaskedImage(SelfSupervised):
 
     form: ClassVar[Literal["tokens", "pixels"]] = "pixels"
     asks: ClassVar[Literal["language", "patches"]] = "patches"
+    deep: ClassVar[bool] = True
 
     share: Annotated[float, Field(gt=0, lt=1)] = 0.75
     normalise: bool = True
