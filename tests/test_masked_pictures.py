@@ -223,3 +223,21 @@ def test_a_vit_learns_labels_from_nothing(tmp_path: Path) -> None:
     made = fit(recipe(tasks=MOOD, epochs=2), tmp_path / "run")
     assert type(AutoModel.from_pretrained(tmp_path / "run" / "inputs" / "photo_")) is ViTModel
     assert set(made.predict([{"photo": None}])[0]) == {"mood"}
+
+
+@pytest.mark.slow
+def test_photographs_of_solar_cells_teach_without_labels(tmp_path: Path) -> None:
+    """Broken parts would end where the model began, or at the mean of what is visible."""
+    vit = {"kind": "vit", "depth": 3, "width": 96, "heads": 3, "size": 64, "patch": 8}
+    values = {
+        "data": {"from": "sample:elpv#600", "split": [0.7, 0.1, 0.2]},
+        "inputs": {"image": {"kind": "image", "backbone": vit, "augment": False}},
+        "tasks": {"picture": {"kind": "masked_image", "of": "image", "normalise": False}},
+        "train": {"epochs": 20, "batch": 16, "lr": 2e-3, "head_lr": 2e-3},
+    }
+    run = fit(read(values), tmp_path / "run")
+    found = {model: figure["mse"]["value"] for model, figure in figures(run).items()}
+    assert found["after"] < 0.85 * min(found["simple"], found["before"]), found
+    cells = values | {"tasks": {"defective": {"kind": "classify", "target": "defective"}}, "tuning": "probe", "train": {"epochs": 3}}
+    cells["inputs"] = {"image": {"kind": "image", "backbone": str(run.path)}}
+    assert fit(read(cells), tmp_path / "cells").report.value("defective", "auroc") > 0.55

@@ -86,6 +86,7 @@ class Encoder(nn.Module):
         rows, device = len(next(iter(inputs.values()))), next(iter(inputs.values())).device
         few = self._narrowed() and self.pool == "first"
         visible_BK = inputs.pop("visible", None)
+        assert visible_BK is None or self.shown, "show comes first"
         with self.shown.only(visible_BK, inputs["pixel_values"]) if self.shown and visible_BK is not None else nullcontext():
             x_BLD = self._run(torch.zeros(rows, 1, dtype=torch.int64, device=device) if few else None, **inputs)
         return self._tokens(x_BLD, torch.ones(x_BLD.shape[:2], dtype=torch.bool, device=device))
@@ -171,7 +172,8 @@ class Encoder(nn.Module):
         return flat.prepare(self.model) if fit else None
 
     def _options(self) -> dict[str, Any]:
-        return {"use_cache": False} if checkpoints.accepts(type(self.model).forward, "use_cache") else {}
+        wanted = {"use_cache": False, "interpolate_pos_encoding": True}  # positions of pictures of another size lie between those of the checkpoint
+        return {name: value for name, value in wanted.items() if checkpoints.accepts(type(self.model).forward, name)}
 
     def depth(self, parameter: str) -> int:
         """Where a parameter (a name of `named_parameters`) lies: 0 in the stem, 1 to n in or right before a block, n + 1 in the tail."""
