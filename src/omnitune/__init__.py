@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from omnitune.artifact import Artifact, load
     from omnitune.backbones.gpt import GPT
     from omnitune.backbones.pretrained import Pretrained
+    from omnitune.backbones.vit import ViT
     from omnitune.commands.check import check
     from omnitune.commands.compare import compare
     from omnitune.commands.fit import fit
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from omnitune.tasks.classify import Classify
     from omnitune.tasks.generate import Generate
     from omnitune.tasks.label import Label
+    from omnitune.tasks.masked_image import MaskedImage
     from omnitune.tasks.masked_text import MaskedText
     from omnitune.tasks.regress import Regress
     from omnitune.tuning.auto import Auto
@@ -41,17 +43,19 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GPT", "Artifact", "Attend", "Auto", "Bias", "Category", "Classify", "Concat", "Data", "Freeze", "Full", "Generate", "Image", "Label", "LoRA",
-    "MaskedText", "Mistake", "Number", "Pretrained", "Probe", "Recipe", "Regress", "Report", "Sampling", "Table", "Text", "Train", "check", "compare",
-    "fit", "generate", "infer", "load", "search",
+    "MaskedImage", "MaskedText", "Mistake", "Number", "Pretrained", "Probe", "Recipe", "Regress", "Report", "Sampling", "Table", "Text", "Train",
+    "ViT", "check", "compare", "fit", "generate", "infer", "load", "search",
 ]  # fmt: skip
 
 _HOMES = {
-    "artifact": ("Artifact", "load"), "backbones.gpt": ("GPT",), "backbones.pretrained": ("Pretrained",), "commands.check": ("check",),
+    "artifact": ("Artifact", "load"), "backbones.gpt": ("GPT",), "backbones.pretrained": ("Pretrained",), "backbones.vit": ("ViT",),
+    "commands.check": ("check",),
     "commands.compare": ("compare",), "commands.fit": ("fit",), "commands.generate": ("Sampling", "generate"), "commands.infer": ("infer",),
     "commands.search": ("search",), "data.table": ("Table",), "errors": ("Mistake",), "evaluation.report": ("Report",),
     "fusion.attend": ("Attend",), "fusion.concat": ("Concat",), "modalities.category": ("Category",), "modalities.image": ("Image",),
     "modalities.number": ("Number",), "modalities.text": ("Text",), "recipe": ("Data", "Recipe", "Train"), "tasks.classify": ("Classify",),
-    "tasks.generate": ("Generate",), "tasks.label": ("Label",), "tasks.masked_text": ("MaskedText",), "tasks.regress": ("Regress",),
+    "tasks.generate": ("Generate",), "tasks.label": ("Label",), "tasks.masked_image": ("MaskedImage",),
+    "tasks.masked_text": ("MaskedText",), "tasks.regress": ("Regress",),
     "tuning.auto": ("Auto",), "tuning.bias": ("Bias",), "tuning.freeze": ("Freeze",), "tuning.full": ("Full",), "tuning.lora": ("LoRA",),
     "tuning.probe": ("Probe",),
 }  # fmt: skip

@@ -21,6 +21,8 @@ from omnitune.settings import read_settings, settings
 
 CHECKPOINTS: dict[str, Callable[[], Path]] = {"text": checkpoints.tiny_bert, "image": checkpoints.tiny_vit}
 """Small backbones for kinds that have one; other kinds are made with nothing set."""
+FROM_NOTHING = {"image of a vit": ("image", {"kind": "vit", "depth": 2, "width": 32, "heads": 2, "size": 32, "patch": 8})}
+"""Backbones without a checkpoint."""
 HARD = [
     "", " \t\n", "7", " 3.5 ", "Größe 服 🎉 \u202e\u0000", "x" * 100_000, "word " * 200_000, "服" * 30_000,
     "half a character \ud800", "[SEP] <|endoftext|>", b"", b"\xff\xd8\xff", b"%!PS-Adobe-3.0", [], [1], {"a": 1}, object(), 1j,
@@ -52,8 +54,11 @@ class Walked(Sequence[Any]):
         raise AssertionError("walk, do not jump")
 
 
-@pytest.fixture(params=list(kinds(Modality)))
+@pytest.fixture(params=[*kinds(Modality), *FROM_NOTHING])
 def modality(request: pytest.FixtureRequest) -> Modality:
+    if request.param in FROM_NOTHING:
+        kind, backbone = FROM_NOTHING[request.param]
+        return read_settings(Holder, {"modality": {"kind": kind, "backbone": backbone}}).modality  # type: ignore[no-any-return]
     cls = find(Modality, request.param)
     return cls(backbone=str(CHECKPOINTS[request.param]())) if request.param in CHECKPOINTS else cls()  # type: ignore[call-arg]
 

@@ -233,3 +233,14 @@ def test_channels_side_by_side_give_the_same_tokens_and_gradients(name: str) -> 
 
 def test_transformers_are_left_as_they_are() -> None:
     assert not backbone("vit").encoder().channels_last
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["vit", "clip", "siglip", "dinov2"])
+def test_pictures_of_another_size_are_read_at_positions_between(name: str) -> None:
+    made, model = backbone(name).encoder(), reference(name)
+    larger = torch.randn(2, 3, 48, 48, generator=torch.Generator().manual_seed(2))
+    asked = {} if name == "dinov2" else {"interpolate_pos_encoding": True}
+    wanted = model(larger, **asked)
+    pooled = wanted.pooler_output if name == "clip" else wanted[0].mean(1) if name == "siglip" else wanted[0][:, 0]
+    torch.testing.assert_close(made(pixel_values=larger).pooled(), pooled)

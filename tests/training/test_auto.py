@@ -87,6 +87,14 @@ def test_wider_heads_learn_in_smaller_steps(tmp_path) -> None:
     assert wide > auto.resolve(recipe("fusion=attend", backbone=str(tmp_path)), 500, CPU)[0].head_lr
 
 
+def test_a_decoder_bears_smaller_steps_than_a_linear_head() -> None:
+    vit = {"kind": "vit", "depth": 1, "width": 32, "heads": 1}
+    values = {"data": {"from": []}, "inputs": {"x": {"kind": "image", "backbone": vit}}}
+    tasks = {"picture": {"kind": "masked_image", "of": "x"}, "y": {"kind": "classify", "target": "y"}}
+    both, one = (auto.resolve(read(values | {"tasks": {name: tasks[name] for name in names}}), 500, CPU)[0] for names in (tasks, ["y"]))
+    assert both.head_lr == both.lr == 1e-3 < one.head_lr
+
+
 def test_precision_is_one_the_recipe_knows() -> None:
     from omnitune.training.device import best_device, precision
 

@@ -29,6 +29,7 @@ class Architecture:
         causal: whether a token sees only those before it.
         tied: whether one table of words serves what goes in and what comes out.
         pretrained: whether it starts from weights that were trained before.
+        patch: side of the patches that it cuts a picture into, in pixels; None where it cuts none.
     """
 
     width: int
@@ -36,6 +37,7 @@ class Architecture:
     causal: bool = False
     tied: bool = True
     pretrained: bool = True
+    patch: int | None = None
 
 
 @dataclass(frozen=True)

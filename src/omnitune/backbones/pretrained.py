@@ -91,7 +91,8 @@ class Pretrained(Backbone):
 
         config = checkpoints.configuration(self.folder, self.where)
         attention, tied = getattr(config, "num_attention_heads", None) is not None, bool(getattr(config, "tie_word_embeddings", True))
-        return Architecture(checkpoints.width(config), attention, _causal(config), tied)
+        patch = getattr(config, "patch_size", None)
+        return Architecture(checkpoints.width(config), attention, _causal(config), tied, patch=patch if isinstance(patch, int) else None)
 
     def save_processor(self, folder: Path, facts: Facts | None = None) -> None:
         """See `Backbone.save_processor`."""

@@ -64,6 +64,8 @@ def _example(report: "Report") -> str:
 def _question(report: "Report", form: str) -> str:
     if form == "tokens":
         return "text-generation" if any(task["kind"] == "generate" for task in report.recipe.get("tasks", {}).values()) else "fill-mask"
+    if form == "pixels":
+        return "image-feature-extraction"
     kinds = set(_kinds(report))
     reads = "tabular" if kinds <= {"number", "category"} else next(iter(kinds)) if len(kinds) == 1 else "multimodal"
     return f"{reads}-{'regression' if form == 'value' else 'classification'}"

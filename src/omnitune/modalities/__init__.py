@@ -97,6 +97,10 @@ class Modality(Component, ABC):
         """Of texts: what a task must know that asks about their words, as plain JSON values."""
         raise AssertionError(f"{self.kind} has no words")  # which the recipe's check sees before
 
+    def patches(self, facts: Facts) -> Facts:
+        """Of pictures: what a task must know that asks about their patches, as plain JSON values."""
+        raise AssertionError(f"{self.kind} has no patches")  # which the recipe's check sees before
+
     @abstractmethod
     def example(self, n: int, rng: np.random.Generator) -> list[Any]:
         """`n` different raw values, for tests and documentation."""

@@ -88,6 +88,12 @@ class Image(Modality):
         """Nothing: what a checkpoint expects comes with it. No file is opened."""
         return {}
 
+    def patches(self, facts: Facts) -> Facts:
+        """What a task must know that asks about its patches: their side `patch` (None where the backbone has none), and of pictures the `size`
+        (height, width), `mean` and `std`."""
+        wanted = _picture(self.backbone)
+        return {"patch": self.backbone.architecture().patch, "size": list(wanted["size"]), "mean": list(wanted["mean"]), "std": list(wanted["std"])}
+
     def encode(self, values: Sequence[Any], facts: Facts, rng: np.random.Generator | None = None) -> dict[str, Tensor]:
         """`pixels` (B, 3, H, W) uint8; zeros where missing. Every picture has a random stream of its own, and a thread.
 

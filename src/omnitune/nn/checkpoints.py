@@ -15,8 +15,10 @@ from omnitune.checksums import AGAIN
 from omnitune.errors import Mistake, did_you_mean
 from omnitune.nn import weights
 
-OURS = {"gpt3": "omnitune.nn.gpt", "transformer_xl": "omnitune.nn.transformer_xl"}
+OURS = {"gpt3": "omnitune.nn.gpt", "transformer_xl": "omnitune.nn.transformer_xl", "vit_pooled": "omnitune.nn.vit"}
 """Model types of this library, and where they are."""
+READ_AS = {"vit_mae": "vit"}
+"""The ViTMAE of transformers hides patches at random whenever it is run. What it trained is a ViT, with the same names of weights."""
 LARGEST = 1e10  # no trained weight comes near; a flipped exponent bit goes far beyond
 
 
@@ -68,7 +70,18 @@ def configuration(folder: Path, where: str) -> Any:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, StrictDataclassError) as error:
         raise Mistake(where, f"config.json is wrong: {weights.first_line(error)}", AGAIN) from None
-    return getattr(config, "vision_config", None) or config
+    return getattr(config, "vision_config", None) or _read_as(config)
+
+
+def _read_as(config: Any) -> Any:
+    from transformers import CONFIG_MAPPING
+
+    if config.model_type not in READ_AS:
+        return config
+    made = CONFIG_MAPPING[READ_AS[config.model_type]]
+    return made(
+        **{name: value for name, value in config.to_dict().items() if name in made().to_dict() and name not in ("model_type", "architectures")}
+    )
 
 
 def raw_config(folder: Path, where: str) -> dict[str, Any]:

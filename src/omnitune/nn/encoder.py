@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from omnitune.errors import Mistake
-from omnitune.nn import adapters, checkpoints, dropout, flat, kernels, lowrank, narrow, weights
+from omnitune.nn import adapters, checkpoints, dropout, flat, kernels, lowrank, narrow, patches, weights
 from omnitune.nn.blocks import find_blocks, inside, outside, unread
 from omnitune.nn.replay import Cut
 from omnitune.nn.tokens import Pool, Tokens
@@ -53,11 +53,13 @@ class Encoder(nn.Module):
         self.tokens = Counter[str]()
         self.channels_last = any(isinstance(module, nn.Conv2d) for block in self.blocks for module in block.modules())
         self.cut: Cut | None = None
+        self.shown: patches.Shown | None = None
 
     def forward(self, **inputs: Tensor) -> Tokens:
         """Tokens of `input_ids` and `attention_mask` (B, L; padded on the right), `pixel_values` (B, 3, H, W) or `input_features`.
 
-        Where `narrow` is set, one token a row: the one that pooling reads.
+        With `visible` (B, K) beside pixels, only the patches at these places are computed, see `show`. Where `narrow` is set, one token a row:
+        the one that pooling reads.
         """
         self._seek(inputs)
         if "input_ids" in inputs:
@@ -83,7 +85,10 @@ class Encoder(nn.Module):
             inputs["pixel_values"] = inputs["pixel_values"].contiguous(memory_format=torch.channels_last)
         rows, device = len(next(iter(inputs.values()))), next(iter(inputs.values())).device
         few = self._narrowed() and self.pool == "first"
-        x_BLD = self._run(torch.zeros(rows, 1, dtype=torch.int64, device=device) if few else None, **inputs)
+        visible_BK = inputs.pop("visible", None)
+        assert visible_BK is None or self.shown, "show comes first"
+        with self.shown.only(visible_BK, inputs["pixel_values"]) if self.shown and visible_BK is not None else nullcontext():
+            x_BLD = self._run(torch.zeros(rows, 1, dtype=torch.int64, device=device) if few else None, **inputs)
         return self._tokens(x_BLD, torch.ones(x_BLD.shape[:2], dtype=torch.bool, device=device))
 
     def _texts(self, ids_BL: Tensor, mask_BL: Tensor, hidden_BLD: Tensor | None = None) -> Tokens:
@@ -167,7 +172,8 @@ class Encoder(nn.Module):
         return flat.prepare(self.model) if fit else None
 
     def _options(self) -> dict[str, Any]:
-        return {"use_cache": False} if checkpoints.accepts(type(self.model).forward, "use_cache") else {}
+        wanted = {"use_cache": False, "interpolate_pos_encoding": True}  # positions of pictures of another size lie between those of the checkpoint
+        return {name: value for name, value in wanted.items() if checkpoints.accepts(type(self.model).forward, name)}
 
     def depth(self, parameter: str) -> int:
         """Where a parameter (a name of `named_parameters`) lies: 0 in the stem, 1 to n in or right before a block, n + 1 in the tail."""
@@ -180,8 +186,22 @@ class Encoder(nn.Module):
 
     def cut_after(self, blocks: int) -> None:
         """From now on `cut.seen` holds what the first `blocks` blocks made of the last batch, and `replay` goes on from there."""
-        stem = next((m for name, m in self.model.named_modules() if name.rpartition(".")[2] in STEMS), None)
-        self.cut = Cut(self.blocks[:blocks], stem)
+        self.cut = Cut(self.blocks[:blocks], self._stem())
+
+    def show(self, patch: int, size: tuple[int, int]) -> None:
+        """From now on reads pictures of `size` of which it is told the `visible` patches, of side `patch`. Nothing is taken on trust: see `Shown`.
+
+        Raises:
+            Mistake: the model needs all patches of a picture.
+        """
+        stem = self._stem()
+        self.shown = patches.Shown(stem, patch) if stem else None
+        if self.shown is None or (self.filled and not self.shown.proved(lambda **inputs: self(**inputs).x_BLD, size)):
+            fix = "Choose a ViT, or one built like it (DeiT, DINOv2, CLIP, SigLIP)"
+            raise Mistake(f"backbone {type(self.model).__name__}", "it cannot read a picture of which patches are left out", fix)
+
+    def _stem(self) -> nn.Module | None:
+        return next((m for name, m in self.model.named_modules() if name.rpartition(".")[2] in STEMS), None)
 
     def weights(self) -> Iterator[tuple[str, nn.Parameter]]:
         """The parameters that decide the tokens: without poolers, tokens of masks, and tables that the model itself keeps fixed."""

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 Array = np.ndarray[Any, Any]
-Form = Literal["classes", "labels", "value", "tokens"]
+Form = Literal["classes", "labels", "value", "tokens", "pixels"]
 LEAST = float(np.finfo(np.float32).eps)
 """Probability below which a log loss grows no more: what float32 leaves of a certain model's other answers."""
 
@@ -36,6 +36,8 @@ def of_form(form: Form, outputs: int) -> dict[str, Metric]:
         return class_metrics(outputs)
     if form == "tokens":
         return token_metrics()
+    if form == "pixels":
+        return pixel_metrics()
     return label_metrics(outputs) if form == "labels" else value_metrics()
 
 
@@ -79,6 +81,14 @@ def token_metrics() -> dict[str, Metric]:
         "bits_per_byte": Metric(_defined(lambda y, p: _ratio(p[:, 0].sum() / np.log(2), y[:, 1].sum())), higher_is_better=False),
         "perplexity": Metric(_defined(lambda y, p: float(np.exp(_ratio(p[:, 0].sum(), y[:, 0].sum())))), higher_is_better=False),
         "accuracy": Metric(_defined(lambda y, p: _ratio(p[:, 1].sum(), y[:, 0].sum()))),
+    }
+
+
+def pixel_metrics() -> dict[str, Metric]:
+    """For y (n, 1), hidden numbers of a picture, and p (n, 2), their squared error and their squared distance from their own mean."""
+    return {
+        "mse": Metric(_defined(lambda y, p: _ratio(p[:, 0].sum(), y[:, 0].sum())), higher_is_better=False),
+        "r2": Metric(_defined(lambda y, p: 1 - _ratio(p[:, 0].sum(), p[:, 1].sum()))),
     }
 
 

@@ -40,6 +40,7 @@ class PictureReader(nn.Module):
         self.normalise = Normalise(mean, std)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tokens:
-        """From `pixels` (B, 3, H, W) uint8 and `present` (B,)."""
-        tokens: Tokens = self.backbone(pixel_values=self.normalise(inputs["pixels"]))
+        """From `pixels` (B, 3, H, W) uint8 and `present` (B,); with `visible` (B, K), see `Encoder.forward`, of these patches alone."""
+        shown = {"visible": inputs["visible"]} if "visible" in inputs else {}
+        tokens: Tokens = self.backbone(pixel_values=self.normalise(inputs["pixels"]), **shown)
         return tokens.only(inputs["present"])

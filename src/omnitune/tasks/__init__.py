@@ -29,11 +29,14 @@ Target = dict[str, "Tensor"]
 class Task(Component, ABC):
     """One question. Missing answers are allowed in any row: such a row teaches other tasks only."""
 
-    form: ClassVar[Literal["classes", "labels", "value", "tokens"]]
-    """What a prediction looks like: (B, C) probabilities of one class, (B, K) probabilities of labels, (B,) numbers, or of a text (B, 2) the
-    nats that its words cost and how many were said right."""
+    form: ClassVar[Literal["classes", "labels", "value", "tokens", "pixels"]]
+    """What a prediction looks like: (B, C) probabilities of one class, (B, K) probabilities of labels, (B,) numbers, of a text (B, 2) the
+    nats that its words cost and how many were said right, or of a picture (B, 2) the squared error of hidden pixels and how far these lie apart."""
     supervised: ClassVar[bool] = True
     """Whether it reads answers from columns and answers rows; else it asks an input about itself, see `SelfSupervised`."""
+
+    deep: ClassVar[bool] = False
+    """Whether its head is a Transformer of its own, which bears smaller steps than a linear layer."""
 
     weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = field(default=1.0, kw_only=True)
     """Factor of this task's mean loss in the sum."""
@@ -83,8 +86,10 @@ class SelfSupervised(Task, ABC):
         of: the input.
     """
 
-    form: ClassVar[Literal["tokens"]] = "tokens"
+    form: ClassVar[Literal["tokens", "pixels"]] = "tokens"
     supervised: ClassVar[bool] = False
+    asks: ClassVar[Literal["language", "patches"]] = "language"
+    """The method of a modality that tells what such a task must know; inputs without one cannot be asked."""
 
     of: str
 
@@ -109,8 +114,8 @@ class SelfSupervised(Task, ABC):
         return 0
 
     def decode(self, output: np.ndarray, facts: Facts) -> list[dict[str, Any]]:
-        """The nats that each row cost."""
-        return [{"value": nats} for nats, _ in output.tolist()]
+        """What each row cost: nats, or squared error."""
+        return [{"value": cost} for cost, _ in output.tolist()]
 
     def example(self, n: int, rng: np.random.Generator) -> dict[str, list[Any]]:
         """No column."""
