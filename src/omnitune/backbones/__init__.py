@@ -29,6 +29,7 @@ class Architecture:
         causal: whether a token sees only those before it.
         tied: whether one table of words serves what goes in and what comes out.
         pretrained: whether it starts from weights that were trained before.
+        remembers: whether it reads the pieces of a text in order, each told of those before it.
     """
 
     width: int
@@ -36,6 +37,7 @@ class Architecture:
     causal: bool = False
     tied: bool = True
     pretrained: bool = True
+    remembers: bool = False
 
 
 @dataclass(frozen=True)

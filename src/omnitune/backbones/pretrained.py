@@ -91,7 +91,7 @@ class Pretrained(Backbone):
 
         config = checkpoints.configuration(self.folder, self.where)
         attention, tied = getattr(config, "num_attention_heads", None) is not None, bool(getattr(config, "tie_word_embeddings", True))
-        return Architecture(checkpoints.width(config), attention, _causal(config), tied)
+        return Architecture(checkpoints.width(config), attention, _causal(config), tied, remembers=getattr(config, "remembers", False))
 
     def save_processor(self, folder: Path, facts: Facts | None = None) -> None:
         """See `Backbone.save_processor`."""

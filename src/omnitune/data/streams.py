@@ -1,95 +1,75 @@
-"""Streams: all documents end to end, read in parallel from as many places, step by step, for models that remember (Transformer-XL, Dai et al.
-2019, https://arxiv.org/abs/1901.02860).
+"""Streams: texts in pieces, several read side by side, for models that remember (Transformer-XL, Dai et al. 2019,
+https://arxiv.org/abs/1901.02860): row b of a batch goes on where row b of the batch before ended.
 
-Shape letters: B streams, L tokens of a step.
+Every piece is in exactly one batch, and all pieces of a text follow one another in one stream. A piece is of one text alone: the last one of a
+text is shorter, and so each row of figures is of one text.
 """
 
-from dataclasses import dataclass
-from functools import lru_cache
+from heapq import heapify, heapreplace
 from typing import Any
 
 import numpy as np
 
-from omnitune.data.tokenised import Tokenised
 from omnitune.errors import Mistake
 
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True, eq=False)
-class Step:
-    """What all streams read at once.
+def even(documents: Array, streams: int, rng: np.random.Generator) -> list[Array]:
+    """Batches for training: all of `streams` pieces, but for the last. Texts are shuffled, laid end to end and cut into equal streams.
+
+    A text that is cut there begins anew in the next stream: of the first batch no piece has one before it.
 
     Args:
-        ids_BL: token numbers, int64; 0 where a stream has ended.
-        starts_BL: where a document starts, bool: what was remembered before is not of it.
-        real_BL: where a stream has a token, bool.
-        next_BL: the token that follows in the same document, int64; -1 where none does.
-    """
-
-    ids_BL: Array
-    starts_BL: Array
-    real_BL: Array
-    next_BL: Array
-
-
-class Streams:
-    """Ordered batches: row b of a step goes on where row b of the step before ended.
-
-    Every token is read once, and is once a `next` one but for the first of each document. Any step can be made by itself, so a killed run
-    goes on from (epoch, step) and the model's memories.
-
-    Args:
-        tokens: of documents.
-        rows: B.
-        length: L.
-        seed: of the order of documents, new in every epoch; None keeps theirs.
+        documents: the number of the text of each piece, rising; pieces are in the order of their text.
+        streams: pieces of a batch.
+        rng: decides the order of texts.
 
     Raises:
-        Mistake: there are fewer tokens than streams.
+        Mistake: there are fewer pieces than streams.
     """
+    if len(documents) < streams:
+        wrong = f"{len(documents):,} pieces of text cannot be read in {streams:,} streams, side by side"
+        raise Mistake("train.batch", wrong, "Give a smaller batch, or more text")
+    firsts, counts = _texts(documents)
+    order = rng.permutation(len(firsts))
+    return _side_by_side(np.array_split(_joined(firsts[order], counts[order]), streams))
 
-    def __init__(self, tokens: Tokenised, rows: int, length: int, seed: int | None = None) -> None:
-        if not 0 < rows <= tokens.total:
-            raise Mistake("streams", f"{tokens.total:,} tokens cannot be read in {rows:,} streams", "Give fewer streams, or more text")
-        assert length > 0, "a step reads something"
-        self.tokens, self.rows, self.length, self.seed = tokens, rows, length, seed
-        self.each = -(-tokens.total // rows)
-        self.order = lru_cache(2)(self._order)
 
-    def __len__(self) -> int:
-        """Steps of an epoch."""
-        return -(-self.each // self.length)
+def whole(documents: Array, streams: int) -> list[Array]:
+    """Batches for measuring, at most `streams` pieces each: no text is cut, so what is measured does not depend on `streams`.
 
-    def step(self, number: int, epoch: int = 0) -> Step:
-        """Step `number` of an epoch; the last one may be shorter."""
-        start = number * self.length
-        width = min(self.length, self.each - start)
-        assert width > 0, f"there are {len(self)} steps"
-        ids, starts = np.zeros((self.rows, width + 1), np.int64), np.ones((self.rows, width + 1), bool)
-        ends = np.minimum((np.arange(self.rows) + 1) * self.each, self.tokens.total)
-        real_BL = np.arange(width) + start + (np.arange(self.rows) * self.each)[:, None] < ends[:, None]
-        for row in range(self.rows):
-            self._read(epoch, row * self.each + start, ids[row], starts[row])
-        next_BL = np.where(real_BL & ~starts[:, 1:], ids[:, 1:], -1)
-        return Step(np.where(real_BL, ids[:, :-1], 0), starts[:, :-1] & real_BL, real_BL, next_BL)
+    Texts with more pieces come first, each in the stream that is shortest by then (Graham 1969), so that few batches are small.
 
-    def _read(self, epoch: int, place: int, ids: Array, starts: Array) -> None:
-        """Fills in the tokens from `place` of all on, and where documents start; beyond the last token all stays as it is."""
-        documents, ends = self.order(epoch)
-        at, which = 0, int(np.searchsorted(ends, place, side="right"))
-        while at < len(ids) and which < len(documents):
-            document = int(documents[which])
-            first = place + at - (int(ends[which]) - int(self.tokens.lengths[document]))
-            found = self.tokens.ids(document)[first : first + len(ids) - at]
-            ids[at : at + len(found)] = found
-            starts[at : at + len(found)] = False
-            starts[at] = first == 0
-            at, which = at + len(found), which + 1
+    Args:
+        documents: see `even`.
+        streams: texts that are read side by side.
+    """
+    firsts, counts = _texts(documents)
+    rooms = [(0, stream) for stream in range(min(streams, len(firsts)))]
+    heapify(rooms)
+    texts: list[list[int]] = [[] for _ in rooms]
+    for text in np.argsort(-counts, kind="stable").tolist():
+        length, stream = rooms[0]
+        texts[stream].append(text)
+        heapreplace(rooms, (length + int(counts[text]), stream))
+    return _side_by_side([_joined(firsts[chosen], counts[chosen]) for chosen in texts])
 
-    def _order(self, epoch: int) -> tuple[Array, Array]:
-        """Documents that have tokens, in the order of an epoch, and how many tokens there are up to the end of each."""
-        documents = np.flatnonzero(self.tokens.lengths)
-        if self.seed is not None:
-            documents = np.random.default_rng([self.seed, epoch]).permutation(documents)
-        return documents, np.cumsum(self.tokens.lengths[documents])
+
+def _texts(documents: Array) -> tuple[Array, Array]:
+    """Of each text the place of its first piece, and how many it has."""
+    firsts = np.flatnonzero(np.diff(documents, prepend=-1))
+    return firsts, np.diff(firsts, append=len(documents))
+
+
+def _joined(firsts: Array, counts: Array) -> Array:
+    """Places of the pieces of some texts, one text behind the other."""
+    ends = np.cumsum(counts)
+    found: Array = np.repeat(firsts - (ends - counts), counts) + np.arange(counts.sum())
+    return found
+
+
+def _side_by_side(streams: list[Array]) -> list[Array]:
+    """Batch t is of piece t of every stream that has one, longer streams first."""
+    streams = sorted(streams, key=len, reverse=True)
+    return [np.array([stream[t] for stream in streams if t < len(stream)]) for t in range(len(streams[0]) if streams else 0)]

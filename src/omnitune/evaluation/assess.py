@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from omnitune.training.trials import Trial
 
 Array = np.ndarray[Any, Any]
+ALONE = "no memory"
+"""The rival of a model that reads pieces of texts with a memory: itself without one."""
 CURVE = 400
 """Steps of the curves a report keeps, evenly chosen; the log has all."""
 
@@ -59,6 +61,7 @@ class Assessment:
         train = self.recipe.train
         self.validation = validate.answers() if len(prepared.parts["validation"]) else {}
         self.test = answer(model, prepared.batches("test", int(train.micro_batch)), train.precision) if len(prepared.parts["test"]) else {}
+        self.alone = self._answered_alone()
         for name, answers in self.validation.items():
             self._calibrate(name, _predictions(answers))
 
@@ -71,13 +74,25 @@ class Assessment:
         raw = _predictions(self.test[name])
         validation = _predictions(self.validation[name]) if name in self.validation else None
         after = self._as_saved(name, raw)
-        models = {model: Predictions(raw.y, p, raw.rows) for model, p in self.rivals[name].p.items()} | {"after": after}
+        rivals, words = self.rivals[name].p, self.rivals[name].words
+        if name in self.alone:
+            rivals, words = (
+                rivals | {ALONE: self.alone[name].p[self.alone[name].known]},
+                words | {ALONE: "after training, told nothing of earlier pieces"},
+            )
+        models = {model: Predictions(raw.y, p, raw.rows) for model, p in rivals.items()} | {"after": after}
         return {
             "form": task.form,
             "metrics": measure(task.metrics(facts), models, self.recipe.train.seed),
             "details": details(task.form, rows.names(facts), raw, validation),
-            "baselines": self.rivals[name].words,
+            "baselines": words,
         }
+
+    def _answered_alone(self) -> dict[str, Answers]:
+        """What a model that remembers says about the test rows without its memory; nothing of others."""
+        train = self.recipe.train
+        remembers = any(backbone.went_on for backbone in self.model.backbones.values())
+        return answer(self.model, self.prepared.batches("test", int(train.micro_batch)), train.precision, remembers=False) if remembers else {}
 
     def _calibrate(self, name: str, validation: Predictions) -> None:
         """Fits the temperature of a head of classes on the validation rows."""
