@@ -83,7 +83,7 @@ class Full(Order):
         lengths = self.lengths[self._places]
         places = np.empty_like(self._places)
         places[np.argsort(lengths, kind="stable")] = self._places[np.lexsort((rng.random(len(lengths)), lengths))]
-        batches = np.split(self.rows[places], self._ends[:-1])
+        batches = np.split(self.rows[places], self._ends)[: len(self)]
         return [batches[i] for i in rng.permutation(len(batches))]
 
     @property
