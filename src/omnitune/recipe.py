@@ -180,6 +180,11 @@ class Recipe(Settings):
         column: str | None = self.inputs[name].column
         return name if column is None else column
 
+    @property
+    def pieced(self) -> str | None:
+        """The input whose texts are read in pieces; None where none is."""
+        return next((name for name, modality in self.inputs.items() if getattr(modality, "pieces", False)), None)
+
     def write(self, path: Path) -> None:
         """Saves as YAML, in one step."""
         part = path.with_name(path.name + ".part")
@@ -197,7 +202,7 @@ def read(source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) 
 
 def check(recipe: Recipe) -> None:
     """What one field alone cannot tell: names that must meet, columns that must differ, checkpoints that must be there."""
-    wrong = [*_shared_columns(recipe), *_asked_inputs(recipe), *_metric_names(recipe), *_backbones(recipe)]
+    wrong = [*_shared_columns(recipe), *_asked_inputs(recipe), *_pieces(recipe), *_metric_names(recipe), *_backbones(recipe)]
     if wrong:
         raise Mistake.together(wrong)
 
@@ -215,6 +220,16 @@ def _asked_inputs(recipe: Recipe) -> Iterable[Mistake]:
     for name, task in recipe.tasks.items():
         if isinstance(task, SelfSupervised) and task.of not in texts:
             yield Mistake(f"tasks.{name}.of", f"{task.of!r} is no text input", did_you_mean(task.of, texts))
+
+
+def _pieces(recipe: Recipe) -> Iterable[Mistake]:
+    asked = [name for name, modality in recipe.inputs.items() if getattr(modality, "pieces", False)]
+    for name in asked[1:]:
+        yield Mistake(f"inputs.{name}.pieces", f"{asked[0]!r} is read in pieces already", "A row is a piece of one text: leave it out for the others")
+    for name in asked:
+        same = [other for other in recipe.inputs if other != name and recipe.column(other) == recipe.column(name)]
+        if same:
+            yield Mistake(f"inputs.{name}.pieces", f"input {same[0]!r} reads the same column", "Copy the column under another name")
 
 
 def _metric_names(recipe: Recipe) -> Iterable[Mistake]:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from omnitune.data.streams import even, whole
+from omnitune.data.streams import Streams
 from omnitune.nn.encoder import Encoder
 from omnitune.nn.memory import Memory
 from omnitune.nn.recall import NONE, Place, Recall, joined
@@ -18,6 +18,10 @@ LENGTHS, PIECE, VOCAB = [13, 4, 21, 1, 9, 5, 30], 4, 31
 TEXTS = [torch.randint(1, VOCAB, (length,), generator=torch.Generator().manual_seed(length)) for length in LENGTHS]
 PIECES = [piece for text in TEXTS for piece in text.split(PIECE)]
 OF = np.repeat(np.arange(len(TEXTS)), [-(-length // PIECE) for length in LENGTHS])
+
+
+def whole(streams: int) -> list[np.ndarray]:
+    return Streams(np.arange(len(OF)), OF, streams, None).epoch(0)
 
 
 def encoder(**more: Any) -> Encoder:
@@ -76,7 +80,7 @@ def parted(batches: list[np.ndarray], rng: np.random.Generator) -> Iterator[np.n
 def test_side_by_side_is_one_by_one(memory: int, streams: int) -> None:
     reader = encoder(memory=memory)
     wanted = alone(reader)
-    for batches in (whole(OF, streams), list(parted(whole(OF, streams), np.random.default_rng(0)))):
+    for batches in (whole(streams), list(parted(whole(streams), np.random.default_rng(0)))):
         found = read(reader, batches)
         assert found.keys() == wanted.keys()
         for piece, x in found.items():
@@ -86,7 +90,7 @@ def test_side_by_side_is_one_by_one(memory: int, streams: int) -> None:
 
 def test_a_memory_that_holds_all_gives_the_whole_text() -> None:
     reader = encoder()
-    found = read(reader, whole(OF, 3))
+    found = read(reader, whole(3))
     for number, text in enumerate(TEXTS):
         with torch.no_grad():
             x = reader.model(text[None]).last_hidden_state[0]
@@ -95,7 +99,7 @@ def test_a_memory_that_holds_all_gives_the_whole_text() -> None:
 
 def test_what_is_cut_between_streams_begins_anew() -> None:
     reader = encoder()
-    batches = even(OF, 3, np.random.default_rng(1))
+    batches = Streams(np.arange(len(OF)), OF, 3, 1).epoch(0)
     cut = [int(piece) for piece in batches[0] if place(batches[0][batches[0] == piece]).before_B != NONE]
     assert cut, "or this proves nothing"
     found = read(reader, batches)
@@ -104,7 +108,7 @@ def test_what_is_cut_between_streams_begins_anew() -> None:
 
 
 def test_it_goes_on_from_what_was_saved() -> None:
-    batches = whole(OF, 3)
+    batches = whole(3)
     reader, other = encoder(), encoder()
     read(reader, batches[:3])
     assert reader.recall.memory is not None
@@ -117,7 +121,7 @@ def test_it_goes_on_from_what_was_saved() -> None:
 
 def test_reading_again_from_an_older_recall_gives_the_same() -> None:
     """As after memory ended in the middle of a batch."""
-    reader, batches = encoder(), whole(OF, 4)
+    reader, batches = encoder(), whole(4)
     read(reader, batches[:2])
     before = reader.recall
     read(reader, [batches[2][:2]])
@@ -128,7 +132,7 @@ def test_reading_again_from_an_older_recall_gives_the_same() -> None:
 
 
 def test_no_place_no_memory() -> None:
-    reader, pieces = encoder(), whole(OF, 3)[0]
+    reader, pieces = encoder(), whole(3)[0]
     with torch.no_grad():
         reader(**batch(pieces))
     assert reader.recall.memory is None and not reader.went_on
@@ -144,12 +148,12 @@ def test_memories_of_unequal_size_are_joined_at_their_end() -> None:
 
 def test_more_is_remembered_outside_training() -> None:
     longer, same = encoder(memory=4, eval_memory=99), encoder(memory=99)
-    wanted = read(same, whole(OF, 3))
-    assert all(torch.equal(x, wanted[piece]) for piece, x in read(longer, whole(OF, 3)).items())
+    wanted = read(same, whole(3))
+    assert all(torch.equal(x, wanted[piece]) for piece, x in read(longer, whole(3)).items())
     sizes = []
     for training in (True, False):
         longer.train(training)
-        read(longer, whole(OF, 1)[:4])
+        read(longer, whole(1)[:4])
         assert longer.recall.memory is not None
         sizes.append(longer.recall.memory.size)
         longer.recall = Recall.empty()

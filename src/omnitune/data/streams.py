@@ -5,71 +5,66 @@ Every piece is in exactly one batch, and all pieces of a text follow one another
 text is shorter, and so each row of figures is of one text.
 """
 
-from heapq import heapify, heapreplace
+from heapq import heapreplace
 from typing import Any
 
 import numpy as np
 
+from omnitune.data.orders import Order, Rows
 from omnitune.errors import Mistake
 
 Array = np.ndarray[Any, Any]
 
 
-def even(documents: Array, streams: int, rng: np.random.Generator) -> list[Array]:
-    """Batches for training: all of `streams` pieces, but for the last. Texts are shuffled, laid end to end and cut into equal streams.
+class Streams(Order):
+    """Batches of pieces for training or for measuring.
 
-    A text that is cut there begins anew in the next stream: of the first batch no piece has one before it.
+    In training all batches but the last are full: texts are shuffled, laid end to end and cut into equal streams. A text that is cut there begins
+    anew in the next stream. For measuring no text is cut, so that what is measured does not depend on how many are read side by side: longer ones
+    come first, each in the stream that is shortest by then (Graham 1969), so that few batches are small.
 
     Args:
-        documents: the number of the text of each piece, rising; pieces are in the order of their text.
-        streams: pieces of a batch.
-        rng: decides the order of texts.
+        rows: row numbers, rising.
+        documents: of each row the number of its text, rising too.
+        streams: rows of a batch.
+        seed: of the order of texts, new in every epoch; None for measuring.
 
     Raises:
-        Mistake: there are fewer pieces than streams.
+        Mistake: there are fewer training rows than streams.
     """
-    if len(documents) < streams:
-        wrong = f"{len(documents):,} pieces of text cannot be read in {streams:,} streams, side by side"
-        raise Mistake("train.batch", wrong, "Give a smaller batch, or more text")
-    firsts, counts = _texts(documents)
-    order = rng.permutation(len(firsts))
-    return _side_by_side(np.array_split(_joined(firsts[order], counts[order]), streams))
 
+    def __init__(self, rows: Rows, documents: Array, streams: int, seed: int | None) -> None:
+        if seed is not None and len(rows) < streams:
+            wrong = f"{len(rows):,} pieces of texts cannot be read in {streams:,} streams side by side"
+            raise Mistake("train.batch", wrong, "Give a smaller batch, or more text")
+        self.rows, self.streams, self.seed = rows, streams, seed
+        self.firsts = np.flatnonzero(np.diff(documents, prepend=-1))
+        self.counts = np.diff(self.firsts, append=len(documents))
 
-def whole(documents: Array, streams: int) -> list[Array]:
-    """Batches for measuring, at most `streams` pieces each: no text is cut, so what is measured does not depend on `streams`.
+    def __len__(self) -> int:
+        return len(self.epoch(0)) if self.seed is None else -(-len(self.rows) // self.streams)
 
-    Texts with more pieces come first, each in the stream that is shortest by then (Graham 1969), so that few batches are small.
+    def epoch(self, number: int) -> list[Rows]:
+        """See `Order.epoch`."""
+        streams = self._whole() if self.seed is None else self._even(np.random.default_rng([self.seed, number]))
+        streams = sorted(streams, key=len, reverse=True)
+        longest = len(streams[0]) if streams else 0
+        return [self.rows[[stream[place] for stream in streams if place < len(stream)]] for place in range(longest)]
 
-    Args:
-        documents: see `even`.
-        streams: texts that are read side by side.
-    """
-    firsts, counts = _texts(documents)
-    rooms = [(0, stream) for stream in range(min(streams, len(firsts)))]
-    heapify(rooms)
-    texts: list[list[int]] = [[] for _ in rooms]
-    for text in np.argsort(-counts, kind="stable").tolist():
-        length, stream = rooms[0]
-        texts[stream].append(text)
-        heapreplace(rooms, (length + int(counts[text]), stream))
-    return _side_by_side([_joined(firsts[chosen], counts[chosen]) for chosen in texts])
+    def _even(self, rng: np.random.Generator) -> list[Array]:
+        return np.array_split(self._pieces(rng.permutation(len(self.firsts))), self.streams)
 
+    def _whole(self) -> list[Array]:
+        rooms = [(0, stream) for stream in range(min(self.streams, len(self.firsts)))]
+        texts: list[list[int]] = [[] for _ in rooms]
+        for text in np.argsort(-self.counts, kind="stable").tolist():
+            length, stream = rooms[0]
+            texts[stream].append(text)
+            heapreplace(rooms, (length + int(self.counts[text]), stream))
+        return [self._pieces(np.array(chosen)) for chosen in texts]
 
-def _texts(documents: Array) -> tuple[Array, Array]:
-    """Of each text the place of its first piece, and how many it has."""
-    firsts = np.flatnonzero(np.diff(documents, prepend=-1))
-    return firsts, np.diff(firsts, append=len(documents))
-
-
-def _joined(firsts: Array, counts: Array) -> Array:
-    """Places of the pieces of some texts, one text behind the other."""
-    ends = np.cumsum(counts)
-    found: Array = np.repeat(firsts - (ends - counts), counts) + np.arange(counts.sum())
-    return found
-
-
-def _side_by_side(streams: list[Array]) -> list[Array]:
-    """Batch t is of piece t of every stream that has one, longer streams first."""
-    streams = sorted(streams, key=len, reverse=True)
-    return [np.array([stream[t] for stream in streams if t < len(stream)]) for t in range(len(streams[0]) if streams else 0)]
+    def _pieces(self, texts: Array) -> Array:
+        """Places of the pieces of some texts, one text behind the other."""
+        firsts, counts = self.firsts[texts], self.counts[texts]
+        found: Array = np.repeat(firsts - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
+        return found

@@ -71,16 +71,14 @@ class Assessment:
 
     def _task(self, name: str) -> dict[str, Any]:
         task, facts = self.recipe.tasks[name], self.prepared.schema.tasks[name]
-        raw = _predictions(self.test[name])
+        raw = self._counted(name, _predictions(self.test[name]))
         validation = _predictions(self.validation[name]) if name in self.validation else None
         after = self._as_saved(name, raw)
-        rivals, words = self.rivals[name].p, self.rivals[name].words
+        first, rivals, words = _predictions(self.test[name]), self.rivals[name].p, self.rivals[name].words
         if name in self.alone:
-            rivals, words = (
-                rivals | {ALONE: self.alone[name].p[self.alone[name].known]},
-                words | {ALONE: "after training, told nothing of earlier pieces"},
-            )
-        models = {model: Predictions(raw.y, p, raw.rows) for model, p in rivals.items()} | {"after": after}
+            alone = self.alone[name]
+            rivals, words = rivals | {ALONE: alone.p[alone.known]}, words | {ALONE: "after training, each piece told nothing of those before it"}
+        models = {model: self._counted(name, Predictions(first.y, p, first.rows)) for model, p in rivals.items()} | {"after": after}
         return {
             "form": task.form,
             "metrics": measure(task.metrics(facts), models, self.recipe.train.seed),
@@ -105,13 +103,25 @@ class Assessment:
         head = self.model.head(name)
         return Predictions(raw.y, apply_temperature(raw.p, float(head.temperature)), raw.rows) if isinstance(head, ClassifyHead) else raw
 
+    def _counted(self, name: str, given: Predictions) -> Predictions:
+        """By rows of the source: what the pieces of a document cost is added up, since they are no rows of their own to an interval, and so that runs
+        with other tokenizers can be compared. Other answers are those of first pieces."""
+        rows, which = np.unique(self.prepared.table.origin(given.rows), return_inverse=True)
+        if self.recipe.tasks[name].form != "tokens":
+            assert len(rows) == len(given.rows), "a document answers once"
+            return replace(given, rows=rows[which])
+        y, p = np.zeros((len(rows), 2)), np.zeros((len(rows), 2))
+        np.add.at(y, which, given.y)
+        np.add.at(p, which, given.p)
+        return Predictions(y, p, rows)
+
     def write_predictions(self, folder: Path) -> None:
         """Stores the answers on the test rows, for later comparisons."""
-        test = self.prepared.parts["test"]
+        test = self.prepared.sources()["test"]
         keys = dict(zip(test.tolist(), self.prepared.keys(test), strict=True))
         found = {}
         for name, answers in self.test.items():
-            task, given = self.recipe.tasks[name], self._as_saved(name, _predictions(answers))
+            task, given = self.recipe.tasks[name], self._as_saved(name, self._counted(name, _predictions(answers)))
             found[name] = stored.Stored(task.form, rows.names(self.prepared.schema.tasks[name]), given, [f"{keys[int(r)]:016x}" for r in given.rows])
         stored.write(folder, found)
 

@@ -22,8 +22,8 @@ class TextReader(nn.Module):
         self.backbone, self.width = backbone, backbone.width
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tokens:
-        """From `input_ids` and `attention_mask` (B, L), and `present` (B,); of pieces of texts also `piece`, `before` and `after`, see `Place`."""
-        place = Place(inputs["piece"], inputs["before"], inputs["after"]) if "piece" in inputs else None
+        """From `input_ids` and `attention_mask` (B, L), and `present` (B,); of pieces of texts also `place` (B, 3), see `Place`."""
+        place = Place(*inputs["place"].unbind(1)) if "place" in inputs else None
         tokens: Tokens = self.backbone(place, input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
         return tokens.only(inputs["present"])
 

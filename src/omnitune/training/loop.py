@@ -125,8 +125,7 @@ class Loop:
         device, micro = self.model.device, self.progress.micro_batch
         counts = {task: target["weight"].sum().clamp(min=1e-12) for task, (_, target) in question.asked.items()}
         means = dict.fromkeys(counts, 0.0)
-        for start in range(0, len(question.rows), micro):
-            part = question.part(start, start + micro).to(device)
+        for part in (part.to(device) for part in question.parts(micro)):
             with autocast(device, self.train.precision):
                 losses = self.model.losses(part)
             shares = {task: loss.sum / counts[task].to(device) for task, loss in losses.items()}
