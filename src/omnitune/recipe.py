@@ -227,6 +227,10 @@ def _pieces(recipe: Recipe) -> Iterable[Mistake]:
     for name in asked[1:]:
         yield Mistake(f"inputs.{name}.pieces", f"{asked[0]!r} is read in pieces already", "A row is a piece of one text: leave it out for the others")
     for name in asked:
+        read_at_once, segment = recipe.inputs[name].max_tokens, getattr(recipe.inputs[name].backbone, "segment", 0)
+        if segment > read_at_once:
+            fix = f"Set inputs.{name}.max_tokens: {segment}, or backbone.segment: {read_at_once}"
+            yield Mistake(f"inputs.{name}.max_tokens", f"{read_at_once} tokens are less than a segment of {segment}", fix)
         same = [other for other in recipe.inputs if other != name and recipe.column(other) == recipe.column(name)]
         if same:
             yield Mistake(f"inputs.{name}.pieces", f"input {same[0]!r} reads the same column", "Copy the column under another name")

@@ -29,6 +29,7 @@ class Architecture:
         causal: whether a token sees only those before it.
         tied: whether one table of words serves what goes in and what comes out.
         pretrained: whether it starts from weights that were trained before.
+        post_norm: whether its norms stand behind what they sum up, as in the first Transformers, which bear smaller steps than later ones.
         remembers: whether it reads the pieces of a text in order, each told of those before it.
     """
 
@@ -37,6 +38,7 @@ class Architecture:
     causal: bool = False
     tied: bool = True
     pretrained: bool = True
+    post_norm: bool = False
     remembers: bool = False
 
 

@@ -76,7 +76,7 @@ class GPT(Backbone):
 
     def architecture(self) -> Architecture:
         """See `Backbone.architecture`."""
-        return Architecture(self._width, attention=True, causal=True, pretrained=False)
+        return Architecture(self._width, attention=True, causal=True, pretrained=False, post_norm=self.generation == "gpt1")
 
     def save_processor(self, folder: Path, facts: Facts | None = None) -> None:
         """See `Backbone.save_processor`."""

@@ -78,7 +78,7 @@ class TransformerXL(Backbone):
     def architecture(self) -> Architecture:
         """See `Backbone.architecture`."""
         remembers = bool(self.segment if self.memory is None else self.memory) or bool(self.eval_memory)
-        return Architecture(self._width, attention=True, causal=True, pretrained=False, remembers=remembers)
+        return Architecture(self._width, attention=True, causal=True, pretrained=False, post_norm=True, remembers=remembers)
 
     def save_processor(self, folder: Path, facts: Facts | None = None) -> None:
         """See `Backbone.save_processor`."""

@@ -139,8 +139,9 @@ class Batches:
         return Question(asked, self._loads(rows))
 
     def _loads(self, rows: Rows) -> Array | None:
-        full = isinstance(self.table, Pieced) and not self._remembered  # rows of streams are padded, and have a memory each
-        return self.table.pieces.sizes[rows] / self.table.pieces.context if full else None
+        if not isinstance(self.table, Pieced) or self._remembered:  # rows of streams are padded, and have a memory each
+            return None
+        return self.table.pieces.sizes[rows] / self.table.pieces.context
 
     def encoded(self, rows: Rows, rng: np.random.Generator | None, epoch: int, known: Known) -> Batch:
         """The inputs of these rows, `known` standing for what it knows."""
