@@ -124,6 +124,10 @@ class Batches:
                 total += np.fromiter((0 if v is None else modality.size(v) for v in values), np.int64, len(self.rows))
         return total
 
+    def origin(self, rows: Rows) -> Rows:
+        """The rows of the source that these rows come from, for messages."""
+        return self.table.origin(rows)
+
     def epoch(self, number: int = 0, start: int = 0) -> Iterator[Question]:
         """The questions of an epoch from batch `start` on, each made while the one before is answered."""
         order = self.order(number)

@@ -119,9 +119,9 @@ def prepare(recipe: Recipe) -> Prepared:
 
 def _prepare(recipe: Recipe, table: Table, room: Room, decoded: dict[str, Decoded]) -> Prepared:
     readable_rows, bad = readable(recipe, table, decoded)
+    _texts_there(recipe, table, readable_rows)
     rows = _different(recipe, table, readable_rows)
     parts = split(table, recipe.data.split, identity(recipe), media(recipe), rows, [recipe.column(name) for name in recipe.inputs])
-    _texts_there(recipe, table, parts["train"])
     schema, equal = learn(recipe, table, parts), len(readable_rows) - len(rows)
     if recipe.pieced is None:
         return Prepared(recipe, table, table, parts, bad, schema, equal, {}, decoded, room)
@@ -147,11 +147,11 @@ def _different(recipe: Recipe, table: Table, rows: Rows) -> Rows:
 
 
 def _texts_there(recipe: Recipe, table: Table, rows: Rows) -> None:
-    """Raises `Mistake` where a task asks about words and no training row has any."""
+    """Raises `Mistake` where a task asks about words and no row has any."""
     for name, task in recipe.tasks.items():
         if isinstance(task, SelfSupervised) and all(missing(value) for value in Column(table, recipe.column(task.of), rows)):
             where = f"{table.name}, column {recipe.column(task.of)}"
-            raise Mistake(where, f"no training row has a text, so tasks.{name} has nothing to ask", "Give texts that are not empty")
+            raise Mistake(where, f"no row has a text, so tasks.{name} has nothing to ask", "Give texts that are not empty")
 
 
 def identity(recipe: Recipe) -> list[str]:

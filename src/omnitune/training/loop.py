@@ -137,7 +137,7 @@ class Loop:
     def _finite(self, values: dict[str, float], what: str, question: Question) -> None:
         for task, value in values.items():
             if not math.isfinite(value):
-                rows = ", ".join(str(row + 1) for row in question.rows[:64])
+                rows = ", ".join(str(row + 1) for row in dict.fromkeys(self.batches.origin(question.rows[:64]).tolist()))
                 of = f" of task {task!r}" if task else ""
                 raise Diverged(
                     f"train step {self.progress.step + 1}",
