@@ -336,3 +336,19 @@ def test_the_next_run_goes_on_with_its_memory(long: Artifact, tmp_path: Path) ->
 def test_more_streams_than_pieces_are_refused(tmp_path: Path) -> None:
     with pytest.raises(Mistake, match=r"train\.batch: .* pieces of texts cannot be read in 5,000 streams"):
         fit(in_pieces(batch=5000), tmp_path / "run")
+
+
+def test_a_segment_longer_than_what_is_read_at_once_is_refused() -> None:
+    with pytest.raises(Mistake, match=r"inputs\.text\.max_tokens: 12 tokens are less than a segment of 16. Set inputs\.text\.max_tokens: 16"):
+        check(recipe(documents(), {"max_tokens": 12, "pieces": True}))
+
+
+@pytest.mark.parametrize("tuning", ["probe", "full"])
+def test_a_document_is_classified_by_its_first_piece(long: Artifact, tuning: str, tmp_path: Path) -> None:
+    rows = [row | {"mood": "ab"[i % 2]} for i, row in enumerate(documents())]
+    tasks = {"mood": {"kind": "classify", "target": "mood"}} | (TASKS if tuning == "full" else {})
+    values = recipe(rows, {"backbone": str(long.path), "pieces": True}, tasks, epochs=1).to_dict() | {"data": {"from": rows}, "tuning": tuning}
+    made = fit(read(values), tmp_path / "next")
+    kept = made.report.cost["frozen part of text"]
+    assert kept.endswith("depends on those before") if tuning == "probe" else "asks" in kept
+    assert set(made.predict([{"text": rows[0]["text"]}])[0]) == {"mood"}

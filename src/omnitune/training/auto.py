@@ -78,7 +78,10 @@ def _lr(recipe: Recipe, rows: int, device: torch.device) -> tuple[float, str]:
     width = max(shape.width for shape in shapes if shape.attention)
     if not any(shape.pretrained for shape in shapes) and any(shape.post_norm for shape in shapes):
         rate = float(f"{min(HIGHEST, POST_NORM * 410 / width):.1g}")
-        return rate, f"2.5e-4 at width 410 from scratch with norms behind each half (Dai et al. 2019), here {width}: narrower models bear larger steps"
+        return (
+            rate,
+            f"2.5e-4 at width 410 from scratch with norms behind each half (Dai et al. 2019), here {width}: narrower models bear larger steps",
+        )
     if not any(shape.pretrained for shape in shapes):
         rate = float(f"{min(HIGHEST, SCRATCH * 768 / width):.1g}")
         return rate, f"6e-4 at width 768 from scratch (Brown et al. 2020, table 2.1), here {width}: narrower models bear larger steps"

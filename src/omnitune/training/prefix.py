@@ -131,6 +131,8 @@ class Prefix:
             return "train.cache is 0"
         if any(isinstance(task, SelfSupervised) and task.of == self.name for task in prepared.recipe.tasks.values()):
             return "a task asks about its words"
+        if self.encoder.remembers and getattr(self.modality, "pieces", False):
+            return "what it makes of a piece depends on those before"
         if self.encoder.still() < 2:
             return "its lowest block learns"
         if self.modality.augments and prepared.augment and not self.modality.fixed_views:
