@@ -134,8 +134,8 @@ class Encoder(nn.Module):
         """How its inputs were read, and what share of the tokens was padding, for a report."""
         told = {}
         if self.reads_text and self.blocks:
-            why, total = self._padded(next(self.parameters()).device) or self.went_on, self.tokens.total()
-            share = f"; {self.tokens['padding'] / total:.1%} of the tokens were padding" if why and total else ""
+            why, total = self._padded(next(self.parameters()).device), self.tokens.total()
+            share = f"; {self.tokens['padding'] / total:.1%} of the tokens were padding" if (why or self.went_on) and total else ""
             told["texts"] = f"padded: {why}{share}" if why else "flat rows, no padding"
             if self.went_on:
                 learned, measured = (self.model.config.remembered(training) for training in (True, False))
