@@ -58,6 +58,10 @@ class Question:
         """The same on `device`."""
         return self._each(lambda batch: batch.to(device), lambda tensor: tensor.to(device, non_blocking=True))
 
+    def pinned(self) -> "Question":
+        """The same in memory that a GPU copies from while it computes."""
+        return self._each(lambda batch: batch.pinned(), lambda tensor: tensor.pin_memory())
+
     def _each(self, batches: Callable[[Batch], Batch], tensors: Callable[[torch.Tensor], torch.Tensor]) -> "Question":
         made = {id(batch): batches(batch) for batch, _ in self.asked.values()}
         return Question({n: (made[id(b)], {k: tensors(t) for k, t in target.items()}) for n, (b, target) in self.asked.items()})
@@ -122,7 +126,12 @@ class Batches:
     def epoch(self, number: int = 0, start: int = 0) -> Iterator[Question]:
         """The questions of an epoch from batch `start` on, each made while the one before is answered."""
         order = self.order(number)
-        return ahead(lambda: (self.question(rows, self.luck(number, i), number) for i, rows in enumerate(order) if i >= start))
+
+        def made() -> Iterator[Question]:
+            questions = (self.question(rows, self.luck(number, i), number) for i, rows in enumerate(order) if i >= start)
+            return (question.pinned() for question in questions) if torch.cuda.is_available() else questions
+
+        return ahead(made)
 
     def question(self, rows: Rows, rng: np.random.Generator | None = None, epoch: int = 0) -> Question:
         """What every task asks about these rows."""
