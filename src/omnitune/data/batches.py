@@ -3,7 +3,7 @@
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -60,7 +60,7 @@ class Question:
 
     def pinned(self) -> "Question":
         """The same in memory that a GPU copies from while it computes."""
-        return self._each(lambda batch: batch.pinned(), lambda tensor: tensor.pin_memory())
+        return replace(self._each(lambda batch: batch.pinned(), lambda tensor: tensor.pin_memory()), loads=self.loads)
 
     def _each(self, batches: Callable[[Batch], Batch], tensors: Callable[[torch.Tensor], torch.Tensor]) -> "Question":
         made = {id(batch): batches(batch) for batch, _ in self.asked.values()}
