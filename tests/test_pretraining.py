@@ -199,7 +199,7 @@ def test_the_context_that_a_backbone_has_not_is_told(tmp_path: Path) -> None:
 
 def test_mistakes(tmp_path: Path) -> None:
     values = recipe().to_dict() | {"data": {"from": documents()}}
-    with pytest.raises(Mistake, match="inputs.other.pieces: 'text' is read in pieces already"):
+    with pytest.raises(Mistake, match=r"inputs\.other\.pieces: 'text' is read in pieces already"):
         read(values | {"inputs": values["inputs"] | {"other": values["inputs"]["text"] | {"column": "mood"}}})
     with pytest.raises(Mistake, match="input 'other' reads the same column"):
         read(values | {"inputs": values["inputs"] | {"other": {"kind": "category", "column": "text"}}})
@@ -208,9 +208,9 @@ def test_mistakes(tmp_path: Path) -> None:
     (tmp_path / "one.txt").write_text("one giant line " * 10_000)
     with pytest.raises(Mistake, match=r"one\.txt has a single row.*One text file is one document"):
         prepare(recipe(source=str(tmp_path / "one.txt")))
-    with pytest.raises(Mistake, match="vocabulary: should be greater than or equal to 257"):
+    with pytest.raises(Mistake, match=r"vocabulary: should be greater than or equal to 257"):
         read(values | {"inputs": {"text": values["inputs"]["text"] | {"backbone": {"kind": "gpt", "vocabulary": 100}}}})
-    with pytest.raises(Mistake, match="2 tokens|4 tokens|greater than or equal to 4"):
+    with pytest.raises(Mistake, match="greater than or equal to 4"):
         recipe(2)
 
 

@@ -148,6 +148,13 @@ def test_no_thread_stays_when_the_consumer_stops(prepared: Prepared) -> None:
     assert threads() == []
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="wants a GPU")
+def test_a_gpu_copies_batches_while_it_computes(prepared: Prepared) -> None:
+    for question in prepared.batches("train", 16, 0).epoch():
+        (batch, target), *_ = question.asked.values()
+        assert all(tensor.is_pinned() for tensors in (*batch.inputs.values(), target) for tensor in tensors.values())
+
+
 def test_items_are_made_ahead_and_not_farther() -> None:
     made: list[int] = []
 

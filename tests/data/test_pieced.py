@@ -1,5 +1,6 @@
 """Pieced: rows that are pieces of documents, as a model reads them: every word asked for once, every byte counted once."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -119,7 +120,7 @@ def test_pieces_lie_in_their_frame(n: int, limit: int, before: int, after: int, 
     whole = [*frame.before, *range(n), *frame.after]
     if goes_on and len(whole) > 1:
         assert [token for row in rows for token in [*row.ids[1:], *([row.next] if row.next >= 0 else [])]] == whole[1:]
-        assert all(row.next == after.ids[0] for row, after in zip(rows, rows[1:], strict=False))
+        assert all(row.next == after.ids[0] for row, after in pairwise(rows))
     elif not goes_on:
         assert [token for row in rows for token in row.ids if token < 99] == list(range(n))
     assert all(0 < len(row.ids) == len(row.special) <= frame.limit for row in rows)

@@ -3,7 +3,7 @@
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -58,6 +58,10 @@ class Question:
     def to(self, device: torch.device) -> "Question":
         """The same on `device`."""
         return self._each(lambda batch: batch.to(device), lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pinned(self) -> "Question":
+        """The same in memory that a GPU copies from while it computes."""
+        return replace(self._each(lambda batch: batch.pinned(), lambda tensor: tensor.pin_memory()), loads=self.loads)
 
     def _each(self, batches: Callable[[Batch], Batch], tensors: Callable[[torch.Tensor], torch.Tensor]) -> "Question":
         made = {id(batch): batches(batch) for batch, _ in self.asked.values()}
@@ -131,7 +135,12 @@ class Batches:
     def epoch(self, number: int = 0, start: int = 0) -> Iterator[Question]:
         """The questions of an epoch from batch `start` on, each made while the one before is answered."""
         order = self.order(number)
-        return ahead(lambda: (self.question(rows, self.luck(number, i), number) for i, rows in enumerate(order) if i >= start))
+
+        def made() -> Iterator[Question]:
+            questions = (self.question(rows, self.luck(number, i), number) for i, rows in enumerate(order) if i >= start)
+            return (question.pinned() for question in questions) if torch.cuda.is_available() else questions
+
+        return ahead(made)
 
     def question(self, rows: Rows, rng: np.random.Generator | None = None, epoch: int = 0) -> Question:
         """What every task asks about these rows."""

@@ -82,6 +82,10 @@ class Batch:
         """The same batch on `device`."""
         return Batch({k: {n: t.to(device, non_blocking=True) for n, t in v.items()} for k, v in self.inputs.items()}, self.rows)
 
+    def pinned(self) -> "Batch":
+        """The same batch in memory that a GPU copies from while it computes."""
+        return Batch({k: {n: t.pin_memory() for n, t in v.items()} for k, v in self.inputs.items()}, self.rows)
+
 
 @dataclass(frozen=True)
 class Loss:
