@@ -352,3 +352,11 @@ def test_a_document_is_classified_by_its_first_piece(long: Artifact, tuning: str
     kept = made.report.cost["frozen part of text"]
     assert kept.endswith("depends on those before") if tuning == "probe" else "asks" in kept
     assert set(made.predict([{"text": rows[0]["text"]}])[0]) == {"mood"}
+
+
+def test_where_a_piece_stands_is_no_part_of_what_it_says() -> None:
+    """Or what is kept of it would be lost when a table grows."""
+    prepared = prepare(in_pieces())
+    row = next(row for row in prepared.table.take("text", np.arange(len(prepared.table))) if row is not None and row.place[1] >= 0)
+    moved = replace(row, place=(7, 6, -1))
+    assert str(row) == str(moved) and row == moved and row.place != moved.place

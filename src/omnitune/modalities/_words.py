@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from omnitune.errors import Mistake
@@ -34,7 +34,7 @@ class Row:
     cut: bool
     bytes: int
     next: int = -1
-    place: tuple[int, int, int] = (-1, -1, -1)
+    place: tuple[int, int, int] = field(default=(-1, -1, -1), repr=False, compare=False)  # not what the piece says: caches are keyed by that
 
 
 @dataclass(frozen=True)
