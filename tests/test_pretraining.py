@@ -179,6 +179,7 @@ def test_a_frozen_backbone_reads_pieces_once(tmp_path: Path, monkeypatch: pytest
     source = documents()[:160]
     asked = recipe(12, MOOD, backbone=str(checkpoints.tiny_bert())).to_dict() | {"tuning": {"kind": "probe"}, "data": {"from": source}}
     first, second = (fit(read(asked), tmp_path / name) for name in ("first", "second"))
+    assert first.report.data["rows"] == first.report.data["documents"], "where nothing is asked of later pieces, none is read"
     assert " 0 rows computed" in second.report.cost["frozen part of text"] and " 0 rows computed" not in first.report.cost["frozen part of text"]
     assert first.report.tasks == second.report.tasks
     whole = read(asked)

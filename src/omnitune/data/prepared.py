@@ -126,7 +126,7 @@ def _prepare(recipe: Recipe, table: Table, room: Room, decoded: dict[str, Decode
     if recipe.pieced is None:
         return Prepared(recipe, table, table, parts, bad, schema, equal, {}, decoded, room)
     pieced = _pieced(recipe, recipe.pieced, table, np.sort(np.concatenate(list(parts.values()))), schema)
-    parts = pieced.parts(parts)
+    parts = pieced.parts(parts, firsts=all(task.supervised for task in recipe.tasks.values()))
     schema = replace(schema, rows={part: len(pieces) for part, pieces in parts.items()})
     return Prepared(recipe, table, pieced, parts, bad, schema, equal, {}, decoded, room)
 
