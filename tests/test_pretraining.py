@@ -13,7 +13,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import checkpoints
 from omnitune import Artifact, Mistake, compare, fit
+from omnitune.data import table
 from omnitune.data.prepared import Prepared, prepare
+from omnitune.data.table import Table
 from omnitune.evaluation import stored
 from omnitune.evaluation.answers import answer
 from omnitune.recipe import Recipe, read
@@ -179,6 +181,7 @@ def test_a_frozen_backbone_reads_pieces_once(tmp_path: Path, monkeypatch: pytest
     source = documents()[:160]
     asked = recipe(12, MOOD, backbone=str(checkpoints.tiny_bert())).to_dict() | {"tuning": {"kind": "probe"}, "data": {"from": source}}
     first, second = (fit(read(asked), tmp_path / name) for name in ("first", "second"))
+    assert first.report.data["rows"] == first.report.data["documents"], "where nothing is asked of later pieces, none is read"
     assert " 0 rows computed" in second.report.cost["frozen part of text"] and " 0 rows computed" not in first.report.cost["frozen part of text"]
     assert first.report.tasks == second.report.tasks
     whole = read(asked)
@@ -236,3 +239,22 @@ def test_plain_texts_in_a_folder_are_read_whole(tmp_path: Path) -> None:
     said = prepared.table.tokens  # type: ignore[union-attr]
     assert said.bytes.sum() == sum(len((row["text"] or "nothing").encode()) for row in documents()[:160])
     assert replace(prepared, augment=False).batches("train", 8).order(0)
+
+
+def test_no_more_of_a_corpus_is_in_memory_than_a_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the first look at it to the batches; the 16 MB of a block are made small here."""
+    taken, take = [], Table.take
+
+    def noted(self: Table, column: str, numbers: Any) -> list[Any]:
+        values = take(self, column, numbers)
+        taken.append([len(str(value)) for value in values])
+        return values
+
+    monkeypatch.setenv("OMNITUNE_CACHE", str(tmp_path))
+    monkeypatch.setattr(table, "TAKEN_BYTES", 2000)
+    monkeypatch.setattr(Table, "take", noted)
+    prepared = prepare(recipe())
+    assert prepared.table.fingerprint and prepared.keys(prepared.sources()["train"])
+    assert all(sum(sizes) <= 2000 or len(sizes) == 1 for sizes in taken) and len(taken) > 50
+    taken.clear()
+    assert list(prepared.batches("train", 8, seed=0).epoch()) and not taken, "batches look at no text"

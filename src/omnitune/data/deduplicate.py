@@ -7,6 +7,19 @@ import numpy as np
 
 from omnitune.data.split import digests
 from omnitune.data.table import Rows, Table
+from omnitune.recipe import Recipe
+from omnitune.tasks import SelfSupervised
+
+
+def different(recipe: Recipe, table: Table, rows: Rows) -> Rows:
+    """`rows` without those that say again what a row before said, where texts teach by themselves: where they are read in pieces, or no task has
+    labels. Rows that differ in any column that the recipe reads are different; labelled rows stay as they are."""
+    asked = [task.of for task in recipe.tasks.values() if isinstance(task, SelfSupervised)]
+    name = recipe.pieced or (asked[0] if len(asked) == len(recipe.tasks) else None)
+    if name is None:
+        return rows
+    columns = [*map(recipe.column, recipe.inputs), *(column for task in recipe.tasks.values() for column in task.columns())]
+    return deduplicated(table, recipe.column(name), rows, [column for column in columns if column != recipe.column(name)])
 
 
 def deduplicated(table: Table, column: str, rows: Rows, others: Sequence[str] = ()) -> Rows:

@@ -87,9 +87,10 @@ class Pieced:
         """See `Rowed.origin`."""
         return self.documents[self.pieces.documents[numbers]]
 
-    def parts(self, parts: Mapping[str, Rows]) -> dict[str, Rows]:
-        """The pieces of the documents of each part."""
-        return {part: np.flatnonzero(np.isin(self.documents, rows)[self.pieces.documents]) for part, rows in parts.items()}
+    def parts(self, parts: Mapping[str, Rows], firsts: bool = False) -> dict[str, Rows]:
+        """The pieces of the documents of each part, or their `firsts` alone, where nothing is asked of the others."""
+        read = self.pieces.starts == 0 if firsts else np.ones(len(self), dtype=bool)
+        return {part: np.flatnonzero(np.isin(self.documents, rows)[self.pieces.documents] & read) for part, rows in parts.items()}
 
     def _piece(self, number: int) -> Any:
         document = int(self.pieces.documents[number])

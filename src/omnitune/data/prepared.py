@@ -10,7 +10,7 @@ from omnitune.data.audit import BadRow, columns_exist, readable
 from omnitune.data.batches import Batches, Known
 from omnitune.data.columns import Column
 from omnitune.data.decoded import Decoded
-from omnitune.data.deduplicate import deduplicated
+from omnitune.data.deduplicate import different
 from omnitune.data.pieced import Pieced
 from omnitune.data.schema import Schema, learn
 from omnitune.data.split import digests, leaks, split
@@ -120,13 +120,13 @@ def prepare(recipe: Recipe) -> Prepared:
 def _prepare(recipe: Recipe, table: Table, room: Room, decoded: dict[str, Decoded]) -> Prepared:
     readable_rows, bad = readable(recipe, table, decoded)
     _texts_there(recipe, table, readable_rows)
-    rows = _different(recipe, table, readable_rows)
+    rows = different(recipe, table, readable_rows)
     parts = split(table, recipe.data.split, identity(recipe), media(recipe), rows, [recipe.column(name) for name in recipe.inputs])
     schema, equal = learn(recipe, table, parts), len(readable_rows) - len(rows)
     if recipe.pieced is None:
         return Prepared(recipe, table, table, parts, bad, schema, equal, {}, decoded, room)
     pieced = _pieced(recipe, recipe.pieced, table, np.sort(np.concatenate(list(parts.values()))), schema)
-    parts = pieced.parts(parts)
+    parts = pieced.parts(parts, firsts=all(task.supervised for task in recipe.tasks.values()))
     schema = replace(schema, rows={part: len(pieces) for part, pieces in parts.items()})
     return Prepared(recipe, table, pieced, parts, bad, schema, equal, {}, decoded, room)
 
@@ -134,16 +134,6 @@ def _prepare(recipe: Recipe, table: Table, room: Room, decoded: dict[str, Decode
 def _pieced(recipe: Recipe, name: str, table: Table, rows: Rows, schema: Schema) -> Pieced:
     answers = {column for task in recipe.tasks.values() for column in task.columns()}
     return Pieced(table, rows, recipe.column(name), recipe.inputs[name], schema.inputs[name], answers)
-
-
-def _different(recipe: Recipe, table: Table, rows: Rows) -> Rows:
-    """`rows` without those that say again what a row before said, where texts teach by themselves. Labelled rows stay as they are."""
-    asked = [task.of for task in recipe.tasks.values() if isinstance(task, SelfSupervised)]
-    name = recipe.pieced or (asked[0] if len(asked) == len(recipe.tasks) else None)
-    if name is None:
-        return rows
-    read_columns = [*map(recipe.column, recipe.inputs), *(column for task in recipe.tasks.values() for column in task.columns())]
-    return deduplicated(table, recipe.column(name), rows, [column for column in read_columns if column != recipe.column(name)])
 
 
 def _texts_there(recipe: Recipe, table: Table, rows: Rows) -> None:

@@ -20,7 +20,6 @@ from omnitune.data.memory import in_memory
 from omnitune.errors import Mistake
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
-HASHED = 1024
 SEED = 0
 TAKEN = 1024
 """Rows that are taken at once while a table is walked."""
@@ -110,8 +109,9 @@ class Table:
         digest = hashlib.sha256(repr([(field.name, str(field.type)) for field in self.arrow.schema]).encode())
         for part, numbers in (self.parts or {}).items():
             digest.update(part.encode() + numbers.tobytes())
-        for start in range(0, len(self), HASHED):  # blocks of a fixed length: how the source was cut into chunks must not count
-            block = self.arrow.slice(start, HASHED).combine_chunks()
+        sizes = sum((self._size(column) for column in self.columns), np.zeros(len(self), np.int64))
+        for numbers in _blocks(np.arange(len(self)), sizes):  # of the rows alone: how the source was cut into chunks must not count
+            block = self.arrow.slice(int(numbers[0]), len(numbers)).combine_chunks()
             digest.update(block.take(pa.array(range(len(block)))).to_batches()[0].serialize())
         return digest.hexdigest()[:16]
 
@@ -132,13 +132,7 @@ class Table:
 
     def blocks(self, column: str, numbers: Rows) -> Iterator[Rows]:
         """`numbers` in consecutive blocks of up to `TAKEN` rows and, of texts, `TAKEN_BYTES`; a larger text is a block of its own."""
-        ends = np.cumsum(self._size(column)[numbers])
-        start = 0
-        while start < len(numbers):
-            before = ends[start - 1] if start else 0
-            stop = max(start + 1, min(start + TAKEN, int(np.searchsorted(ends, before + TAKEN_BYTES, side="right"))))
-            yield numbers[start:stop]
-            start = stop
+        return _blocks(numbers, self._size(column)[numbers])
 
     def _size(self, column: str) -> Rows:
         """Bytes of every row, where they are texts or bytes."""
@@ -267,6 +261,16 @@ def _picked(table: pa.Table, numbers: Rows) -> pa.Table:
         picked += [batch.take(pa.array(numbers[low:high] - start))] if high > low else []
         start += len(batch)
     return pa.Table.from_batches(picked, table.schema)
+
+
+def _blocks(numbers: Rows, sizes: Rows) -> Iterator[Rows]:
+    """See `Table.blocks`; `sizes` are bytes of these rows."""
+    ends, start = np.cumsum(sizes), 0
+    while start < len(numbers):
+        before = ends[start - 1] if start else 0
+        stop = max(start + 1, min(start + TAKEN, int(np.searchsorted(ends, before + TAKEN_BYTES, side="right"))))
+        yield numbers[start:stop]
+        start = stop
 
 
 def _starts(column: pa.ChunkedArray) -> Rows:

@@ -33,7 +33,7 @@ class Text(Modality):
         max_tokens: tokens that are read of a text, those the checkpoint adds included; the checkpoint's own limit where that is lower.
             What is beyond is cut, and the share of texts this happened to is reported.
         pieces: a text longer than `max_tokens` is read in pieces, each a row of its own, instead of being cut there. What a row is to answer is
-            asked of the first piece of its text, which is also what predictions read.
+            asked of the first piece of its text, which is also what predictions read; the others are for tasks that ask about words.
         token_dropout: share of tokens that training hides (by the checkpoint's mask token where it has one, else by leaving them out), a
             light augmentation against learning single words by heart.
     """

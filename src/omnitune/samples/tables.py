@@ -54,7 +54,7 @@ def cmake_manual(wheel: Path, folder: Path) -> None:
     """A row a page: its path in the manual and its text. Pages that only name a module's file, where its text stands, are left out."""
     import pyarrow as pa
 
-    root, pages = "cmake/data/share/cmake-3.31/Help/", {}
+    root, pages = "cmake/data/share/cmake-3.31/Help/", dict[str, str]()
     with zipfile.ZipFile(wheel) as archive:
         for name in sorted(archive.namelist()):
             if name.startswith(root) and name.endswith(".rst"):
