@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+import checkpoints
 from omnitune import Artifact, Mistake, Sampling, fit, generate, load
 from omnitune.data.prepared import Prepared, prepare
 from omnitune.evaluation.answers import answer
@@ -19,7 +20,8 @@ from omnitune.evaluation.validate import Validate
 from omnitune.recipe import Recipe, check, read
 from omnitune.training import auto, checkpoint
 from omnitune.training.loop import Loop
-from omnitune.training.model import Model
+from omnitune.training.model import Model, tune
+from omnitune.training.prefix import Frozen
 from omnitune.training.step import Step
 
 WORDS = ["soft", "tight", "lovely", "red", "blue", "warm", "cheap", "thin", "small", "large", "naïve", "größer"]
@@ -349,9 +351,26 @@ def test_a_document_is_classified_by_its_first_piece(long: Artifact, tuning: str
     tasks = {"mood": {"kind": "classify", "target": "mood"}} | (TASKS if tuning == "full" else {})
     values = recipe(rows, {"backbone": str(long.path), "pieces": True}, tasks, epochs=1).to_dict() | {"data": {"from": rows}, "tuning": tuning}
     made = fit(read(values), tmp_path / "next")
-    kept = made.report.cost["frozen part of text"]
-    assert kept.endswith("depends on those before") if tuning == "probe" else "asks" in kept
+    assert [name for name, task in made.report.tasks.items() if "no memory" in task["metrics"]["models"]] == [*tasks][1:]
+    assert made.report.cost["texts of text"].startswith("in order" if tuning == "full" else "flat rows")
     assert set(made.predict([{"text": rows[0]["text"]}])[0]) == {"mood"}
+
+
+def test_what_is_told_of_other_pieces_is_not_kept_on_disk(long: Artifact) -> None:
+    rows = [row | {"also": "red or blue", "mood": "ab"[i % 2]} for i, row in enumerate(documents())]
+    tasks = {"mood": {"kind": "classify", "target": "mood"}, "words": {"kind": "masked_text", "of": "also"}}
+    values = recipe(rows, {"backbone": str(long.path), "pieces": True}, epochs=1).to_dict() | {
+        "data": {"from": rows},
+        "tasks": tasks,
+        "tuning": "probe",
+    }
+    values["inputs"]["also"] = {"kind": "text", "backbone": str(checkpoints.tiny_bert())}
+    prepared = prepare(read(values))
+    settings, _ = auto.resolve(prepared.recipe, len(prepared.answered), torch.device("cpu"))
+    prepared = replace(prepared, recipe=prepared.recipe.replace(train=settings))
+    model = Model(prepared.recipe, prepared.schema)
+    tune(model, prepared.recipe)
+    assert Frozen(model, prepared).refusals["text"] == "what it makes of a piece depends on those before"
 
 
 def test_where_a_piece_stands_is_no_part_of_what_it_says() -> None:

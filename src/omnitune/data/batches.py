@@ -113,7 +113,7 @@ class Batches:
     @cached_property
     def _remembered(self) -> bool:
         """Whether what reads pieces is told of those before."""
-        name = self.recipe.pieced
+        name = self.recipe.pieced if isinstance(self.table, Pieced) and not self.table.firsts else None
         return name is not None and bool(self.recipe.inputs[name].backbone.architecture().remembers)
 
     @cached_property

@@ -29,6 +29,7 @@ class Pieced:
         column: where they stand.
         modality, facts: the input that reads them, and what it learned.
         answers: columns that tasks read.
+        firsts: whether the first piece of a document alone is read, where nothing is asked of the others.
 
     Attributes:
         pieces: see `Pieces`; its documents are places in `documents`.
@@ -38,8 +39,10 @@ class Pieced:
         Mistake: there is no text, or the context has no room for a token.
     """
 
-    def __init__(self, table: Table, documents: Rows, column: str, modality: Text, facts: dict[str, Any], answers: Collection[str]) -> None:
-        self.source, self.documents, self.column, self.answers = table, documents, column, frozenset(answers)
+    def __init__(
+        self, table: Table, documents: Rows, column: str, modality: Text, facts: dict[str, Any], answers: Collection[str], firsts: bool = False
+    ) -> None:
+        self.source, self.documents, self.column, self.answers, self.firsts = table, documents, column, frozenset(answers), firsts
         self.name: str = table.name
         self.root: Path | None = table.root
         self.frame = modality.frame(facts)
@@ -87,9 +90,9 @@ class Pieced:
         """See `Rowed.origin`."""
         return self.documents[self.pieces.documents[numbers]]
 
-    def parts(self, parts: Mapping[str, Rows], firsts: bool = False) -> dict[str, Rows]:
-        """The pieces of the documents of each part, or their `firsts` alone, where nothing is asked of the others."""
-        read = self.pieces.starts == 0 if firsts else np.ones(len(self), dtype=bool)
+    def parts(self, parts: Mapping[str, Rows]) -> dict[str, Rows]:
+        """The pieces of the documents of each part that are read."""
+        read = self.pieces.starts == 0 if self.firsts else np.ones(len(self), dtype=bool)
         return {part: np.flatnonzero(np.isin(self.documents, rows)[self.pieces.documents] & read) for part, rows in parts.items()}
 
     def _piece(self, number: int) -> Any:
@@ -98,6 +101,8 @@ class Pieced:
             return None
         start, stop = int(self.pieces.starts[number]), int(self.pieces.stops[number])
         row, of = self.frame.row(self.tokens.ids(document), start, stop, self._bytes_of(document, number)), self.pieces.of(document)
+        if self.firsts:
+            return row
         place = (number, number - 1 if number > of.start else NONE, number + 1 if number + 1 < of.stop else NONE)
         return replace(row, place=place)
 

@@ -126,14 +126,15 @@ def _prepare(recipe: Recipe, table: Table, room: Room, decoded: dict[str, Decode
     if recipe.pieced is None:
         return Prepared(recipe, table, table, parts, bad, schema, equal, {}, decoded, room)
     pieced = _pieced(recipe, recipe.pieced, table, np.sort(np.concatenate(list(parts.values()))), schema)
-    parts = pieced.parts(parts, firsts=all(task.supervised for task in recipe.tasks.values()))
+    parts = pieced.parts(parts)
     schema = replace(schema, rows={part: len(pieces) for part, pieces in parts.items()})
     return Prepared(recipe, table, pieced, parts, bad, schema, equal, {}, decoded, room)
 
 
 def _pieced(recipe: Recipe, name: str, table: Table, rows: Rows, schema: Schema) -> Pieced:
     answers = {column for task in recipe.tasks.values() for column in task.columns()}
-    return Pieced(table, rows, recipe.column(name), recipe.inputs[name], schema.inputs[name], answers)
+    firsts = all(task.supervised for task in recipe.tasks.values())
+    return Pieced(table, rows, recipe.column(name), recipe.inputs[name], schema.inputs[name], answers, firsts)
 
 
 def _texts_there(recipe: Recipe, table: Table, rows: Rows) -> None:

@@ -75,7 +75,7 @@ class Assessment:
         validation = _predictions(self.validation[name]) if name in self.validation else None
         after = self._as_saved(name, raw)
         first, rivals, words = _predictions(self.test[name]), self.rivals[name].p, self.rivals[name].words
-        if name in self.alone:
+        if name in self.alone and not task.supervised:  # what has answers is asked of first pieces, which nothing comes before
             alone = self.alone[name]
             rivals, words = rivals | {ALONE: alone.p[alone.known]}, words | {ALONE: "after training, each piece told nothing of those before it"}
         models = {model: self._counted(name, Predictions(first.y, p, first.rows)) for model, p in rivals.items()} | {"after": after}

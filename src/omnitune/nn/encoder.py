@@ -62,7 +62,7 @@ class Encoder(nn.Module):
 
         Where `narrow` is set, one token a row: the one that pooling reads. With a `place`, a model that remembers goes on from the piece before.
         """
-        if place is not None and self.remembers:
+        if place is not None and self.remembers and place.any:
             return self._go_on(place, inputs["input_ids"], inputs["attention_mask"].bool())
         self._seek(inputs)
         if "input_ids" in inputs:

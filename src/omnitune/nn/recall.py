@@ -23,7 +23,7 @@ class Place:
     """Where the rows of a batch stand in their texts.
 
     Args:
-        piece_B: int64, the number of each piece.
+        piece_B: int64, the number of each piece, -1 where it is none.
         before_B: of the piece before it in its text, -1 for none.
         after_B: of the piece behind it, -1 for none.
     """
@@ -31,6 +31,11 @@ class Place:
     piece_B: Tensor
     before_B: Tensor
     after_B: Tensor
+
+    @property
+    def any(self) -> bool:
+        """Whether a row is a piece at all, and no text by itself."""
+        return bool((self.piece_B != NONE).any())
 
 
 @dataclass(frozen=True)
