@@ -211,7 +211,7 @@ def test_mistakes(tmp_path: Path) -> None:
     with pytest.raises(Mistake, match=r"column text: no row has a text, so tasks\.language has nothing to ask"):
         prepare(recipe(source=[{"text": " " if i % 2 else None} for i in range(50)]))
     (tmp_path / "one.txt").write_text("one giant line " * 10_000)
-    with pytest.raises(Mistake, match=r"one\.txt has a single row.*One text file is one document"):
+    with pytest.raises(Mistake, match=r"one\.txt has 1 readable rows.*a text file is one: give a folder of them"):
         prepare(recipe(source=str(tmp_path / "one.txt")))
     with pytest.raises(Mistake, match=r"vocabulary: should be greater than or equal to 257"):
         read(values | {"inputs": {"text": values["inputs"]["text"] | {"backbone": {"kind": "gpt", "vocabulary": 100}}}})
