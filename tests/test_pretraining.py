@@ -1,5 +1,6 @@
 """Documents longer than the context, in pieces, through the whole loop: the same losses, full batches, measured by document."""
 
+import io
 import json
 import math
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import checkpoints
@@ -209,7 +211,7 @@ def test_mistakes(tmp_path: Path) -> None:
     with pytest.raises(Mistake, match=r"column text: no row has a text, so tasks\.language has nothing to ask"):
         prepare(recipe(source=[{"text": " " if i % 2 else None} for i in range(50)]))
     (tmp_path / "one.txt").write_text("one giant line " * 10_000)
-    with pytest.raises(Mistake, match=r"one\.txt has a single row.*One text file is one document"):
+    with pytest.raises(Mistake, match=r"one\.txt has 1 readable rows.*a text file is one: give a folder of them"):
         prepare(recipe(source=str(tmp_path / "one.txt")))
     with pytest.raises(Mistake, match=r"vocabulary: should be greater than or equal to 257"):
         read(values | {"inputs": {"text": values["inputs"]["text"] | {"backbone": {"kind": "gpt", "vocabulary": 100}}}})
@@ -258,3 +260,24 @@ def test_no_more_of_a_corpus_is_in_memory_than_a_block(tmp_path: Path, monkeypat
     assert all(sum(sizes) <= 2000 or len(sizes) == 1 for sizes in taken) and len(taken) > 50
     taken.clear()
     assert list(prepared.batches("train", 8, seed=0).epoch()) and not taken, "batches look at no text"
+
+
+def test_a_picture_stands_beside_every_piece_of_its_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMNITUNE_CACHE", str(tmp_path))
+    rows = documents()[:60]
+    for i, row in enumerate(rows):
+        row["photo"] = io.BytesIO()
+        Image.new("RGB", (32, 32), (i, 2 * i, 3 * i)).save(row["photo"], "PNG")
+        row["photo"] = row["photo"].getvalue()
+    values = recipe(tasks=LANGUAGE | MOOD, source=rows).to_dict() | {"data": {"from": rows}}
+    values["inputs"]["photo"] = {"kind": "image", "backbone": str(checkpoints.tiny_vit())}
+    prepared = prepare(read(values))
+    some = prepared.parts["train"][::5]
+    seen = []
+    for keep in (False, True):
+        if keep:
+            prepared.decoded["photo"].keep(prepared.parts)
+        pixels = prepared.batches("train", 8).question(some).asked["language"][0].inputs["photo"]["pixels"]
+        seen.append(pixels.float().mean((2, 3))[:, 0].round().int().tolist())
+    prepared.close()
+    assert seen == [prepared.table.origin(some).tolist()] * 2 and len(set(seen[0])) < len(seen[0])

@@ -152,11 +152,9 @@ def _none_empty(table: Table, parts: Mapping[str, Rows], shares: Mapping[str, fl
     total = sum(map(len, parts.values()))
     empty = [side for side in SIDES if shares[side] > 0 and not len(parts[side])]
     if empty:
-        if total == 1:
-            fix = "One text file is one document, and stands on one side: give a folder of files, JSON lines with a document each, or [1, 0, 0]"
-            raise Mistake("data.split", f"{table.name} has a single row, so none falls to {' and '.join(empty)}", fix)
+        alone = "a text file is one: give a folder of them, or JSON lines with a document each" if total == 1 else "equal rows stand on one side"
         raise Mistake(
             "data.split",
             f"{table.name} has {total:,} readable rows, of which none falls to {' and '.join(empty)}",
-            "Give more rows (equal rows stand on one side), a larger share, or shares of 0 to do without",
+            f"Give more rows ({alone}), a larger share, or shares of 0 to do without",
         )
