@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from omnitune.backbones.gpt import GPT
     from omnitune.backbones.pretrained import Pretrained
     from omnitune.backbones.vit import ViT
+    from omnitune.backbones.transformer_xl import TransformerXL
     from omnitune.commands.check import check
     from omnitune.commands.compare import compare
     from omnitune.commands.fit import fit
@@ -44,12 +45,12 @@ if TYPE_CHECKING:
 __all__ = [
     "GPT", "Artifact", "Attend", "Auto", "Bias", "Category", "Classify", "Concat", "Data", "Freeze", "Full", "Generate", "Image", "Label", "LoRA",
     "MaskedImage", "MaskedText", "Mistake", "Number", "Pretrained", "Probe", "Recipe", "Regress", "Report", "Sampling", "Table", "Text", "Train",
-    "ViT", "check", "compare", "fit", "generate", "infer", "load", "search",
+    "TransformerXL", "ViT", "check", "compare", "fit", "generate", "infer", "load", "search",
 ]  # fmt: skip
 
 _HOMES = {
-    "artifact": ("Artifact", "load"), "backbones.gpt": ("GPT",), "backbones.pretrained": ("Pretrained",), "backbones.vit": ("ViT",),
-    "commands.check": ("check",),
+    "artifact": ("Artifact", "load"), "backbones.gpt": ("GPT",), "backbones.pretrained": ("Pretrained",),
+    "backbones.transformer_xl": ("TransformerXL",), "backbones.vit": ("ViT",), "commands.check": ("check",),
     "commands.compare": ("compare",), "commands.fit": ("fit",), "commands.generate": ("Sampling", "generate"), "commands.infer": ("infer",),
     "commands.search": ("search",), "data.table": ("Table",), "errors": ("Mistake",), "evaluation.report": ("Report",),
     "fusion.attend": ("Attend",), "fusion.concat": ("Concat",), "modalities.category": ("Category",), "modalities.image": ("Image",),

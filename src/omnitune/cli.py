@@ -314,17 +314,18 @@ def cache(
     empty: Annotated[bool, typer.Option("--empty", help="Remove everything; runs compute it again.")] = False,
     as_json: Json = False,
 ) -> None:
-    """List what is kept of frozen backbones and decoded files, or remove it."""
+    """List what is kept of frozen backbones, decoded files and the tokens of documents, or remove it."""
+    from omnitune import places
+    from omnitune.commands import cache as kept_by
     from omnitune.commands.cache import cache
-    from omnitune.data import store
 
     if empty:
-        freed = store.empty()
-        show({"freed_bytes": freed}) if as_json else typer.echo(f"freed {freed / 1e6:,.1f} MB in {store.folder()}")
+        freed = kept_by.empty()
+        show({"freed_bytes": freed}) if as_json else typer.echo(f"freed {freed / 1e6:,.1f} MB in {places.cache('')}")
     elif as_json:
         show([kept.to_dict() for kept in cache()])
     else:
-        typer.echo("\n".join(map(str, cache())) or f"nothing in {store.folder()}")
+        typer.echo("\n".join(map(str, cache())) or f"nothing in {places.cache('')}")
 
 
 @verb(samples_app, "list")

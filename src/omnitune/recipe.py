@@ -181,6 +181,11 @@ class Recipe(Settings):
         column: str | None = self.inputs[name].column
         return name if column is None else column
 
+    @property
+    def pieced(self) -> str | None:
+        """The input whose texts are read in pieces; None where none is."""
+        return next((name for name, modality in self.inputs.items() if getattr(modality, "pieces", False)), None)
+
     def write(self, path: Path) -> None:
         """Saves as YAML, in one step."""
         part = path.with_name(path.name + ".part")
@@ -198,7 +203,7 @@ def read(source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) 
 
 def check(recipe: Recipe) -> None:
     """What one field alone cannot tell: names that must meet, columns that must differ, checkpoints that must be there."""
-    wrong = [*_shared_columns(recipe), *_asked_inputs(recipe), *_metric_names(recipe), *_backbones(recipe)]
+    wrong = [*_shared_columns(recipe), *_asked_inputs(recipe), *_pieces(recipe), *_metric_names(recipe), *_backbones(recipe)]
     if wrong:
         raise Mistake.together(wrong)
 
@@ -217,6 +222,20 @@ def _asked_inputs(recipe: Recipe) -> Iterable[Mistake]:
             fit = [of for of, modality in recipe.inputs.items() if getattr(type(modality), task.asks) is not getattr(Modality, task.asks)]
             if task.of not in fit:
                 yield Mistake(f"tasks.{name}.of", f"{task.of!r} is no {ASKED[task.asks]} input", did_you_mean(task.of, fit))
+
+
+def _pieces(recipe: Recipe) -> Iterable[Mistake]:
+    asked = [name for name, modality in recipe.inputs.items() if getattr(modality, "pieces", False)]
+    for name in asked[1:]:
+        yield Mistake(f"inputs.{name}.pieces", f"{asked[0]!r} is read in pieces already", "A row is a piece of one text: leave it out for the others")
+    for name in asked:
+        read_at_once, segment = recipe.inputs[name].max_tokens, getattr(recipe.inputs[name].backbone, "segment", 0)
+        if segment > read_at_once:
+            fix = f"Set inputs.{name}.max_tokens: {segment}, or backbone.segment: {read_at_once}"
+            yield Mistake(f"inputs.{name}.max_tokens", f"{read_at_once} tokens are less than a segment of {segment}", fix)
+        same = [other for other in recipe.inputs if other != name and recipe.column(other) == recipe.column(name)]
+        if same:
+            yield Mistake(f"inputs.{name}.pieces", f"input {same[0]!r} reads the same column", "Copy the column under another name")
 
 
 def _metric_names(recipe: Recipe) -> Iterable[Mistake]:

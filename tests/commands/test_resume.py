@@ -12,7 +12,7 @@ import pytest
 
 from omnitune.commands.fit import fit
 from omnitune.errors import Mistake
-from runs import rows, table_recipe, write_csv
+from runs import language_recipe, rows, table_recipe, write_csv
 
 pytestmark = pytest.mark.slow
 
@@ -58,6 +58,24 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bits(recipe: Path, tmp_
     assert log(tmp_path / "cut") == log(tmp_path / "whole")
     assert figures(tmp_path / "cut") == figures(tmp_path / "whole")
     assert not list((tmp_path / "cut").glob("*resume*")), "the state to resume from is removed at the end"
+
+
+def test_a_run_over_pieces_of_documents_goes_on_within_an_epoch(tmp_path: Path) -> None:
+    """Full batches, token files and the learned tokenizer are the same again."""
+    documents = tmp_path / "documents.jsonl"
+    documents.write_text("\n".join(json.dumps({"text": f"item {i} " + "is soft and red " * (i * 7 % 40)}) for i in range(200)))
+    made = language_recipe(str(documents), "inputs.text.pieces=true", "train.epochs=2", "train.save_minutes=0.00001")
+    made.write(tmp_path / "recipe.yaml")
+    assert session(tmp_path / "recipe.yaml", tmp_path / "whole", "never", 0) == 0
+    steps = len(log(tmp_path / "whole"))
+    assert steps > 20
+    for where, n in [("step", steps // 3), ("write", 4), ("step", 2 * steps // 3 + 1)]:
+        assert session(tmp_path / "recipe.yaml", tmp_path / "cut", where, n) == -signal.SIGKILL
+    assert session(tmp_path / "recipe.yaml", tmp_path / "cut", "never", 0) == 0
+    for name in ("model.safetensors", "inputs/text_/model.safetensors"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert log(tmp_path / "cut") == log(tmp_path / "whole")
+    assert figures(tmp_path / "cut") == figures(tmp_path / "whole")
 
 
 def test_a_signal_saves_and_stops_and_the_run_goes_on(tmp_path: Path) -> None:

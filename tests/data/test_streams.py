@@ -1,71 +1,76 @@
-"""Streams: ordered, nothing lost, document starts where they are, targets within documents, any step by itself."""
+"""Streams: every piece once, in the order of its text, side by side; training's are even, and measuring's cut no text."""
 
-from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnitune.backbones._tokenizer import fast_tokenizer, learn_tokenizer
 from omnitune.data.streams import Streams
-from omnitune.data.table import read
-from omnitune.data.tokenised import Tokenised
 from omnitune.errors import Mistake
 
-
-@dataclass
-class Numbered:
-    """Documents whose tokens are 100 times their number and counting on."""
-
-    lengths: np.ndarray
-
-    @property
-    def total(self) -> int:
-        return int(self.lengths.sum())
-
-    def ids(self, document: int) -> np.ndarray:
-        return (document * 100 + np.arange(self.lengths[document])).astype(np.uint16)
+COUNTS = st.lists(st.integers(1, 12), min_size=1, max_size=20)
+FIRST = 1000
+"""Row number of the first piece, as of a part of a table."""
 
 
-@given(st.lists(st.integers(0, 30), min_size=1, max_size=20), st.integers(1, 5), st.integers(1, 9), st.sampled_from([None, 0, 1]))
-def test_every_token_once_in_order(lengths: list[int], rows: int, length: int, seed: int | None) -> None:
-    source = Numbered(np.array(lengths, np.int64))
-    if source.total < rows:
+def documents(counts: list[int]) -> np.ndarray:
+    """Pieces of texts whose numbers leave gaps, as those of other parts do."""
+    return np.repeat(3 * np.arange(len(counts)), counts)
+
+
+def streams(of: np.ndarray, size: int, seed: int | None = None) -> Streams:
+    return Streams(FIRST + np.arange(len(of)), of, size, seed)
+
+
+def batches(order: Streams, epoch: int = 0) -> list[np.ndarray]:
+    made = [batch - FIRST for batch in order.epoch(epoch)]
+    assert len(made) == len(order)
+    return made
+
+
+def rows(made: list[np.ndarray]) -> list[list[int]]:
+    """What each row reads, batch after batch."""
+    return [[int(batch[row]) for batch in made if row < len(batch)] for row in range(len(made[0]))]
+
+
+@given(COUNTS, st.integers(1, 6), st.integers(0, 2))
+def test_training_reads_every_piece_once_in_order_and_in_full_batches(counts: list[int], size: int, seed: int) -> None:
+    of = documents(counts)
+    if len(of) < size:
+        with pytest.raises(Mistake, match=rf"train\.batch: {len(of)} pieces of texts cannot be read in {size} streams"):
+            streams(of, size, seed)
         return
-    streams = Streams(source, rows, length, seed)  # type: ignore[arg-type]
-    steps = [streams.step(number, epoch=2) for number in range(len(streams))]
-    real = np.concatenate([step.real_BL for step in steps], 1).reshape(-1)
-    ids, starts, nexts = (np.concatenate([getattr(step, name) for step in steps], 1).reshape(-1)[real] for name in ("ids_BL", "starts_BL", "next_BL"))
-    order = ids[starts] // 100
-    assert sorted(order.tolist()) == [document for document, length in enumerate(lengths) if length]
-    assert seed is not None or (np.diff(order) > 0).all()
-    assert ids.tolist() == [token for document in order for token in source.ids(document)]
-    assert starts.tolist() == (ids % 100 == 0).tolist()
-    last = ids % 100 == np.array(lengths)[ids // 100] - 1
-    assert nexts.tolist() == np.where(last, -1, ids + 1).tolist()
-    assert all(step.ids_BL.shape == (rows, length) for step in steps[:-1])
-    assert all((step.next_BL[~step.real_BL] == -1).all() and not step.starts_BL[~step.real_BL].any() for step in steps)
+    made = batches(streams(of, size, seed))
+    assert [len(batch) for batch in made[:-1]] == [size] * (len(made) - 1)
+    read = [piece for row in rows(made) for piece in row]
+    assert sorted(read) == list(range(len(of)))
+    breaks = [place for place in range(1, len(read)) if read[place] != read[place - 1] + 1 or of[read[place]] != of[read[place - 1]]]
+    assert all(read[place] == 0 or of[read[place]] != of[read[place] - 1] for place in breaks), "only whole texts change places"
 
 
-def test_the_order_changes_with_epoch_and_seed_alone() -> None:
-    source = Numbered(np.full(50, 7))
-    made = lambda seed, epoch: Streams(source, 3, 8, seed).step(0, epoch).ids_BL.tolist()  # type: ignore[arg-type]  # noqa: E731
+@given(COUNTS, st.integers(1, 6))
+def test_measuring_cuts_no_text(counts: list[int], size: int) -> None:
+    of = documents(counts)
+    made = batches(streams(of, size))
+    assert all(0 < len(after) <= len(batch) <= size for batch, after in pairwise(made))
+    assert sorted(piece for batch in made for piece in batch.tolist()) == list(range(len(of)))
+    for row in rows(made):
+        for place, piece in enumerate(row):
+            goes_on = piece > 0 and of[piece] == of[piece - 1]
+            assert not goes_on or row[place - 1] == piece - 1
+    assert len(made) <= -(-len(of) // size) + max(counts)
+
+
+def test_the_order_is_new_in_every_epoch_and_the_same_again() -> None:
+    of = documents([3] * 50)
+    made = lambda seed, epoch: np.concatenate(batches(streams(of, 5, seed), epoch)).tolist()  # noqa: E731
     assert made(0, 0) == made(0, 0) and made(0, 0) != made(0, 1) and made(0, 0) != made(1, 0)
     assert made(None, 0) == made(None, 1)
 
 
-def test_streams_of_tokens_from_a_table() -> None:
-    texts = ["the fabric is soft", "it shrank after one wash", "two more were bought"] * 4
-    tokenizer = fast_tokenizer(learn_tokenizer(texts, "bpe", 300), 128)
-    tokens = Tokenised(read([{"text": text} for text in texts]), "text", np.arange(len(texts)), tokenizer, end=0)
-    streams = Streams(tokens, 1, 16)
-    steps = [streams.step(number) for number in range(len(streams))]
-    ids = np.concatenate([step.ids_BL[0] for step in steps])
-    assert tokenizer.decode(ids) == "<|endoftext|>".join([*texts, ""])
-    assert np.flatnonzero(np.concatenate([step.starts_BL[0] for step in steps])).tolist() == (np.cumsum(tokens.lengths) - tokens.lengths).tolist()
-
-
-def test_mistakes() -> None:
-    with pytest.raises(Mistake, match="6 tokens cannot be read in 7 streams"):
-        Streams(Numbered(np.array([6])), 7, 4)  # type: ignore[arg-type]
+def test_the_longest_text_is_begun_first() -> None:
+    made = batches(streams(documents([1, 1, 6, 1, 1, 1]), 2))
+    assert len(made) == 6 and [len(batch) for batch in made] == [2, 2, 2, 2, 2, 1]
+    assert batches(streams(documents([]), 3)) == []

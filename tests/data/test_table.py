@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from omnitune.data import table
 from omnitune.data.columns import Column
 from omnitune.data.table import Table, read
 from omnitune.errors import Mistake
@@ -379,3 +380,23 @@ def test_a_damaged_page_inside_parquet_is_a_mistake(tmp_path: Path) -> None:
 def test_reading_loads_neither_torch_nor_datasets() -> None:
     code = "import sys, omnitune.data.table as t; t.read([{'a': 1}]); assert not {'torch', 'datasets'} & set(sys.modules), sys.modules.keys()"
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": "src", "PATH": ""}, cwd=Path(__file__).parents[2])
+
+
+def test_blocks_are_bounded_in_rows_and_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "TAKEN", 5)
+    monkeypatch.setattr(table, "TAKEN_BYTES", 100)
+    sizes = [3, 40, 40, 40, 500, 1, None, 1, 1, 1, 1, 1, 99, 2]
+    made = read([{"text": None if size is None else "x" * size, "n": i} for i, size in enumerate(sizes)])
+    numbers = np.arange(len(sizes))
+    assert [block.tolist() for block in made.blocks("text", numbers)] == [[0, 1, 2], [3], [4], [5, 6, 7, 8, 9], [10, 11], [12], [13]]
+    assert [block.tolist() for block in made.blocks("text", numbers[[4, 1, 0]])] == [[4], [1, 0]]
+    assert [len(block) for block in made.blocks("n", numbers)] == [5, 5, 4]
+    assert list(made.blocks("text", numbers[:0])) == []
+
+
+def test_the_fingerprint_of_long_texts_is_made_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"text": f"{i} " * 50} for i in range(30)]
+    together, parted = pa.Table.from_pylist(rows), pa.concat_tables([pa.Table.from_pylist(rows[:7]), pa.Table.from_pylist(rows[7:])])
+    whole = read(together).fingerprint
+    monkeypatch.setattr(table, "TAKEN_BYTES", 1000)
+    assert read(together).fingerprint == read(parted).fingerprint != whole

@@ -148,7 +148,7 @@ def test_a_second_reading_reads_files_alone(cache: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(TokenReader, "read", None)
     again = made(TEXTS)
     assert all((again.ids(i) == first.ids(i)).all() for i in range(len(TEXTS)))
-    assert [path.suffix for path in kept(cache)] == [".ids", ".index"]
+    assert [path.suffix for path in kept(cache)] == [".ids", ".index", ".json"]
 
 
 def test_other_tokenizers_and_ends_have_files_of_their_own(cache: Path) -> None:
@@ -278,7 +278,7 @@ def test_processes_at_once_agree(tmp_path: Path, cache: Path) -> None:
     corpus(tmp_path, 20)
     outputs = {process.communicate() for process in [reading(tmp_path, 20_000) for _ in range(3)]}
     assert len(outputs) == 1 and {errors for _, errors in outputs} == {""}, outputs
-    assert {path.suffix for path in kept(cache)} == {".ids", ".index"}
+    assert {path.suffix for path in kept(cache)} == {".ids", ".index", ".json"}
 
 
 def test_mistakes() -> None:

@@ -188,6 +188,18 @@ def test_tables_are_whole(name: str, rows: int) -> None:
 
 
 @pytest.mark.slow
+def test_the_manual_has_every_page_with_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pyarrow.parquet as pq
+
+    monkeypatch.setenv("OMNITUNE_CACHE", str(tmp_path))
+    table = pq.read_table(samples.path("cmake-manual") / "data.parquet")
+    assert table.column_names == ["page", "text"] and len(table) == len(set(table["page"].to_pylist())) == 1_817
+    texts = table["text"].to_pylist()
+    assert sum(len(text.encode()) for text in texts) == 2_888_511 and max(map(len, texts)) > 90_000
+    assert dict(zip(table["page"].to_pylist(), texts, strict=True))["command/add_test.rst"].startswith("add_test\n--------")
+
+
+@pytest.mark.slow
 def test_minilm_knows_which_sentences_mean_the_same() -> None:
     import torch
     from transformers import AutoModel, AutoTokenizer

@@ -77,6 +77,16 @@ def test_rates_fit_what_learns() -> None:
     assert "no pretrained weight" in auto.resolve(table_recipe([]), 500, CPU)[1]["train.lr"]
 
 
+def test_norms_behind_ask_for_smaller_steps() -> None:
+    rates = {}
+    for name, backbone in {"xl": {"kind": "transformer_xl"}, "gpt1": {"kind": "gpt", "generation": "gpt1"}, "gpt2": {"kind": "gpt"}}.items():
+        values = {"data": "rows.csv", "inputs": {"x": {"kind": "text", "backbone": backbone}}, "tasks": {"y": {"kind": "generate", "of": "x"}}}
+        train, reasons = auto.resolve(read(values), 500, CPU)
+        rates[name] = train.lr
+        assert ("norms behind" in reasons["train.lr"]) == (name != "gpt2")
+    assert rates == {"xl": 4e-4, "gpt1": 4e-4, "gpt2": 1e-3}
+
+
 def test_wider_heads_learn_in_smaller_steps(tmp_path) -> None:
     from transformers import BertConfig
 

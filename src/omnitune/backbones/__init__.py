@@ -30,6 +30,8 @@ class Architecture:
         tied: whether one table of words serves what goes in and what comes out.
         pretrained: whether it starts from weights that were trained before.
         patch: side of the patches that it cuts a picture into, in pixels; None where it cuts none.
+        post_norm: whether its norms stand behind what they sum up, as in the first Transformers, which bear smaller steps than later ones.
+        remembers: whether it reads the pieces of a text in order, each told of those before it.
     """
 
     width: int
@@ -38,6 +40,8 @@ class Architecture:
     tied: bool = True
     pretrained: bool = True
     patch: int | None = None
+    post_norm: bool = False
+    remembers: bool = False
 
 
 @dataclass(frozen=True)

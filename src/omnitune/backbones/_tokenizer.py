@@ -51,6 +51,23 @@ def learn_tokenizer(texts: Iterable[str], kind: Kind, size: int, lowercase: bool
     return made.to_str()
 
 
+def learn_marked(texts: Iterable[str], size: int) -> str:
+    """A byte-level tokenizer that marks where a text begins and where it ends by one token, as the content of `tokenizer.json`.
+
+    Arguments as in `learn_tokenizer`.
+    """
+    learned = json.loads(learn_tokenizer(texts, "bpe", size))
+    end = _vocabulary.SPECIAL["bpe"]["eos_token"]
+    mark, text = {"SpecialToken": {"id": end, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}
+    known = next(token["id"] for token in learned["added_tokens"] if token["content"] == end)
+    marks = {
+        "type": "TemplateProcessing", "single": [mark, text, mark], "pair": [mark, text, mark, {"Sequence": {"id": "B", "type_id": 0}}, mark],
+        "special_tokens": {end: {"id": end, "ids": [known], "tokens": [end]}},
+    }  # fmt: skip
+    learned["post_processor"] = {"type": "Sequence", "processors": [learned["post_processor"], marks]}
+    return json.dumps(learned)
+
+
 def fast_tokenizer(text: str, limit: int) -> Any:
     """A `PreTrainedTokenizerFast` that `save_pretrained` writes and `AutoTokenizer` reads again as it was.
 

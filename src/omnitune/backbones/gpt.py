@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,7 +14,6 @@ from omnitune.component import component
 if TYPE_CHECKING:
     from omnitune.nn.encoder import Encoder
 
-END = "<|endoftext|>"
 HEAD = 64
 
 
@@ -47,16 +45,7 @@ class GPT(Backbone):
 
     def learn(self, texts: Iterable[str]) -> Facts:
         """The tokenizer; it marks where a text begins and where it ends."""
-        learned = json.loads(_tokenizer.learn_tokenizer(texts, "bpe", self.vocabulary))
-        end = {"SpecialToken": {"id": END, "type_id": 0}}
-        known = next(token["id"] for token in learned["added_tokens"] if token["content"] == END)
-        marks = {
-            "type": "TemplateProcessing", "single": [end, {"Sequence": {"id": "A", "type_id": 0}}, end],
-            "pair": [end, {"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 0}}, end],
-            "special_tokens": {END: {"id": END, "ids": [known], "tokens": [END]}},
-        }  # fmt: skip
-        learned["post_processor"] = {"type": "Sequence", "processors": [learned["post_processor"], marks]}
-        return {TOKENIZER: json.dumps(learned)}
+        return {TOKENIZER: _tokenizer.learn_marked(texts, self.vocabulary)}
 
     def encoder(self, facts: Facts | None = None) -> Encoder:
         """A model with new weights."""
@@ -87,7 +76,7 @@ class GPT(Backbone):
 
     def architecture(self) -> Architecture:
         """See `Backbone.architecture`."""
-        return Architecture(self._width, attention=True, causal=True, pretrained=False)
+        return Architecture(self._width, attention=True, causal=True, pretrained=False, post_norm=self.generation == "gpt1")
 
     def save_processor(self, folder: Path, facts: Facts | None = None) -> None:
         """See `Backbone.save_processor`."""

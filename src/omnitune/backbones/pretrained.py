@@ -91,8 +91,9 @@ class Pretrained(Backbone):
 
         config = checkpoints.configuration(self.folder, self.where)
         attention, tied = getattr(config, "num_attention_heads", None) is not None, bool(getattr(config, "tie_word_embeddings", True))
-        patch = getattr(config, "patch_size", None)
-        return Architecture(checkpoints.width(config), attention, _causal(config), tied, patch=patch if isinstance(patch, int) else None)
+        patch, remembers = getattr(config, "patch_size", None), getattr(config, "remembers", False)
+        patch = patch if isinstance(patch, int) else None
+        return Architecture(checkpoints.width(config), attention, _causal(config), tied, patch=patch, remembers=remembers)
 
     def save_processor(self, folder: Path, facts: Facts | None = None) -> None:
         """See `Backbone.save_processor`."""

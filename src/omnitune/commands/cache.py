@@ -1,4 +1,4 @@
-"""cache: what frozen parts of backbones made of rows, and decoded files, kept on disk for the next epoch and the next run."""
+"""cache: what frozen parts of backbones made of rows, decoded files, and the tokens of documents, kept on disk for the next epoch and run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from omnitune.data import store
+from omnitune.data import store, token_files
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Listed:
 
     Args:
         name: of the folder.
-        holds: what it holds: `activations` or `decoded files`.
+        holds: what it holds: `activations`, `decoded files` or `token files`.
         about: of which backbone or table.
         megabytes: on disk.
         used: when a run last opened it.
@@ -36,7 +36,7 @@ class Listed:
 
 
 def cache() -> list[Listed]:
-    """What is kept, least recently used first; that goes first where room is needed."""
+    """What is kept, least recently used first; of activations and decoded files, that goes first where room is needed."""
     return [
         Listed(
             kept.name,
@@ -45,5 +45,10 @@ def cache() -> list[Listed]:
             round(kept.bytes / 1e6, 1),
             datetime.fromtimestamp(kept.used).isoformat(" ", "minutes"),
         )
-        for kept in store.kept()
+        for kept in sorted((*store.kept(), *store.kept(token_files.home())), key=lambda one: one.used)
     ]
+
+
+def empty() -> int:
+    """Removes everything; the bytes that were freed."""
+    return store.empty() + store.empty(token_files.home())

@@ -67,7 +67,7 @@ def _run(start: "Start", folder: Path, resume: bool, log: Sequence[str], watch: 
     identity = {"recipe": prepared.recipe.fingerprint, "table": prepared.table.fingerprint}
     with checkpoint.room(folder):
         prepared.recipe.write(folder / "recipe.yaml")
-        list_bad_rows(folder / "bad_rows.csv", prepared.table, prepared.bad)
+        list_bad_rows(folder / "bad_rows.csv", prepared.source, prepared.bad)
         session.run(loop, folder, identity, resume, logs, validate.columns(), watch)
         _finish(folder, start, loop, validate, beaten)
 

@@ -22,7 +22,7 @@ class Sampling:
     """How the next token is chosen; the words are those of transformers.
 
     Args:
-        max_new_tokens: written at most, and no more than the model's context holds.
+        max_new_tokens: written at most, and no more than the model's context holds; one that remembers (Transformer-XL) has no end to it.
         temperature: divides the logits; 0 takes the likeliest token always.
         top_k: choose among so many of the likeliest; 0 among all.
         top_p: among the likeliest that hold this share of the probability (Holtzman et al. 2020, https://arxiv.org/abs/1904.09751).
@@ -98,7 +98,8 @@ class Writer:
         assert isinstance(modality, Text)
         self.tokenizer = _tokenizer(artifact, of)
         self.model = _speaking(artifact.model.backbones[of].model)
-        self.limit = int(self.tokenizer.model_max_length)
+        self.limit = None if artifact.model.backbones[of].remembers else int(self.tokenizer.model_max_length)
+        self.caches = getattr(self.model.config, "remembers", True)  # a Transformer-XL without a memory reads the whole text for each token
 
     @torch.inference_mode()
     def write(self, prompts: list[str], sampling: Sampling, tell: Tell | None) -> list[str]:
@@ -111,7 +112,8 @@ class Writer:
         pad, device = self.tokenizer.pad_token_id, self.model.device
         ids_BL = torch.tensor([[pad] * (longest - len(row)) + row for row in rows], device=device)
         mask_BL = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows], device=device)
-        options["max_new_tokens"] = min(sampling.max_new_tokens, self.limit - longest)
+        options["use_cache"] = self.caches
+        options["max_new_tokens"] = sampling.max_new_tokens if self.limit is None else min(sampling.max_new_tokens, self.limit - longest)
         streamer = _Told(self.tokenizer, tell) if tell and len(rows) == 1 and sampling.num_beams == 1 else None
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), checkpoints.quiet():
             torch.manual_seed(sampling.seed)
@@ -127,7 +129,7 @@ class Writer:
         ids: list[int] = begin + self.tokenizer(prompt, add_special_tokens=False)["input_ids"]
         if not ids:
             raise Mistake(f"prompt {number}", "has no tokens, and this model has none to begin with", "Write something to go on from")
-        if len(ids) >= self.limit:
+        if self.limit is not None and len(ids) >= self.limit:
             raise Mistake(f"prompt {number}", f"{len(ids):,} tokens leave no room in a context of {self.limit:,}", "Shorten it")
         return ids
 
@@ -146,7 +148,8 @@ def _speaking(base: Any) -> Any:
     with torch.device("meta"):
         made: Any = AutoModelForCausalLM.from_config(config)
     setattr(made, made.base_model_prefix, base)
-    made.get_output_embeddings().weight = base.get_input_embeddings().weight
+    if made.get_output_embeddings() is not None:  # a Transformer-XL has none, and says words by its table itself
+        made.get_output_embeddings().weight = base.get_input_embeddings().weight
     return made.eval()
 
 

@@ -3,7 +3,7 @@
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -11,18 +11,22 @@ import numpy as np
 import torch
 
 from omnitune.data.columns import Column
+from omnitune.data.orders import ByLength, Full, Order
+from omnitune.data.pieced import Pieced
 from omnitune.data.schema import Schema
-from omnitune.data.table import Table
+from omnitune.data.streams import Streams
+from omnitune.data.table import Rowed
 from omnitune.nn.tokens import Batch
 from omnitune.recipe import Recipe
 from omnitune.tasks import Target
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
+Array = np.ndarray[Any, Any]
 T = TypeVar("T")
 Known = Mapping[str, Callable[[Rows, int | None], dict[str, torch.Tensor] | None]]
 Files = Mapping[str, Callable[[Rows, bool], list[Any]]]
-POOL = 50
-"""Batches whose rows are sorted by length together: large enough for little padding, small enough to stay random."""
+ROUNDING = 1e-6
+"""Of a sum of loads."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +34,22 @@ class Question:
     """What every task asks of some rows. Tasks that ask about the same batch object share one forward pass."""
 
     asked: dict[str, tuple[Batch, Target]]
+    loads: Array | None = None
+    """Of each row, the memory that it takes as a share of what a long one takes, (B,); None where rows count alike."""
 
     @property
     def rows(self) -> Rows:
         """Row numbers in the table, (B,)."""
         return next(iter(self.asked.values()))[0].rows
+
+    def parts(self, rows: int) -> "Iterator[Question]":
+        """Consecutive parts of up to so many rows, or of rows that take no more memory than so many long ones."""
+        ends = np.arange(1, len(self.rows) + 1) if self.loads is None else np.cumsum(self.loads)
+        start = 0
+        while start < len(ends):
+            stop = max(start + 1, int(np.searchsorted(ends, (ends[start - 1] if start else 0) + rows + ROUNDING, side="right")))
+            yield self.part(start, stop)
+            start = stop
 
     def part(self, start: int, stop: int) -> "Question":
         """Rows `start` to `stop` of every task."""
@@ -46,7 +61,7 @@ class Question:
 
     def pinned(self) -> "Question":
         """The same in memory that a GPU copies from while it computes."""
-        return self._each(lambda batch: batch.pinned(), lambda tensor: tensor.pin_memory())
+        return replace(self._each(lambda batch: batch.pinned(), lambda tensor: tensor.pin_memory()), loads=self.loads)
 
     def _each(self, batches: Callable[[Batch], Batch], tensors: Callable[[torch.Tensor], torch.Tensor]) -> "Question":
         made = {id(batch): batches(batch) for batch, _ in self.asked.values()}
@@ -61,7 +76,7 @@ class Batches:
         recipe, schema: how values are encoded and what is asked.
         table: where the values are.
         rows: the rows.
-        size: rows a batch.
+        size: rows a batch; of pieces, as many tokens as so many of the longest have.
         seed: of order and augmentation; None reads every row as it is, longest first.
         known: of inputs, tensors that stand for the encoded values of rows (as they are, or a fixed view) where something has them.
         decoded: of inputs, what `encode` takes in place of the files of rows, for training or not.
@@ -70,7 +85,7 @@ class Batches:
 
     recipe: Recipe
     schema: Schema
-    table: Table
+    table: Rowed
     rows: Rows
     size: int
     seed: int | None = None
@@ -79,28 +94,43 @@ class Batches:
     augment: bool = True
 
     def __len__(self) -> int:
-        return -(-len(self.rows) // self.size)
+        return len(self.plan)
 
     def order(self, epoch: int) -> list[Rows]:
         """The row numbers of every batch of an epoch."""
-        lengths = self.lengths
-        if self.seed is None:
-            return self._cut(np.argsort(-lengths, kind="stable"))
-        rng = np.random.default_rng([self.seed, epoch])
-        shuffled = rng.permutation(len(self.rows))
-        pools = [shuffled[i : i + self.size * POOL] for i in range(0, len(shuffled), self.size * POOL)]
-        batches = [rows for pool in pools for rows in self._cut(pool[np.argsort(lengths[pool], kind="stable")])]
-        return [batches[i] for i in rng.permutation(len(batches))]
+        return self.plan.epoch(epoch)
+
+    @cached_property
+    def plan(self) -> Order:
+        """What decides the order: of pieces, streams where they are remembered, and else full batches in training; rows of like length else."""
+        pieces = self.table.pieces if isinstance(self.table, Pieced) else None
+        if pieces and self._remembered:
+            return Streams(self.rows, pieces.documents[self.rows], self.size, self.seed)
+        if pieces and self.seed is not None:
+            return Full(self.rows, pieces.sizes[self.rows], self.size * pieces.context, self.seed)
+        return ByLength(self.rows, self.lengths, self.size, self.seed)
+
+    @cached_property
+    def _remembered(self) -> bool:
+        """Whether what reads pieces is told of those before."""
+        name = self.recipe.pieced if isinstance(self.table, Pieced) and not self.table.firsts else None
+        return name is not None and bool(self.recipe.inputs[name].backbone.architecture().remembers)
 
     @cached_property
     def lengths(self) -> Rows:
         """About how long each row is once encoded, the sum over its inputs; media are all of one size."""
         total = np.zeros(len(self.rows), dtype=np.int64)
         for name, modality in self.recipe.inputs.items():
-            if not modality.media:
+            if isinstance(self.table, Pieced) and name == self.recipe.pieced:
+                total += self.table.pieces.sizes[self.rows]
+            elif not modality.media:
                 values = Column(self.table, self.recipe.column(name), self.rows)
                 total += np.fromiter((0 if v is None else modality.size(v) for v in values), np.int64, len(self.rows))
         return total
+
+    def origin(self, rows: Rows) -> Rows:
+        """The rows of the source that these rows come from, for messages."""
+        return self.table.origin(rows)
 
     def epoch(self, number: int = 0, start: int = 0) -> Iterator[Question]:
         """The questions of an epoch from batch `start` on, each made while the one before is answered."""
@@ -119,7 +149,12 @@ class Batches:
         for name, task in self.recipe.tasks.items():
             answers = {column: Column(self.table, column, rows)[:] for column in task.columns()}
             asked[name] = task.prepare(batch, answers, self.schema.tasks[name], rng)
-        return Question(asked)
+        return Question(asked, self._loads(rows))
+
+    def _loads(self, rows: Rows) -> Array | None:
+        if not isinstance(self.table, Pieced) or self._remembered:  # rows of streams are padded, and have a memory each
+            return None
+        return self.table.pieces.sizes[rows] / self.table.pieces.context
 
     def encoded(self, rows: Rows, rng: np.random.Generator | None, epoch: int, known: Known) -> Batch:
         """The inputs of these rows, `known` standing for what it knows."""
@@ -127,7 +162,7 @@ class Batches:
 
         def values(name: str) -> list[Any]:
             if name in self.decoded:
-                return self.decoded[name](rows, chance is not None)
+                return self.decoded[name](self.table.origin(rows), chance is not None)
             return Column(self.table, self.recipe.column(name), rows, self.recipe.inputs[name].media)[:]
 
         return encode(self.recipe, self.schema, rows, values, chance, known, epoch)
@@ -135,9 +170,6 @@ class Batches:
     def luck(self, epoch: int, batch: int) -> np.random.Generator | None:
         """What augmentation of a batch draws from; None where nothing is augmented."""
         return None if self.seed is None else np.random.default_rng([self.seed, epoch, batch])
-
-    def _cut(self, places: np.ndarray[Any, Any]) -> list[Rows]:
-        return [self.rows[places[i : i + self.size]] for i in range(0, len(places), self.size)]
 
 
 def encode(

@@ -8,10 +8,8 @@ import numpy as np
 
 from omnitune.data.decoded import Decoded
 from omnitune.data.media import open_media
-from omnitune.data.table import Table
+from omnitune.data.table import Rowed
 from omnitune.errors import Mistake
-
-CHUNK = 1024
 
 
 class Column(Sequence[Any]):
@@ -24,7 +22,7 @@ class Column(Sequence[Any]):
         media: whether values are files to be opened.
     """
 
-    def __init__(self, table: Table, column: str, rows: np.ndarray[Any, Any], media: bool = False) -> None:
+    def __init__(self, table: Rowed, column: str, rows: np.ndarray[Any, Any], media: bool = False) -> None:
         self.table, self.column, self.rows, self.media = table, column, rows, media
 
     def __len__(self) -> int:
@@ -40,8 +38,8 @@ class Column(Sequence[Any]):
         return self._read(self.rows[[index]])[0]
 
     def __iter__(self) -> Iterator[Any]:
-        for start in range(0, len(self.rows), CHUNK):
-            yield from self._read(self.rows[start : start + CHUNK])
+        for rows in self.table.blocks(self.column, self.rows):
+            yield from self._read(rows)
 
     def _read(self, rows: np.ndarray[Any, Any]) -> list[Any]:
         if self.column not in self.table.columns:
@@ -55,8 +53,7 @@ class Column(Sequence[Any]):
         """(row, what is wrong) for every value that cannot be opened or that `check` objects to. Media are looked at side by side, and those
         that `decoded` knows to be readable not again."""
         with ThreadPoolExecutor() as pool:
-            for start in range(0, len(self.rows), CHUNK):
-                rows = self.rows[start : start + CHUNK]
+            for rows in self.table.blocks(self.column, self.rows):
                 values = self.table.take(self.column, rows)
                 look = lambda value: self._problem(value, check, decoded)  # noqa: E731
                 for row, problem in zip(rows, pool.map(look, values) if self.media else map(look, values), strict=True):

@@ -55,6 +55,10 @@ class Held:
         """See `Batches.rows`."""
         return self.batches.rows
 
+    def origin(self, rows: Rows) -> Rows:
+        """See `Batches.origin`."""
+        return self.batches.origin(rows)
+
     def epoch(self, number: int = 0, start: int = 0) -> Iterator[Question]:
         """See `Batches.epoch`; made ahead only where there is something to encode."""
         whole, order = self.memory.inputs.keys() == self.batches.recipe.inputs.keys(), self.batches.order(number)

@@ -66,22 +66,28 @@ def digests(table: Table, rows: Rows, by: Sequence[str], media: Collection[str] 
     with ThreadPoolExecutor() as pool:
 
         def values(column: str, chunk: Rows) -> Iterator[bytes]:
-            taken = table.take(column, chunk)
-            if column in media:
-                return pool.map(lambda value: MISSING if value is None else _hashed(open_media(value, table.root)), taken)
-            return map(_canonical, map(meaning, taken))
+            for block in table.blocks(column, chunk):
+                taken = table.take(column, block)
+                if column in media:
+                    yield from pool.map(lambda value: MISSING if value is None else _hashed(open_media(value, table.root)), taken)
+                else:
+                    yield from map(_canonical, map(meaning, taken))
 
         found = [_chunk_digests(rows[start : start + CHUNK], columns, second, values) for start in range(0, len(rows), CHUNK)]
     return np.frombuffer(b"".join(found), dtype=">u8").astype(np.uint64)
 
 
 def _chunk_digests(chunk: Rows, columns: list[str], second: list[str], values: Callable[[str, Rows], Iterator[bytes]]) -> bytes:
-    keys = [b"".join(row) for row in _rows(chunk, columns, values)]
-    blank = [i for i, key in enumerate(keys) if key == MISSING * len(columns)]
+    found, blank = [], []
+    for i, row in enumerate(_rows(chunk, columns, values)):
+        key = b"".join(row)
+        found.append(blake2b(key, digest_size=8).digest())
+        if key == MISSING * len(columns):
+            blank.append(i)
     if blank:
         for i, row in zip(blank, _rows(chunk[blank], second, values), strict=True):
-            keys[i] = b"blank" + b"".join(row)
-    return b"".join([blake2b(key, digest_size=8).digest() for key in keys])
+            found[i] = blake2b(b"blank" + b"".join(row), digest_size=8).digest()
+    return b"".join(found)
 
 
 def _rows(chunk: Rows, columns: list[str], values: Callable[[str, Rows], Iterator[bytes]]) -> Iterator[tuple[bytes, ...]]:
@@ -146,8 +152,9 @@ def _none_empty(table: Table, parts: Mapping[str, Rows], shares: Mapping[str, fl
     total = sum(map(len, parts.values()))
     empty = [side for side in SIDES if shares[side] > 0 and not len(parts[side])]
     if empty:
+        alone = "a text file is one: give a folder of them, or JSON lines with a document each" if total == 1 else "equal rows stand on one side"
         raise Mistake(
             "data.split",
             f"{table.name} has {total:,} readable rows, of which none falls to {' and '.join(empty)}",
-            "Give more rows (equal rows stand on one side), a larger share, or shares of 0 to do without",
+            f"Give more rows ({alone}), a larger share, or shares of 0 to do without",
         )

@@ -199,10 +199,10 @@ class Kept:
     used: float
 
 
-def kept() -> list[Kept]:
-    """What the cache holds, least recently used first."""
+def kept(where: Path | None = None) -> list[Kept]:
+    """What the cache holds, or another folder of folders that say what they hold, least recently used first."""
     found = []
-    for path in folder().glob("*/"):
+    for path in (where or folder()).glob("*/"):
         with contextlib.suppress(OSError, ValueError):
             size = sum(file.stat().st_size for file in path.iterdir())
             found.append(Kept(path.name, json.loads((path / "about.json").read_text(encoding="utf-8")), size, path.stat().st_mtime))
@@ -272,10 +272,10 @@ class Room:
         return self.most - sum(size for other, size in self.promised.items() if other != name)
 
 
-def empty() -> int:
-    """Removes everything; the bytes that were freed."""
-    freed = sum(one.bytes for one in kept())
-    shutil.rmtree(folder(), ignore_errors=True)
+def empty(where: Path | None = None) -> int:
+    """Removes everything there; the bytes that were freed."""
+    freed = sum(one.bytes for one in kept(where))
+    shutil.rmtree(where or folder(), ignore_errors=True)
     return freed
 
 

@@ -1,95 +1,70 @@
-"""Streams: all documents end to end, read in parallel from as many places, step by step, for models that remember (Transformer-XL, Dai et al.
-2019, https://arxiv.org/abs/1901.02860).
+"""Streams: texts in pieces, several read side by side, for models that remember (Transformer-XL, Dai et al. 2019,
+https://arxiv.org/abs/1901.02860): row b of a batch goes on where row b of the batch before ended.
 
-Shape letters: B streams, L tokens of a step.
+Every piece is in exactly one batch, and all pieces of a text follow one another in one stream. A piece is of one text alone: the last one of a
+text is shorter, and so each row of figures is of one text.
 """
 
-from dataclasses import dataclass
-from functools import lru_cache
+from heapq import heapreplace
 from typing import Any
 
 import numpy as np
 
-from omnitune.data.tokenised import Tokenised
+from omnitune.data.orders import Order, Rows
 from omnitune.errors import Mistake
 
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True, eq=False)
-class Step:
-    """What all streams read at once.
+class Streams(Order):
+    """Batches of pieces for training or for measuring.
+
+    In training all batches but the last are full: texts are shuffled, laid end to end and cut into equal streams. A text that is cut there begins
+    anew in the next stream. For measuring no text is cut, so that what is measured does not depend on how many are read side by side: longer ones
+    come first, each in the stream that is shortest by then (Graham 1969), so that few batches are small.
 
     Args:
-        ids_BL: token numbers, int64; 0 where a stream has ended.
-        starts_BL: where a document starts, bool: what was remembered before is not of it.
-        real_BL: where a stream has a token, bool.
-        next_BL: the token that follows in the same document, int64; -1 where none does.
-    """
-
-    ids_BL: Array
-    starts_BL: Array
-    real_BL: Array
-    next_BL: Array
-
-
-class Streams:
-    """Ordered batches: row b of a step goes on where row b of the step before ended.
-
-    Every token is read once, and is once a `next` one but for the first of each document. Any step can be made by itself, so a killed run
-    goes on from (epoch, step) and the model's memories.
-
-    Args:
-        tokens: of documents.
-        rows: B.
-        length: L.
-        seed: of the order of documents, new in every epoch; None keeps theirs.
+        rows: row numbers, rising.
+        documents: of each row the number of its text, rising too.
+        streams: rows of a batch.
+        seed: of the order of texts, new in every epoch; None for measuring.
 
     Raises:
-        Mistake: there are fewer tokens than streams.
+        Mistake: there are fewer training rows than streams.
     """
 
-    def __init__(self, tokens: Tokenised, rows: int, length: int, seed: int | None = None) -> None:
-        if not 0 < rows <= tokens.total:
-            raise Mistake("streams", f"{tokens.total:,} tokens cannot be read in {rows:,} streams", "Give fewer streams, or more text")
-        assert length > 0, "a step reads something"
-        self.tokens, self.rows, self.length, self.seed = tokens, rows, length, seed
-        self.each = -(-tokens.total // rows)
-        self.order = lru_cache(2)(self._order)
+    def __init__(self, rows: Rows, documents: Array, streams: int, seed: int | None) -> None:
+        if seed is not None and len(rows) < streams:
+            wrong = f"{len(rows):,} pieces of texts cannot be read in {streams:,} streams side by side"
+            raise Mistake("train.batch", wrong, "Give a smaller batch, or more text")
+        self.rows, self.streams, self.seed = rows, streams, seed
+        self.firsts = np.flatnonzero(np.diff(documents, prepend=-1))
+        self.counts = np.diff(self.firsts, append=len(documents))
 
     def __len__(self) -> int:
-        """Steps of an epoch."""
-        return -(-self.each // self.length)
+        return len(self.epoch(0)) if self.seed is None else -(-len(self.rows) // self.streams)
 
-    def step(self, number: int, epoch: int = 0) -> Step:
-        """Step `number` of an epoch; the last one may be shorter."""
-        start = number * self.length
-        width = min(self.length, self.each - start)
-        assert width > 0, f"there are {len(self)} steps"
-        ids, starts = np.zeros((self.rows, width + 1), np.int64), np.ones((self.rows, width + 1), bool)
-        ends = np.minimum((np.arange(self.rows) + 1) * self.each, self.tokens.total)
-        real_BL = np.arange(width) + start + (np.arange(self.rows) * self.each)[:, None] < ends[:, None]
-        for row in range(self.rows):
-            self._read(epoch, row * self.each + start, ids[row], starts[row])
-        next_BL = np.where(real_BL & ~starts[:, 1:], ids[:, 1:], -1)
-        return Step(np.where(real_BL, ids[:, :-1], 0), starts[:, :-1] & real_BL, real_BL, next_BL)
+    def epoch(self, number: int) -> list[Rows]:
+        """See `Order.epoch`."""
+        streams = self._whole() if self.seed is None else self._even(np.random.default_rng([self.seed, number]))
+        streams = sorted(streams, key=len, reverse=True)
+        longest = len(streams[0]) if streams else 0
+        return [self.rows[[stream[place] for stream in streams if place < len(stream)]] for place in range(longest)]
 
-    def _read(self, epoch: int, place: int, ids: Array, starts: Array) -> None:
-        """Fills in the tokens from `place` of all on, and where documents start; beyond the last token all stays as it is."""
-        documents, ends = self.order(epoch)
-        at, which = 0, int(np.searchsorted(ends, place, side="right"))
-        while at < len(ids) and which < len(documents):
-            document = int(documents[which])
-            first = place + at - (int(ends[which]) - int(self.tokens.lengths[document]))
-            found = self.tokens.ids(document)[first : first + len(ids) - at]
-            ids[at : at + len(found)] = found
-            starts[at : at + len(found)] = False
-            starts[at] = first == 0
-            at, which = at + len(found), which + 1
+    def _even(self, rng: np.random.Generator) -> list[Array]:
+        return np.array_split(self._pieces(rng.permutation(len(self.firsts))), self.streams)
 
-    def _order(self, epoch: int) -> tuple[Array, Array]:
-        """Documents that have tokens, in the order of an epoch, and how many tokens there are up to the end of each."""
-        documents = np.flatnonzero(self.tokens.lengths)
-        if self.seed is not None:
-            documents = np.random.default_rng([self.seed, epoch]).permutation(documents)
-        return documents, np.cumsum(self.tokens.lengths[documents])
+    def _whole(self) -> list[Array]:
+        rooms = [(0, stream) for stream in range(min(self.streams, len(self.firsts)))]
+        texts: list[list[int]] = [[] for _ in rooms]
+        for text in np.argsort(-self.counts, kind="stable").tolist():
+            length, stream = rooms[0]
+            texts[stream].append(text)
+            heapreplace(rooms, (length + int(self.counts[text]), stream))
+        return [self._pieces(np.array(chosen)) for chosen in texts]
+
+    def _pieces(self, texts: Array) -> Array:
+        """Places of the pieces of some texts, one text behind the other."""
+        firsts, counts = self.firsts[texts], self.counts[texts]
+        found: Array = np.repeat(firsts - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
+        return found

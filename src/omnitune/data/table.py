@@ -3,13 +3,14 @@
 import difflib
 import hashlib
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from omnitune import samples
 from omnitune.data import hub, rows, written
@@ -19,8 +20,42 @@ from omnitune.data.memory import in_memory
 from omnitune.errors import Mistake
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
-HASHED = 1024
 SEED = 0
+TAKEN = 1024
+"""Rows that are taken at once while a table is walked."""
+TAKEN_BYTES = 1 << 24
+"""Bytes of texts after which fewer are taken: a thousand books are no small thing in memory."""
+
+
+class Rowed(Protocol):
+    """Rows with named columns: a `Table`, or one that stands for another (`Pieced`)."""
+
+    name: str
+    root: Path | None
+
+    def __len__(self) -> int: ...
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """See `Table`."""
+        ...
+
+    def take(self, column: str, numbers: Sequence[int] | np.ndarray[Any, Any]) -> list[Any]:
+        """Values at these rows, as a modality or a task takes them; None where missing."""
+        ...
+
+    def blocks(self, column: str, numbers: Rows) -> Iterator[Rows]:
+        """`numbers` in consecutive blocks, each of which may be taken at once."""
+        ...
+
+    def origin(self, numbers: Rows) -> Rows:
+        """The rows of the source that these rows come from."""
+        ...
 
 
 class Table:
@@ -44,6 +79,7 @@ class Table:
         self._origin = np.sort(np.random.default_rng(SEED).permutation(len(whole))[:sample]) if sample else np.arange(len(whole))
         self.arrow = _picked(whole, self._origin) if sample else whole
         self._starts = {column: _starts(self.arrow[column]) for column in self.columns}
+        self._sizes: dict[str, Rows] = {}
 
     def __len__(self) -> int:
         return int(self.arrow.num_rows)
@@ -73,8 +109,9 @@ class Table:
         digest = hashlib.sha256(repr([(field.name, str(field.type)) for field in self.arrow.schema]).encode())
         for part, numbers in (self.parts or {}).items():
             digest.update(part.encode() + numbers.tobytes())
-        for start in range(0, len(self), HASHED):  # blocks of a fixed length: how the source was cut into chunks must not count
-            block = self.arrow.slice(start, HASHED).combine_chunks()
+        sizes = sum((self._size(column) for column in self.columns), np.zeros(len(self), np.int64))
+        for numbers in _blocks(np.arange(len(self)), sizes):  # of the rows alone: how the source was cut into chunks must not count
+            block = self.arrow.slice(int(numbers[0]), len(numbers)).combine_chunks()
             digest.update(block.take(pa.array(range(len(block)))).to_batches()[0].serialize())
         return digest.hexdigest()[:16]
 
@@ -92,6 +129,28 @@ class Table:
         if pa.types.is_floating(_value_type(self.arrow.schema.field(column).type)):
             return [None if value != value else value for value in values]
         return values
+
+    def blocks(self, column: str, numbers: Rows) -> Iterator[Rows]:
+        """`numbers` in consecutive blocks of up to `TAKEN` rows and, of texts, `TAKEN_BYTES`; a larger text is a block of its own."""
+        return _blocks(numbers, self._size(column)[numbers])
+
+    def _size(self, column: str) -> Rows:
+        """Bytes of every row, where they are texts or bytes."""
+        if column not in self._sizes:
+            kind = self.arrow.schema.field(column).type if column in self.columns else pa.null()
+            long = any(test(kind) for test in (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary))
+            sizes = pc.fill_null(pc.binary_length(self.arrow[column]), 0).to_numpy() if long else np.zeros(len(self))
+            self._sizes[column] = sizes.astype(np.int64)
+        return self._sizes[column]
+
+    def missing(self, column: str, numbers: Rows) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Which of these rows have no value, (n,)."""
+        found: np.ndarray[Any, np.dtype[np.bool_]] = pc.is_null(self.arrow[column], nan_is_null=True).to_numpy()[numbers]
+        return found
+
+    def origin(self, numbers: Rows) -> Rows:
+        """The same: this is the source."""
+        return numbers
 
     def where(self, row: int, column: str = "") -> str:
         """The place of row number `row` in its source, for messages: 'reviews.csv row 17 (line 18), column age', rows counted from 1."""
@@ -202,6 +261,16 @@ def _picked(table: pa.Table, numbers: Rows) -> pa.Table:
         picked += [batch.take(pa.array(numbers[low:high] - start))] if high > low else []
         start += len(batch)
     return pa.Table.from_batches(picked, table.schema)
+
+
+def _blocks(numbers: Rows, sizes: Rows) -> Iterator[Rows]:
+    """See `Table.blocks`; `sizes` are bytes of these rows."""
+    ends, start = np.cumsum(sizes), 0
+    while start < len(numbers):
+        before = ends[start - 1] if start else 0
+        stop = max(start + 1, min(start + TAKEN, int(np.searchsorted(ends, before + TAKEN_BYTES, side="right"))))
+        yield numbers[start:stop]
+        start = stop
 
 
 def _starts(column: pa.ChunkedArray) -> Rows:

@@ -2,9 +2,11 @@
 
 NAME.ids      numbers, one document after the other, of one type
 NAME.index    of each document its tokens, UTF-8 bytes and checksum; then a checksum of all that. It is written last, so where it is, all is
+about.json    for people, and for `omnitune cache`
 """
 
 import contextlib
+import json
 import os
 import time
 import uuid
@@ -16,9 +18,16 @@ from typing import Any
 
 import numpy as np
 
+from omnitune import places
+
 Array = np.ndarray[Any, Any]
 INDEX = np.dtype([("tokens", "<u8"), ("bytes", "<u8"), ("crc", "<u4")])
 ABANDONED_SECONDS = 86_400
+
+
+def home() -> Path:
+    """Where all token files are."""
+    return places.cache("tokens")
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +80,13 @@ def write(place: Path, shard: Shard) -> None:
     index = shard.index.tobytes()
     _put(place.with_suffix(".ids"), shard.ids.data)
     _put(place.with_suffix(".index"), index + zlib.crc32(index).to_bytes(4, "little"))
+
+
+def note(folder: Path, about: str) -> None:
+    """Says in `folder` what it holds, and that it is used."""
+    with contextlib.suppress(OSError):  # a folder that cannot be written is read all the same
+        folder.mkdir(parents=True, exist_ok=True)
+        _put(folder / "about.json", json.dumps({"holds": "token files", "about": about}, indent=1).encode())
 
 
 def clean(folder: Path) -> None:

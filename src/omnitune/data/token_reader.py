@@ -79,6 +79,24 @@ class TokenReader:
         assert len(starts) == len(ids), "the text or the tokenizer is not that of these tokens"
         return np.maximum.accumulate(_bytes_before(text)[np.array(starts, np.int64)])
 
+    def bytes_before(self, ids: Array, places: Array, size: int) -> Array | None:
+        """UTF-8 bytes before the tokens at `places`, by the tokens of a byte-level tokenizer alone; None where those do not tell.
+
+        Args:
+            ids: of a document.
+            places: rising, up to len(ids).
+            size: bytes of the document.
+        """
+        if self._widths is None:
+            return None
+        found, total = np.zeros(len(places), np.int64), 0
+        for start in range(0, len(ids), BATCH):
+            ends = total + np.cumsum(self._widths[ids[start : start + BATCH]])
+            here = slice(*np.searchsorted(places, [start + 1, start + len(ends) + 1]))
+            found[here] = ends[places[here] - start - 1]
+            total = int(ends[-1])
+        return found if total == size else None  # else a normalizer changed the text
+
     @cached_property
     def _widths(self) -> Array | None:
         """Bytes of every token of a byte-level tokenizer; None for others."""

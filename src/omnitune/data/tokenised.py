@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from omnitune import places
 from omnitune.data import token_files
 from omnitune.data.table import Table
 from omnitune.data.token_files import Array, Shard
@@ -22,8 +21,6 @@ from omnitune.nn import values as cells
 
 VERSION = 1
 """Of what is done to documents; a change of it leaves older files unused."""
-TAKEN = 64
-"""Documents read from the table at once."""
 SHARD = 1 << 24
 """Characters of a shard."""
 
@@ -52,9 +49,10 @@ class Tokenised:
             raise Mistake(table.name, f"there is no column {column!r}", did_you_mean(column, table.columns))
         self.table, self.column, self.rows, self.reader = table, column, np.asarray(rows), TokenReader(tokenizer)
         self._end = np.array([] if end is None else [end], self.reader.dtype)
-        self.folder = places.cache("tokens") / hashlib.sha256(f"{VERSION} {end} {self.reader.digest}".encode()).hexdigest()[:24]
+        self.folder = token_files.home() / hashlib.sha256(f"{VERSION} {end} {self.reader.digest}".encode()).hexdigest()[:24]
         self._kept = True
         token_files.clean(self.folder)
+        token_files.note(self.folder, f"{table.name}, column {column}: {len(self.rows):,} documents")
         made = [(start, self._shard(documents)) for start, documents in self._planned()]
         self._starts, self._shards = [start for start, _ in made], [shard for _, shard in made]
         index = np.concatenate([np.zeros(0, token_files.INDEX), *(shard.index for shard in self._shards)])
@@ -87,11 +85,17 @@ class Tokenised:
         ends = min(len(self._end), len(ids))
         return np.concatenate([self.reader.starts(text, ids[: len(ids) - ends]), [len(text.encode())] * ends]).astype(np.int64)
 
+    def bytes_before(self, document: int, places: Array) -> Array:
+        """UTF-8 bytes of the document before its tokens at `places`, which rise and may be its length; int64. See `starts`."""
+        ids = self.ids(document)
+        found = self.reader.bytes_before(ids[: len(ids) - min(len(self._end), len(ids))], places, int(self.bytes[document]))
+        return np.append(self.starts(document), self.bytes[document])[places] if found is None else found
+
     def _planned(self) -> Iterator[tuple[int, list[str | None]]]:
         """First document and texts of each shard."""
         start, held, size = 0, list[str | None](), 0
-        for at in range(0, len(self.rows), TAKEN):
-            for value in self.table.take(self.column, self.rows[at : at + TAKEN]):
+        for rows in self.table.blocks(self.column, self.rows):
+            for value in self.table.take(self.column, rows):
                 held.append(_text(value))
                 size += len(held[-1] or "")
                 if size >= SHARD:

@@ -35,9 +35,17 @@ class Answers:
 
 
 @torch.inference_mode()
-def answer(model: Model, batches: Batches | Held, precision: str) -> dict[str, Answers]:
-    """The answers of every task; `batches` are unshuffled. No graph is built."""
+def answer(model: Model, batches: Batches | Held, precision: str, remembers: bool = True) -> dict[str, Answers]:
+    """The answers of every task; `batches` are unshuffled. No graph is built. Without `remembers` no piece of a text is told of those before."""
     model.eval()
+    with model.apart(remembers):
+        rows, found = _answers(model, batches, precision)
+    order = places(np.concatenate(rows), batches.rows)
+    return {task: _ordered(batches.rows, order, {k: np.concatenate(v) for k, v in pieces.items()}) for task, pieces in found.items()}
+
+
+def _answers(model: Model, batches: Batches | Held, precision: str) -> tuple[list[Array], dict[str, dict[str, list[Any]]]]:
+    """The rows of each batch, and what there is of each task, in pieces."""
     rows: list[Array] = []
     found: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
     for question in batches.epoch():
@@ -49,8 +57,7 @@ def answer(model: Model, batches: Batches | Held, precision: str) -> dict[str, A
             pieces = {"p": p.float(), "y": target["y"], "weight": target["weight"], "sum": loss.sum[None], "count": loss.count[None]}
             for name, piece in pieces.items():
                 found[task][name].append(piece.cpu().numpy())
-    order = places(np.concatenate(rows), batches.rows)
-    return {task: _ordered(batches.rows, order, {k: np.concatenate(v) for k, v in pieces.items()}) for task, pieces in found.items()}
+    return rows, found
 
 
 def places(rows: Array, wanted: Array) -> Array:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from omnitune.training.trials import Trial
 
 Array = np.ndarray[Any, Any]
+ALONE = "no memory"
+"""The rival of a model that reads pieces of texts with a memory: itself without one."""
 CURVE = 400
 """Steps of the curves a report keeps, evenly chosen; the log has all."""
 
@@ -59,6 +61,7 @@ class Assessment:
         train = self.recipe.train
         self.validation = validate.answers() if len(prepared.parts["validation"]) else {}
         self.test = answer(model, prepared.batches("test", int(train.micro_batch)), train.precision) if len(prepared.parts["test"]) else {}
+        self.alone = self._answered_alone()
         for name, answers in self.validation.items():
             self._calibrate(name, _predictions(answers))
 
@@ -68,16 +71,26 @@ class Assessment:
 
     def _task(self, name: str) -> dict[str, Any]:
         task, facts = self.recipe.tasks[name], self.prepared.schema.tasks[name]
-        raw = _predictions(self.test[name])
+        raw = self._counted(name, _predictions(self.test[name]))
         validation = _predictions(self.validation[name]) if name in self.validation else None
         after = self._as_saved(name, raw)
-        models = {model: Predictions(raw.y, p, raw.rows) for model, p in self.rivals[name].p.items()} | {"after": after}
+        first, rivals, words = _predictions(self.test[name]), self.rivals[name].p, self.rivals[name].words
+        if name in self.alone and not task.supervised:  # what has answers is asked of first pieces, which nothing comes before
+            alone = self.alone[name]
+            rivals, words = rivals | {ALONE: alone.p[alone.known]}, words | {ALONE: "after training, each piece told nothing of those before it"}
+        models = {model: self._counted(name, Predictions(first.y, p, first.rows)) for model, p in rivals.items()} | {"after": after}
         return {
             "form": task.form,
             "metrics": measure(task.metrics(facts), models, self.recipe.train.seed),
             "details": details(task.form, rows.names(facts), raw, validation),
-            "baselines": self.rivals[name].words,
+            "baselines": words,
         }
+
+    def _answered_alone(self) -> dict[str, Answers]:
+        """What a model that remembers says about the test rows without its memory; nothing of others."""
+        train = self.recipe.train
+        remembers = any(backbone.went_on for backbone in self.model.backbones.values())
+        return answer(self.model, self.prepared.batches("test", int(train.micro_batch)), train.precision, remembers=False) if remembers else {}
 
     def _calibrate(self, name: str, validation: Predictions) -> None:
         """Fits the temperature of a head of classes on the validation rows."""
@@ -90,13 +103,25 @@ class Assessment:
         head = self.model.head(name)
         return Predictions(raw.y, apply_temperature(raw.p, float(head.temperature)), raw.rows) if isinstance(head, ClassifyHead) else raw
 
+    def _counted(self, name: str, given: Predictions) -> Predictions:
+        """By rows of the source: what the pieces of a document cost is added up, since they are no rows of their own to an interval, and so that runs
+        with other tokenizers can be compared. Other answers are those of first pieces."""
+        rows, which = np.unique(self.prepared.table.origin(given.rows), return_inverse=True)
+        if self.recipe.tasks[name].form != "tokens":
+            assert len(rows) == len(given.rows), "a document answers once"
+            return replace(given, rows=rows[which])
+        y, p = np.zeros((len(rows), 2)), np.zeros((len(rows), 2))
+        np.add.at(y, which, given.y)
+        np.add.at(p, which, given.p)
+        return Predictions(y, p, rows)
+
     def write_predictions(self, folder: Path) -> None:
         """Stores the answers on the test rows, for later comparisons."""
-        test = self.prepared.parts["test"]
+        test = self.prepared.sources()["test"]
         keys = dict(zip(test.tolist(), self.prepared.keys(test), strict=True))
         found = {}
         for name, answers in self.test.items():
-            task, given = self.recipe.tasks[name], self._as_saved(name, _predictions(answers))
+            task, given = self.recipe.tasks[name], self._as_saved(name, self._counted(name, _predictions(answers)))
             found[name] = stored.Stored(task.form, rows.names(self.prepared.schema.tasks[name]), given, [f"{keys[int(r)]:016x}" for r in given.rows])
         stored.write(folder, found)
 

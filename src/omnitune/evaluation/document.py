@@ -44,7 +44,7 @@ def results(task: dict[str, Any]) -> list[str]:
 
 def data(report: "Report") -> list[str]:
     """Rows a part, counts, and classes a part."""
-    found = [tables.counts_table({part: {"rows": n} for part, n in report.data["rows"].items()}, "part"), tables.facts_table(report.data, "data")]
+    found = [tables.rows_table(report.data), tables.facts_table(report.data, "data")]
     found += [tables.counts_table(counts, name) for name, counts in report.data.get("classes", {}).items()]
     return [markdown(table) for table in found if table]
 

@@ -19,7 +19,7 @@ TEMPLATE = Path(__file__).with_name("report.html.j2")
 def page(report: "Report") -> str:
     """The page; names and texts from the data are escaped."""
     sections = [_section(report, i, name, task) for i, (name, task) in enumerate(report.tasks.items())]
-    rows = tables.counts_table({part: {"rows": n} for part, n in report.data["rows"].items()}, "part")
+    rows = tables.rows_table(report.data)
     classes = [tables.counts_table(counts, name) for name, counts in report.data.get("classes", {}).items()]
     return _template().render(
         report=report,

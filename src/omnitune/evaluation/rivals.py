@@ -60,9 +60,9 @@ def truth(prepared: Prepared, task: str, rows: Array) -> Truth:
 
 def rivals(model: Model, prepared: Prepared) -> dict[str, Rivals]:
     """The rivals of every task. `model` stands as it was before training."""
-    probed = prepared.parts | {"train": before.sample(_answered(prepared), before.ROWS, prepared.recipe.train.seed)}
     supervised = {name: task.supervised for name, task in prepared.recipe.tasks.items()}
-    frozen = _features(model, prepared, probed) if model.backbones and len(prepared.parts["test"]) and any(supervised.values()) else None
+    probed = _probed(prepared) if any(supervised.values()) else {}
+    frozen = _features(model, prepared, probed) if probed and model.backbones and len(prepared.parts["test"]) else None
     of_inputs: dict[str, Any] = {}
     for form, made in {"tokens": texts.rivals, "pixels": pixels.rivals}.items():
         of_inputs |= made(model, prepared, [name for name, answers in supervised.items() if not answers and prepared.recipe.tasks[name].form == form])
@@ -70,10 +70,16 @@ def rivals(model: Model, prepared: Prepared) -> dict[str, Rivals]:
     return {name: of_rows[name] if answers else Rivals(*of_inputs[name]) for name, answers in supervised.items()}
 
 
+def _probed(prepared: Prepared) -> dict[str, Array]:
+    """The rows that answers are measured on, and some of those to learn them from."""
+    parts = {part: prepared.once(rows) for part, rows in prepared.parts.items()}
+    return parts | {"train": before.sample(_answered(prepared), before.ROWS, prepared.recipe.train.seed)}
+
+
 def _answered(prepared: Prepared) -> Array:
-    """Training rows that can be measured in some task."""
-    train = prepared.parts["train"]
-    there: Array = np.any([truth(prepared, name, train).known for name in prepared.recipe.tasks], axis=0)
+    """Training rows that can be measured in some task that has answers."""
+    train = prepared.once(prepared.parts["train"])
+    there: Array = np.any([truth(prepared, name, train).known for name, task in prepared.recipe.tasks.items() if task.supervised], axis=0)
     return train[there]
 
 
@@ -107,8 +113,7 @@ def _simple(name: str, prepared: Prepared, train: Truth, true: dict[str, Truth])
     seen = before.sample(np.arange(len(train.rows)), baselines.ROWS, recipe.train.seed)
     kinds = {input: modality.kind for input, modality in recipe.inputs.items() if not modality.media}
     train_columns, val, test = (
-        {input: Column(prepared.table, recipe.column(input), rows)[:] for input in kinds}
-        for rows in (train.rows[seen], true["validation"].rows, true["test"].rows)
+        {input: prepared.raw(input, rows)[:] for input in kinds} for rows in (train.rows[seen], true["validation"].rows, true["test"].rows)
     )
     classes = len(prepared.schema.tasks[name].get("classes", ()))
     return baselines.simple(recipe.tasks[name].form, train_columns, val, test, kinds, train.y[seen], true["validation"].y, classes)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from omnitune.data.columns import Column
+from omnitune.data.pieced import Pieced
 from omnitune.data.prepared import Prepared
 from omnitune.evaluation.before import sample
 from omnitune.evaluation.cautions import LEAK_ROWS, Caution, caution, few_rows, leaks, missing_classes
@@ -15,15 +16,26 @@ from omnitune.nn.values import name as name_of
 
 
 def facts(prepared: Prepared) -> dict[str, Any]:
-    """`rows` by part, `classes` by task, part and class; how many rows are `duplicates` or were `dropped`; the share `truncated` by input."""
-    keys = prepared.keys(np.concatenate(list(prepared.parts.values())))
+    """`rows` by part, `classes` by task, part and class; how many rows are `duplicates`, were `equal_documents_left_out` or `dropped`; the share
+    `truncated` by input; and of `documents` that are read in pieces, how many there are and their `tokens`, by part."""
+    keys = prepared.keys(np.concatenate(list(prepared.sources().values())))
     return {
         "rows": prepared.schema.rows,
+        **_of_pieces(prepared),
         "classes": {name: _classes(prepared, name) for name, task in prepared.recipe.tasks.items() if task.form in ("classes", "labels")},
         "duplicates": len(keys) - len(set(keys)),
+        "equal_documents_left_out": prepared.equal,
         "dropped": len({bad.row for bad in prepared.bad}),
         "truncated": {name: round(learned["cut"], 4) for name, learned in prepared.schema.inputs.items() if learned.get("cut")},
     }
+
+
+def _of_pieces(prepared: Prepared) -> dict[str, Any]:
+    if not isinstance(prepared.table, Pieced):
+        return {}
+    documents = {part: len(rows) for part, rows in prepared.sources().items()}
+    tokens = {part: int(prepared.table.pieces.sizes[rows].sum()) for part, rows in prepared.parts.items()}
+    return {"documents": documents, "tokens": tokens}
 
 
 def names(learned: dict[str, Any]) -> list[str]:
@@ -38,18 +50,33 @@ def doubts(prepared: Prepared, data: dict[str, Any]) -> list[Caution]:
         prepared: the data.
         data: its `facts`.
     """
-    found = few_rows(data["rows"])
+    found = few_rows(data.get("documents", data["rows"]))
     for name in prepared.recipe.tasks:
         found += [*missing_classes(name, data["classes"].get(name, {})), *_leaks(prepared, name), *_unanswered(prepared, name)]
     for name, share in data["truncated"].items():
-        found.append(caution("truncated", f"inputs.{name}", f"{share:.1%} of the values are longer than is read."))
+        whole = f" inputs.{name}.pieces: true reads them whole." if any(task.supervised is False for task in prepared.recipe.tasks.values()) else ""
+        found.append(caution("truncated", f"inputs.{name}", f"{share:.1%} of the values are longer than is read.{whole}"))
+    found += _contexts(prepared, data)
     for part, rows in prepared.straddling().items():
         if rows:
             found.append(caution("straddling", f"data.{part}", f"{rows:,} {part} rows also stand in training: figures are too good."))
+    if equal := data["equal_documents_left_out"]:
+        text = f"{equal:,} documents say letter by letter what one before them says; they neither teach nor measure."
+        found.append(caution("equal", "data", text))
     if data["dropped"]:
         text = f"{data['dropped']:,} rows could not be read and were left out; bad_rows.csv lists them."
         found.append(caution("dropped", "data.bad_rows", text))
     return found
+
+
+def _contexts(prepared: Prepared, data: dict[str, Any]) -> Iterator[Caution]:
+    """Texts that the backbone takes less of than was asked for."""
+    for name, modality in prepared.recipe.inputs.items():
+        asked, read = getattr(modality, "max_tokens", None), prepared.schema.inputs[name].get("max_tokens")
+        if asked and read < asked and (name == prepared.recipe.pieced or name in data["truncated"]):
+            yield caution(
+                "context", f"inputs.{name}.max_tokens", f"The backbone takes {read:,} tokens at once, so {asked:,} cannot be read together."
+            )
 
 
 def _classes(prepared: Prepared, task: str) -> dict[str, dict[str, int]]:
@@ -64,15 +91,15 @@ def _classes(prepared: Prepared, task: str) -> dict[str, dict[str, int]]:
 def _leaks(prepared: Prepared, name: str) -> list[Caution]:
     if not prepared.recipe.tasks[name].supervised:
         return []
-    recipe, some = prepared.recipe, sample(prepared.parts["train"], LEAK_ROWS, prepared.recipe.train.seed)
+    recipe, some = prepared.recipe, sample(prepared.once(prepared.parts["train"]), LEAK_ROWS, prepared.recipe.train.seed)
     true = truth(prepared, name, some)
     kinds = {input: modality.kind for input, modality in recipe.inputs.items() if not modality.media}
-    columns = {input: Column(prepared.table, recipe.column(input), true.rows)[:] for input in kinds}
+    columns = {input: prepared.raw(input, true.rows)[:] for input in kinds}
     return leaks(name, recipe.tasks[name].form, columns, kinds, true.y)
 
 
 def _unanswered(prepared: Prepared, name: str) -> Iterator[Caution]:
-    task, rows = prepared.recipe.tasks[name], np.concatenate(list(prepared.parts.values()))
+    task, rows = prepared.recipe.tasks[name], prepared.once(np.concatenate(list(prepared.parts.values())))
     unseen = task.unseen({column: Column(prepared.table, column, rows) for column in task.columns()}, prepared.schema.tasks[name])
     true, labels = truth(prepared, name, rows), task.form == "labels"
     without = len(rows) - len(true.y) - true.partly - (0 if labels else unseen)

@@ -157,6 +157,12 @@ def counts_table(counts: Mapping[str, Mapping[str, int]], title: str) -> Table:
     return [[title, *counts], *rows, *([[f"and {len(names) - 30:,} more", *([""] * len(counts))]] if len(names) > 30 else [])]
 
 
+def rows_table(data: Mapping[str, Any]) -> Table:
+    """Rows of each part; of pieces also their documents and tokens."""
+    counts = {name: data[name] for name in ("documents", "tokens", "rows") if name in data}
+    return counts_table({part: {name: of[part] for name, of in counts.items()} for part in data["rows"]}, "part")
+
+
 def _answer(value: float | str) -> str:
     return figure(value) if isinstance(value, float) else value or "nothing"
 

@@ -44,5 +44,5 @@ def _labels(prepared: Prepared, rows: Array, tasks: list[str]) -> dict[str, list
     for question in prepared.batches("test", int(prepared.recipe.train.micro_batch), rows=rows).epoch():
         for name in tasks:
             for row, labels in zip(question.rows.tolist(), question.asked[name][1]["labels"].numpy(), strict=True):
-                found[name][row] = labels[labels >= 0]
+                found[name][row] = labels[labels >= 0].astype(np.int32)
     return {name: [by_row[row] for row in rows.tolist()] for name, by_row in found.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from omnitune.errors import Mistake
@@ -23,13 +23,76 @@ class Row:
         ids: the numbers, at least one.
         special: of each, whether the checkpoint added it.
         cut: whether the text was longer.
-        bytes: of UTF-8, that its tokens stand for, a first one that the checkpoint did not add left out.
+        bytes: of UTF-8, that its tokens stand for, a first one that the checkpoint did not add left out; of a piece that goes on, those of `next`
+            too and not those of its first token.
+        next: the token that follows the last one in the same document, where a model that reads from left to right goes on; -1 where none does.
+        place: of a piece its number, that of the piece before it in its document, and that of the one behind it; -1 for none, see `nn.recall`.
     """
 
     ids: list[int]
     special: list[bool]
     cut: bool
     bytes: int
+    next: int = -1
+    place: tuple[int, int, int] = field(default=(-1, -1, -1), repr=False, compare=False)  # not what the piece says: caches are keyed by that
+
+
+@dataclass(frozen=True)
+class Frame:
+    """How documents that are read in pieces lie among the special tokens of their checkpoint.
+
+    Before a model that reads from left to right, a document is one sequence, special tokens included, which is cut where the context ends: a
+    piece goes on where the one before it ended. To another model every piece is a text of its own, with the special tokens of one.
+
+    Args:
+        before, after: special tokens around a text.
+        limit: tokens of a piece at most.
+        goes_on: whether a piece goes on in the next one.
+        empty: the token that stands for nothing at all, since a row without a token would be a missing value.
+    """
+
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    limit: int
+    goes_on: bool
+    empty: int
+
+    @property
+    def special(self) -> int:
+        """Tokens that are added to every piece."""
+        return 0 if self.goes_on else len(self.before) + len(self.after)
+
+    def length(self, tokens: Any) -> Any:
+        """What is cut into pieces of documents of so many tokens, (n,) int64; at least one.
+
+        A last token that would be a piece by itself is left out: it was asked for in the piece before, and nothing follows it.
+        """
+        if not self.goes_on:
+            return tokens.clip(1)
+        whole = tokens + len(self.before) + len(self.after)
+        return (whole - ((whole % self.limit == 1) & (whole > 1))).clip(1)
+
+    def row(self, ids: Any, start: int, stop: int, size: int) -> Row:
+        """The piece from `start` to `stop` of what `length` counts.
+
+        Args:
+            ids: of the document's own tokens; only those that the piece needs are looked at.
+            start, stop: of the piece.
+            size: its UTF-8 bytes, see `Row.bytes`.
+        """
+        if self.goes_on:
+            found, special = self._sequence(ids, start, stop + 1)
+            found, special, rest = found[: stop - start], special[: stop - start], found[stop - start :]
+        else:
+            (found, special), rest = self._sequence(ids[start:stop], 0, self.limit), []
+        return Row(found, special, False, size, rest[0] if rest else -1) if found else Row([self.empty], [True], False, 0)
+
+    def _sequence(self, ids: Any, start: int, stop: int) -> tuple[list[int], list[bool]]:
+        """Tokens `start` to `stop` of a document with its special tokens, and of each whether it is one of those."""
+        first, last = len(self.before), len(self.before) + len(ids)
+        ahead, behind = self.before[start:stop], self.after[max(start - last, 0) : max(stop - last, 0)]
+        own = ids[max(start - first, 0) : max(stop - first, 0)].tolist()
+        return [*ahead, *own, *behind], [True] * len(ahead) + [False] * len(own) + [True] * len(behind)
 
 
 class Words:
@@ -49,15 +112,31 @@ class Words:
         from tokenizers import Tokenizer
 
         self.limit = min(max_tokens, int(tokenizer.model_max_length))
-        self.whole, self.cutting = (Tokenizer.from_str(tokenizer.backend_tokenizer.to_str()) for _ in range(2))
-        for made in (self.whole, self.cutting):
+        self.whole, self.cutting, self.plain = (Tokenizer.from_str(tokenizer.backend_tokenizer.to_str()) for _ in range(3))
+        for made in (self.whole, self.cutting, self.plain):
             made.no_padding()
             made.no_truncation()
         self.cutting.enable_truncation(self.limit)
+        self.plain.encode_special_tokens = True  # as token files are read: what spells a special token in a document is text
         self.mask = tokenizer.mask_token_id
         self.padding = tokenizer.pad_token_id or 0
         starts = (tokenizer.bos_token_id, tokenizer.cls_token_id, tokenizer.eos_token_id)
         self.empty = next((i for i in starts if i is not None), self.padding)
+
+    def frame(self, goes_on: bool) -> Frame:
+        """Of documents that are read in pieces; `goes_on` of a model that reads from left to right."""
+        made = self.whole.encode("a")
+        inner = [place for place, special in enumerate(made.special_tokens_mask) if not special]
+        return Frame(tuple(made.ids[: inner[0]]), tuple(made.ids[inner[-1] + 1 :]), self.limit, goes_on, self.empty)
+
+    def firsts(self, texts: Sequence[str], frame: Frame) -> list[Row]:
+        """The first piece of each text, its bytes uncounted."""
+        import numpy as np
+
+        starts = [self.start(sound(text)) for text in texts]
+        ids = [np.array(made.ids, np.int64) for made in self.plain.encode_batch(starts, add_special_tokens=False)]
+        lengths = frame.length(np.array([len(one) for one in ids], np.int64)).clip(max=self.limit - frame.special)
+        return [frame.row(one, 0, length, 0) for one, length in zip(ids, lengths.tolist(), strict=True)]
 
     def read(self, texts: Sequence[str]) -> list[Row]:
         """Their tokens: for every text exactly those that reading the whole of it and then cutting would give."""
@@ -92,9 +171,9 @@ class Words:
         """The row with the `chosen` tokens masked, or left out where the checkpoint has no mask token. Special ones stay."""
         kept = [special or not hidden for special, hidden in zip(row.special, chosen, strict=True)]
         if self.mask is not None:
-            return Row([i if keep else self.mask for i, keep in zip(row.ids, kept, strict=True)], row.special, row.cut, row.bytes)
+            return replace(row, ids=[i if keep else self.mask for i, keep in zip(row.ids, kept, strict=True)])
         left = [place for place, keep in enumerate(kept) if keep]
-        row = Row([row.ids[place] for place in left], [row.special[place] for place in left], row.cut, row.bytes)
+        row = replace(row, ids=[row.ids[place] for place in left], special=[row.special[place] for place in left])
         return row if row.ids else self._nothing(row)
 
     def pad(self, rows: Sequence[Row]) -> tuple[list[list[int]], list[list[int]]]:

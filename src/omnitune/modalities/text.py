@@ -11,6 +11,7 @@ from pydantic import Field
 
 from omnitune.backbones import TOKENIZER, Backbone
 from omnitune.component import any_of, component
+from omnitune.errors import Mistake
 from omnitune.modalities import Facts, Modality, _words
 from omnitune.nn import values as cells
 
@@ -31,6 +32,8 @@ class Text(Modality):
         backbone: a language checkpoint: a hub name, a directory or `sample:NAME`.
         max_tokens: tokens that are read of a text, those the checkpoint adds included; the checkpoint's own limit where that is lower.
             What is beyond is cut, and the share of texts this happened to is reported.
+        pieces: a text longer than `max_tokens` is read in pieces, each a row of its own, instead of being cut there. What a row is to answer is
+            asked of the first piece of its text, which is also what predictions read; the others are for tasks that ask about words.
         token_dropout: share of tokens that training hides (by the checkpoint's mask token where it has one, else by leaving them out), a
             light augmentation against learning single words by heart.
     """
@@ -39,6 +42,7 @@ class Text(Modality):
 
     backbone: any_of(Backbone) = Field(default="sample:minilm-l6", validate_default=True)  # type: ignore[valid-type]
     max_tokens: Annotated[int, Field(ge=4)] = 256
+    pieces: bool = False
     token_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
     @property
@@ -55,6 +59,8 @@ class Text(Modality):
         starts from nothing learns."""
         own: Facts = self.backbone.learn(cells.name(value) for value in values if value is not None)
         words = _words_of(self.backbone, self.max_tokens, own.get(TOKENIZER))
+        if self.pieces:
+            return {"max_tokens": words.limit, "cut": 0.0} | own
         some = (cells.name(value) for value in islice(values, 0, None, -(-len(values) // COUNTED) or 1) if value is not None)
         seen = cut = 0
         while chunk := list(islice(some, CHUNK)):
@@ -72,29 +78,49 @@ class Text(Modality):
             "special": sorted(tokenizer.all_special_ids), "words": len(tokenizer),
         }  # fmt: skip
 
+    def frame(self, facts: Facts) -> _words.Frame:
+        """How texts that are read in pieces lie among special tokens."""
+        return _words_of(self.backbone, facts["max_tokens"], facts.get(TOKENIZER)).frame(self.backbone.architecture().causal)
+
     def encode(self, values: Sequence[Any], facts: Facts, rng: np.random.Generator | None = None) -> dict[str, Tensor]:
-        """`input_ids` and `attention_mask` (B, L) int64, L the longest of the batch; `cut` (B,) and `bytes` (B,) of what they say."""
+        """`input_ids` and `attention_mask` (B, L) int64, L the longest of the batch; `cut` (B,), `bytes` (B,) and `next` (B,) of what they say, and
+        of pieces their `place` (B, 3); see `_words.Row`, which a value may be too."""
         import torch
 
         words = _words_of(self.backbone, facts["max_tokens"], facts.get(TOKENIZER))
-        rows = words.read(["" if value is None else cells.name(value) for value in values])
+        rows = self._read(words, values, facts)
         if rng is not None and self.token_dropout:
             rows = [words.hide(row, (rng.random(len(row.ids)) < self.token_dropout).tolist()) for row in rows]
         ids, mask = words.pad(rows)
         present = torch.tensor([value is not None for value in values], dtype=torch.bool)
-        cut, read = torch.tensor([row.cut for row in rows], dtype=torch.bool), torch.tensor([row.bytes for row in rows], dtype=torch.int64)
-        return {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask), "present": present, "cut": cut, "bytes": read}
+        cut = torch.tensor([row.cut for row in rows], dtype=torch.bool)
+        read, after = torch.tensor([(row.bytes, row.next) for row in rows], dtype=torch.int64).reshape(-1, 2).T
+        place = {"place": torch.tensor([row.place for row in rows], dtype=torch.int64).reshape(-1, 3)} if self.pieces else {}
+        told = {"cut": cut, "bytes": read, "next": after} | place
+        return {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask), "present": present} | told
+
+    def _read(self, words: _words.Words, values: Sequence[Any], facts: Facts) -> list[_words.Row]:
+        texts = ["" if value is None else cells.name(value) for value in values if not isinstance(value, _words.Row)]
+        read = iter(words.firsts(texts, self.frame(facts)) if self.pieces and texts else words.read(texts))
+        return [value if isinstance(value, _words.Row) else next(read) for value in values]
 
     def size(self, value: Any) -> int:
         """About how many tokens: one for four bytes, which is near for English as for Chinese."""
+        if isinstance(value, _words.Row):
+            return len(value.ids)
         start = cells.name(value)[: 4 * self.max_tokens]
         return 2 + min(self.max_tokens, len(start.encode("utf-8", "replace")) // 4)
 
     def encoder(self, facts: Facts) -> nn.Module:
-        """A `TextReader` with the checkpoint's weights."""
+        """A `TextReader` with the checkpoint's weights. Raises `Mistake` where the tokenizer is not that of the checkpoint."""
         from omnitune.nn.readers import TextReader
 
-        return TextReader(self.backbone.encoder(facts))
+        made, tokenizer = self.backbone.encoder(facts), self.backbone.tokenizer(facts)
+        words, rows = 1 + max(tokenizer.get_vocab().values()), len(made.model.get_input_embeddings().weight)
+        if words > rows:
+            wrong = f"its tokenizer knows {words:,} tokens, its table of words has {rows:,}"
+            raise Mistake(f"backbone {tokenizer.name_or_path}", wrong, "Put the tokenizer beside it that it was trained with")
+        return TextReader(made)
 
     def skeleton(self, facts: Facts) -> nn.Module:
         """A `TextReader` without them."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from omnitune.errors import Mistake
 from omnitune.nn import adapters, checkpoints, dropout, flat, kernels, lowrank, narrow, patches, weights
 from omnitune.nn.blocks import find_blocks, inside, outside, unread
+from omnitune.nn.recall import Place, Recall
 from omnitune.nn.replay import Cut
 from omnitune.nn.tokens import Pool, Tokens
 
@@ -54,13 +55,17 @@ class Encoder(nn.Module):
         self.channels_last = any(isinstance(module, nn.Conv2d) for block in self.blocks for module in block.modules())
         self.cut: Cut | None = None
         self.shown: patches.Shown | None = None
+        self.remembers = bool(getattr(model.config, "remembers", False))
+        self.recall, self.went_on = Recall.empty(), False
 
-    def forward(self, **inputs: Tensor) -> Tokens:
+    def forward(self, place: Place | None = None, **inputs: Tensor) -> Tokens:
         """Tokens of `input_ids` and `attention_mask` (B, L; padded on the right), `pixel_values` (B, 3, H, W) or `input_features`.
 
         With `visible` (B, K) beside pixels, only the patches at these places are computed, see `show`. Where `narrow` is set, one token a row:
-        the one that pooling reads.
+        the one that pooling reads. With a `place`, a model that remembers goes on from the piece before.
         """
+        if place is not None and self.remembers and place.any:
+            return self._go_on(place, inputs["input_ids"], inputs["attention_mask"].bool())
         self._seek(inputs)
         if "input_ids" in inputs:
             return self._texts(inputs["input_ids"], inputs["attention_mask"].bool())
@@ -113,6 +118,15 @@ class Encoder(nn.Module):
             return self._tokens(layout.unsorted(x_1TD), mask_BL.any(1, keepdim=True))
         return self._tokens(layout.pad(x_1TD), mask_BL)
 
+    def _go_on(self, place: Place, ids_BL: Tensor, mask_BL: Tensor) -> Tokens:
+        """Tokens of pieces, told of what was read before them; keeps what is to be told of these."""
+        real_BL = _never_empty(mask_BL)
+        if ids_BL.device.type == "cpu":
+            self.tokens.update(real=int(real_BL.sum()), padding=int((~real_BL).sum()))
+        out = self.model(input_ids=ids_BL, mems=self.recall.of(place.before_B), attention_mask=real_BL.long(), use_cache=True)
+        self.recall, self.went_on = self.recall.read(place, out.mems), True
+        return self._tokens(out.last_hidden_state, mask_BL)
+
     def _padded(self, device: torch.device) -> str | None:
         """Why texts are not read as flat rows; None where they are."""
         if not self.flat:
@@ -126,8 +140,11 @@ class Encoder(nn.Module):
         told = {}
         if self.reads_text and self.blocks:
             why, total = self._padded(next(self.parameters()).device), self.tokens.total()
-            share = f"; {self.tokens['padding'] / total:.1%} of the tokens were padding" if why and total else ""
+            share = f"; {self.tokens['padding'] / total:.1%} of the tokens were padding" if (why or self.went_on) and total else ""
             told["texts"] = f"padded: {why}{share}" if why else "flat rows, no padding"
+            if self.went_on:
+                learned, measured = (self.model.config.remembered(training) for training in (True, False))
+                told["texts"] = f"in order, each piece told of up to {learned:,} tokens before it in training, {measured:,} after{share}"
         if self.narrow and self._sought:
             told["last block"] = f"the {self.pool} token alone" if self._narrowed() else "every token"
         return told

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from omnitune.nn.encoder import Encoder
 from omnitune.nn.pictures import Normalise
+from omnitune.nn.recall import Place
 from omnitune.nn.tokens import Tokens
 
 
@@ -21,8 +22,9 @@ class TextReader(nn.Module):
         self.backbone, self.width = backbone, backbone.width
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tokens:
-        """From `input_ids` and `attention_mask` (B, L), and `present` (B,)."""
-        tokens: Tokens = self.backbone(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
+        """From `input_ids` and `attention_mask` (B, L), and `present` (B,); of pieces of texts also `place` (B, 3), see `Place`."""
+        place = Place(*inputs["place"].unbind(1)) if "place" in inputs else None
+        tokens: Tokens = self.backbone(place, input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
         return tokens.only(inputs["present"])
 
 

@@ -141,7 +141,7 @@ class TransformerXL(_Saved):
                 (1, 1, 1, rows) int64, the lengths of flat rows (see `flat`), without a memory.
             position_ids: not read, since positions are relative; taken because readers of flat rows give it.
             starts: (B, L) bool, True where a document begins. Its tokens see none before it, in the memory or in the segment.
-            memory: how many tokens the new memory holds at most; `config.memory` where left out.
+            memory: how many tokens the new memory holds at most; `config.memory`, or outside training `config.eval_memory`, where left out.
             use_cache: False makes no memory; `config.use_cache` where left out.
             output_hidden_states: also gives what enters each block.
 
@@ -149,7 +149,7 @@ class TransformerXL(_Saved):
             Mistake: the memory is of other rows or of another model; `attention_mask` or `starts` are not of these tokens; padding parts
                 tokens from their memory.
         """
-        config, memory = self.config, self.config.memory if memory is None else memory
+        config, memory = self.config, self.config.remembered(self.training) if memory is None else memory
         rows = attention_mask if attention_mask is not None and attention_mask.ndim == 4 else None
         if mems is not None:
             mems.check(len(input_ids), len(self.blocks), config.hidden_size)
@@ -240,20 +240,22 @@ class TransformerXLForCausalLM(_Saved, GenerationMixin):  # type: ignore[misc]
         memory: int | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int = 0,
+        tokenizer: Any = None,
     ) -> dict[str, Any]:
         """What one step of `generate` reads: the tokens that are new, and the memory of those before, which it calls `past_key_values`.
 
-        `mems` is the memory that `generate` itself was given: of what came before the prompt.
+        A prompt is read as training reads a text, in segments of `config.context` tokens, all but the last of them here. `mems` is the memory
+        that `generate` itself was given: of what came before the prompt; `tokenizer` is handed on to here with strings to stop at, and not read.
         """
-        length = next_sequence_length or input_ids.shape[1]
+        length, mems = next_sequence_length or input_ids.shape[1], mems if past_key_values is None else past_key_values
+        ids_BL, mask_BL = input_ids[:, -length:], None if attention_mask is None else attention_mask[:, -length:]
+        while use_cache and ids_BL.shape[1] > self.config.context:
+            first, ids_BL = ids_BL.tensor_split([self.config.context], 1)
+            of_first, mask_BL = (None, None) if mask_BL is None else mask_BL.tensor_split([self.config.context], 1)
+            mems = self.model(first, mems, of_first, memory=memory).mems
         return {
-            "input_ids": input_ids[:, -length:],
-            "mems": mems if past_key_values is None else past_key_values,
-            "attention_mask": None if attention_mask is None else attention_mask[:, -length:],
-            "memory": memory,
-            "use_cache": use_cache,
-            "logits_to_keep": logits_to_keep,
-        }
+            "input_ids": ids_BL, "mems": mems, "attention_mask": mask_BL, "memory": memory, "use_cache": use_cache, "logits_to_keep": logits_to_keep,
+        }  # fmt: skip
 
     @classmethod
     def _supports_default_dynamic_cache(cls) -> bool:

@@ -15,9 +15,10 @@ class TransformerXLConfig(PreTrainedConfig):  # type: ignore[misc]  # transforme
     """What a `TransformerXL` is built from. `TransformerXLConfig.of` derives it from a depth, `preset` knows published sizes.
 
     `context` is how many tokens a segment has in training, for whoever cuts texts into segments: the model itself has no longest text.
-    `memory` is how many tokens before its segment it is told of, `clamp` the largest distance that it tells from larger ones, and with
-    `same_length` each token sees `memory` tokens, itself included, wherever it lies in its segment. These three may be changed on a trained
-    model, as the paper does for evaluation. The other fields are those of transformers, or see `of`.
+    `memory` is how many tokens before its segment it is told of, `eval_memory` the same outside training (None for as many), `clamp` the
+    largest distance that it tells from larger ones, and with `same_length` each token sees `memory` tokens, itself included, wherever it lies
+    in its segment. These four may be changed on a trained model, as the paper does for evaluation. The other fields are those of
+    transformers, or see `of`.
 
     Raises:
         Mistake: sizes do not divide, or cutoffs do not cut the vocabulary.
@@ -31,6 +32,7 @@ class TransformerXLConfig(PreTrainedConfig):  # type: ignore[misc]  # transforme
     num_attention_heads: int = 10
     intermediate_size: int = 2100
     memory: int = 150
+    eval_memory: int | None = None
     clamp: int | None = None
     same_length: bool = False
     cutoffs: list[int] | tuple[int, ...] = ()
@@ -40,7 +42,7 @@ class TransformerXLConfig(PreTrainedConfig):  # type: ignore[misc]  # transforme
     norm_eps: float = 1e-5
     initializer_range: float = 0.02
     use_cache: bool = True
-    tie_word_embeddings: bool = False  # of transformers' own tying; here words go out by the vectors they come in with, without it
+    tie_word_embeddings: bool = True  # words go out by the vectors they come in with, always
     bos_token_id: int | None = None
     eos_token_id: int | list[int] | None = None
     pad_token_id: int | None = None
@@ -58,8 +60,8 @@ class TransformerXLConfig(PreTrainedConfig):  # type: ignore[misc]  # transforme
             raise Mistake("heads", f"{heads} heads do not divide width {width}", "Choose numbers that divide")
         if width % 2:
             raise Mistake("width", f"positions are pairs of sine and cosine, and {width} is odd", "Choose an even width")
-        if self.memory < 0:
-            raise Mistake("memory", f"{self.memory} tokens are no memory", "Choose 0 for none")
+        if min(self.memory, self.eval_memory or 0) < 0:
+            raise Mistake("memory", f"{min(self.memory, self.eval_memory or 0)} tokens are no memory", "Choose 0 for none")
         check_clusters(self.vocab_size, width, self.cutoffs, self.divisor)
 
     @classmethod
@@ -72,6 +74,7 @@ class TransformerXLConfig(PreTrainedConfig):  # type: ignore[misc]  # transforme
         inner: int | None = None,
         context: int = 150,
         memory: int | None = None,
+        eval_memory: int | None = None,
         vocab: int = 50_257,
         cutoffs: Sequence[int] = (),
         divisor: int = 1,
@@ -90,6 +93,7 @@ class TransformerXLConfig(PreTrainedConfig):  # type: ignore[misc]  # transforme
             inner: width of the perceptron, 4 widths.
             context: tokens of a segment.
             memory: tokens before the segment that are seen, as many as `context`.
+            eval_memory: the same outside training.
             vocab: tokens known; GPT-2's where left out.
             cutoffs, divisor: see `AdaptiveEmbedding`; they ask for tokens numbered by frequency.
             dropout, attention_dropout: of layers and attention weights.
@@ -103,6 +107,7 @@ class TransformerXLConfig(PreTrainedConfig):  # type: ignore[misc]  # transforme
             intermediate_size=inner or 4 * width,
             context=context,
             memory=context if memory is None else memory,
+            eval_memory=eval_memory,
             vocab_size=vocab,
             cutoffs=list(cutoffs),
             divisor=divisor,
@@ -112,6 +117,15 @@ class TransformerXLConfig(PreTrainedConfig):  # type: ignore[misc]  # transforme
             eos_token_id=eos,
             pad_token_id=pad,
         )
+
+    def remembered(self, training: bool) -> int:
+        """How many tokens before its segment the model is told of."""
+        return self.memory if training or self.eval_memory is None else self.eval_memory
+
+    @property
+    def remembers(self) -> bool:
+        """Whether there is a memory, in training or outside."""
+        return max(self.memory, self.eval_memory or 0) > 0
 
     @classmethod
     def preset(cls, name: str) -> Self:

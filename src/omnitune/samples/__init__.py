@@ -84,6 +84,14 @@ SAMPLES: dict[str, Sample] = {
         Package("elpv-dataset", "1.0.0.post1", "85e31c1126ee9b48e62d3a0232c58f58b2d189b0814a45c13642fa0415af4a4c", 91),
         tables.elpv,
     ),
+    "cmake-manual": Sample(
+        "table",
+        "The manual of CMake 3.31: 1,817 pages of reStructuredText in English, 2.9 MB, some of them long; for pre-training.",
+        "BSD-3-Clause",
+        "Kitware, Inc. and contributors",
+        Package("cmake", "3.31.6", "1c8b05df0602365da91ee6a3336fe57525b137706c4ab5675498f662ae1dbcec", 28, "manylinux2014_x86_64"),
+        tables.cmake_manual,
+    ),
 }
 
 

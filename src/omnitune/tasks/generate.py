@@ -23,7 +23,7 @@ class Generate(SelfSupervised):
     """The next word at every place of a text: autoregressive pre-training (Radford et al. 2018), or more of it for a checkpoint.
 
     The backbone must read from left to right (GPT, Llama). Words beyond `max_tokens` are not asked for, and where a text is cut there, its end
-    is not either.
+    is not either; of a text that is read in pieces every word is asked for once, the first of a piece by the piece before it.
 
     Args:
         of: the text input that is continued.
@@ -56,6 +56,8 @@ class Generate(SelfSupervised):
         if facts["ends"]:
             before_last_B = (real_BL.sum(1) - 2).clamp(min=0)
             labels_BL[rows, before_last_B] = torch.where(inputs["cut"], NOT_ASKED, labels_BL[rows, before_last_B])
+        last_B = (real_BL.sum(1) - 1).clamp(min=0)
+        labels_BL[rows, last_B] = torch.where(inputs["next"] >= 0, inputs["next"], labels_BL[rows, last_B])
         labels_BL = torch.where(inputs["present"][:, None], labels_BL, NOT_ASKED)
         asked_B = (labels_BL != NOT_ASKED).sum(1)
         y_B2 = torch.stack([asked_B, torch.where(inputs["present"], inputs["bytes"], 0)], 1)

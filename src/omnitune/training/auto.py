@@ -19,6 +19,8 @@ BASE = 5e-5
 """For full fine-tuning of a Transformer of width 768: the highest of the rates in Devlin et al. 2019."""
 SCRATCH = 6e-4
 """For a Transformer of width 768 that starts from nothing."""
+POST_NORM = 2.5e-4
+"""The same at width 410 where norms stand behind each half of a block: with more, such a model stays at the shares of words for long."""
 FACTORS = {
     "full": (1.0, "full fine-tuning"),
     "auto": (1.0, "full fine-tuning; the rungs below take as much more as they do alone"),
@@ -74,6 +76,12 @@ def _lr(recipe: Recipe, rows: int, device: torch.device) -> tuple[float, str]:
     if not any(shape.attention for shape in shapes):
         return CONVOLUTIONS, "convolutional networks (measured, docs/log.md 2026-11-23)"
     width = max(shape.width for shape in shapes if shape.attention)
+    if not any(shape.pretrained for shape in shapes) and any(shape.post_norm for shape in shapes):
+        rate = float(f"{min(HIGHEST, POST_NORM * 410 / width):.1g}")
+        return (
+            rate,
+            f"2.5e-4 at width 410 from scratch with norms behind each half (Dai et al. 2019), here {width}: narrower models bear larger steps",
+        )
     if not any(shape.pretrained for shape in shapes):
         rate = float(f"{min(HIGHEST, SCRATCH * 768 / width):.1g}")
         return rate, f"6e-4 at width 768 from scratch (Brown et al. 2020, table 2.1), here {width}: narrower models bear larger steps"

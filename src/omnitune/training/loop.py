@@ -60,6 +60,8 @@ class Loop:
         self.model.train()  # walks through every module, so not in every step
         while not self._done():
             waiting = self.clock()
+            if not at.batch:
+                self.model.recall = {}  # what an epoch reads first goes on from nothing
             for question in self.batches.epoch(at.epoch, at.batch):
                 at.idle += self.clock() - waiting
                 lr = self._set_rate()
@@ -99,7 +101,7 @@ class Loop:
     def _gradients(self, question: Question) -> dict[str, float]:
         """Gradients of the whole batch, in parts that fit into memory."""
         while True:
-            random = torch.get_rng_state()
+            random, recall = torch.get_rng_state(), self.model.recall
             try:
                 return self._accumulate(question)
             except Exception as error:
@@ -108,6 +110,7 @@ class Loop:
                 self._halve(error)
             self.optimizer.zero_grad()
             torch.set_rng_state(random)
+            self.model.recall = recall
 
     def _halve(self, error: Exception) -> None:
         if self.progress.micro_batch == 1:
@@ -122,8 +125,7 @@ class Loop:
         device, micro = self.model.device, self.progress.micro_batch
         counts = {task: target["weight"].sum().clamp(min=1e-12) for task, (_, target) in question.asked.items()}
         means = dict.fromkeys(counts, 0.0)
-        for start in range(0, len(question.rows), micro):
-            part = question.part(start, start + micro).to(device)
+        for part in (part.to(device) for part in question.parts(micro)):
             with autocast(device, self.train.precision):
                 losses = self.model.losses(part)
             shares = {task: loss.sum / counts[task].to(device) for task, loss in losses.items()}
@@ -135,7 +137,7 @@ class Loop:
     def _finite(self, values: dict[str, float], what: str, question: Question) -> None:
         for task, value in values.items():
             if not math.isfinite(value):
-                rows = ", ".join(str(row + 1) for row in question.rows[:64])
+                rows = ", ".join(str(row + 1) for row in dict.fromkeys(self.batches.origin(question.rows[:64]).tolist()))
                 of = f" of task {task!r}" if task else ""
                 raise Diverged(
                     f"train step {self.progress.step + 1}",
@@ -190,6 +192,7 @@ class Loop:
         tensors, optimizer = checkpoint.pack_optimizer(self.optimizer)
         tensors |= {f"model.{name}": p for name, p in self.model.learning().items()}
         tensors |= {f"best.{step}.{name}": t for step, weights in self.kept.items() for name, t in weights.items()}
+        tensors |= {f"recall.{name}": t for name, t in self.model.recalled().items()}
         tensors |= {"random.cpu": torch.get_rng_state()}
         if torch.cuda.is_available():
             tensors["random.cuda"] = torch.cuda.get_rng_state()
@@ -205,6 +208,7 @@ class Loop:
             if name.startswith("best."):
                 _, step, parameter = name.split(".", 2)
                 self.kept[int(step)][parameter] = tensor
+        self.model.remember({name.removeprefix("recall."): t for name, t in tensors.items() if name.startswith("recall.")})
         checkpoint.unpack_optimizer(self.optimizer, tensors, facts["optimizer"])
         torch.set_rng_state(tensors["random.cpu"])
         if torch.cuda.is_available() and "random.cuda" in tensors:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -13,6 +14,7 @@ from omnitune.data.batches import Question
 from omnitune.data.schema import Schema
 from omnitune.nn.encoder import Encoder
 from omnitune.nn.heads import Head, LinearHead
+from omnitune.nn.recall import Recall
 from omnitune.nn.tokens import Batch, Loss, Tokens, View
 from omnitune.recipe import Recipe
 from omnitune.tasks import SelfSupervised
@@ -107,6 +109,42 @@ class Model(nn.Module):
     def paths(self) -> dict[str, str]:
         """How each backbone read its input, for the report."""
         return {f"{part} of {name}": told for name, backbone in self.backbones.items() for part, told in backbone.path().items()}
+
+    @property
+    def recall(self) -> dict[str, Recall]:
+        """What backbones remember of the texts that they are reading, by input. It is no weight, and is set as a whole."""
+        return {name: backbone.recall for name, backbone in self.backbones.items() if backbone.remembers}
+
+    @recall.setter
+    def recall(self, recall: Mapping[str, Recall]) -> None:
+        for name, backbone in self.backbones.items():
+            backbone.recall = recall.get(name, Recall.empty())
+
+    def recalled(self) -> dict[str, Tensor]:
+        """`recall` as tensors by name, to be saved."""
+        return {f"{slug(name)}.{part}": t for name, recall in self.recall.items() for part, t in recall.state().items()}
+
+    def remember(self, tensors: Mapping[str, Tensor]) -> None:
+        """Goes on from what `recalled` gave."""
+        of = {
+            name: {key.removeprefix(f"{slug(name)}."): t.to(self.device) for key, t in tensors.items() if key.startswith(f"{slug(name)}.")}
+            for name in self.backbones
+        }
+        self.recall = {name: Recall.restored(state) for name, state in of.items()}
+
+    @contextmanager
+    def apart(self, remembers: bool = True) -> Iterator[None]:
+        """Reads texts anew meanwhile, and then goes on as if it had not; without `remembers`, each piece as if it were the first."""
+        before, kept = self.recall, {name: backbone.remembers for name, backbone in self.backbones.items()}
+        self.recall = {}
+        for backbone in self.backbones.values():
+            backbone.remembers &= remembers
+        try:
+            yield
+        finally:
+            for name, backbone in self.backbones.items():
+                backbone.remembers = kept[name]
+            self.recall = before
 
     def learning(self) -> dict[str, nn.Parameter]:
         """The parameters that learn, by name."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from omnitune.checksums import sha256
 from omnitune.data.columns import Column
+from omnitune.data.pieced import Pieced
 from omnitune.data.prepared import Prepared
 from omnitune.data.store import Store
 from omnitune.nn.tokens import Tokens
@@ -131,6 +132,8 @@ class Prefix:
             return "train.cache is 0"
         if any(isinstance(task, SelfSupervised) and task.of == self.name for task in prepared.recipe.tasks.values()):
             return "a task asks it about itself"
+        if self.encoder.remembers and isinstance(self.table, Pieced) and not self.table.firsts:
+            return "what it makes of a piece depends on those before"
         if self.encoder.still() < 2:
             return "its lowest block learns"
         if self.modality.augments and prepared.augment and not self.modality.fixed_views:
