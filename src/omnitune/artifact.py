@@ -92,7 +92,7 @@ class Artifact:
 
     @cached_property
     def _int8(self) -> Model:
-        made: Model = quantised(self.model, [f"encoders.{slug(name)}.backbone" for name in self.model.backbones])
+        made: Model = quantised(self.model, [f"encoders.{slug(name)}.backbone.model" for name in self.model.backbones])
         return made
 
 
@@ -166,8 +166,8 @@ def learned(encoder: Encoder) -> bool:
 
 def digest(encoder: Encoder) -> str:
     """SHA-256 of a checkpoint's weights."""
-    total = hashlib.sha256()
-    for name, tensor in sorted(encoder.model.state_dict().items()):
+    total, own = hashlib.sha256(), encoder.lm_head.state() if encoder.lm_head else {}
+    for name, tensor in [*sorted(encoder.model.state_dict().items()), *sorted(own.items())]:
         total.update(name.encode())
         total.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return total.hexdigest()

@@ -71,6 +71,10 @@ class Backbone(Component, ABC):
     def architecture(self) -> Architecture:
         """Its shape, without reading weights."""
 
+    def says(self) -> bool:
+        """Whether it comes with trained layers that say words (`nn.lm_head`), not only with tokens."""
+        return False
+
     @abstractmethod
     def save_processor(self, folder: Path, facts: Facts | None = None) -> None:
         """Writes configuration and tokenizer or picture processor, so that `folder` plus weights is a Hugging Face directory."""

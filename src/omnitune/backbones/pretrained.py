@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 POOLING = Path("1_Pooling") / "config.json"
 MODES: dict[str, Pool] = {"mean": "mean", "cls": "first", "lasttoken": "last"}  # words of sentence-transformers
-OURS = ("gpt3", "transformer_xl")
-"""Decoders of this library that transformers does not have."""
 SHIFTED = ("roberta", "camembert", "mpnet", "longformer", "data2vec-text", "esm")  # positions start after that of the padding token
 
 
@@ -66,13 +64,15 @@ class Pretrained(Backbone):
         from omnitune.nn.encoder import Encoder
 
         model.config.name_or_path = "" if _location.is_directory(self.name) else self.name  # no path of this machine in what is saved
-        return Encoder(model, self._pool(model) if self.pool == "auto" else self.pool, filled)
+        return Encoder(model, self._pool(model) if self.pool == "auto" else self.pool, filled, self.folder)
 
     def _pool(self, model: Any) -> Pool:
         """As its family wants."""
+        from omnitune.nn import checkpoints
+
         if (self.folder / POOLING).is_file():
             return _sentence_pool(self.folder / POOLING, self.where)
-        if _causal(model.config):
+        if checkpoints.causal(model.config):
             return "last"
         class_token = any(name.endswith(("cls_token", "class_embedding")) for name, _ in model.named_parameters())
         return "first" if class_token else "mean"
@@ -91,7 +91,15 @@ class Pretrained(Backbone):
 
         config = checkpoints.configuration(self.folder, self.where)
         attention, tied = getattr(config, "num_attention_heads", None) is not None, bool(getattr(config, "tie_word_embeddings", True))
-        return Architecture(checkpoints.width(config), attention, _causal(config), tied)
+        return Architecture(checkpoints.width(config), attention, checkpoints.causal(config), tied)
+
+    def says(self) -> bool:
+        """See `Backbone.says`."""
+        from omnitune.nn import checkpoints, weights
+        from omnitune.nn.lm_head import LMHead
+
+        head = LMHead.of(checkpoints.configuration(self.folder, self.where))
+        return head is not None and not head.lacking(weights.names(weights.files(self.folder, self.where), self.where))
 
     def save_processor(self, folder: Path, facts: Facts | None = None) -> None:
         """See `Backbone.save_processor`."""
@@ -108,15 +116,6 @@ class Pretrained(Backbone):
     def check(self) -> str | None:
         """See `Backbone.check`."""
         return _location.problem(self.name)
-
-
-def _causal(config: Any) -> bool:
-    """Whether the family reads from left to right."""
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as SPEAK
-    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as FILL
-
-    speaks = config.model_type in SPEAK or config.model_type in OURS
-    return speaks and config.model_type not in FILL and not config.is_encoder_decoder
 
 
 def _config(folder: Path, where: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from omnitune.artifact import Artifact
 from omnitune.errors import Mistake
 from omnitune.modalities.text import Text
 from omnitune.nn import checkpoints
+from omnitune.nn.encoder import Encoder
 from omnitune.tasks.generate import Generate
 
 Tell = Callable[[str], None]
@@ -97,7 +98,7 @@ class Writer:
         modality: Any = artifact.recipe.inputs[of]
         assert isinstance(modality, Text)
         self.tokenizer = _tokenizer(artifact, of)
-        self.model = _speaking(artifact.model.backbones[of].model)
+        self.model = _speaking(artifact.model.backbones[of])
         self.limit = int(self.tokenizer.model_max_length)
 
     @torch.inference_mode()
@@ -136,11 +137,14 @@ def _tokenizer(artifact: Artifact, of: str) -> Any:
     return artifact.recipe.inputs[of].backbone.tokenizer(artifact.schema.inputs[of])
 
 
-def _speaking(base: Any) -> Any:
-    """`base` with the layer that says words, which shares its table."""
+def _speaking(encoder: Encoder) -> Any:
+    """The model inside `encoder` with the layers that say words."""
     from transformers import AutoModelForCausalLM
 
+    base = encoder.model
     base.set_attn_implementation("sdpa")
+    if encoder.lm_head is not None:
+        return encoder.lm_head.assemble(base)
     config = base.config
     config.tie_word_embeddings = True
     with torch.device("meta"):

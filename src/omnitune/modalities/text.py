@@ -62,13 +62,14 @@ class Text(Modality):
         return {"max_tokens": words.limit, "cut": cut / seen if seen else 0.0} | own
 
     def language(self, facts: Facts) -> Facts:
-        """What a task must know that asks about its words: whether the backbone is `causal` and its words `tied`, whether the tokenizer marks where a
-        text `ends`, the number of the `mask` token (None for none) and of `special` ones, and how many `words` there are."""
+        """What a task must know that asks about its words: whether the backbone is `causal`, its words `tied`, and whether it `says` words by trained
+        layers of its own; whether the tokenizer marks where a text `ends`, the number of the `mask` token (None for none) and of `special` ones, and
+        how many `words` there are."""
         tokenizer = self.backbone.tokenizer(facts)
         (row,) = _words_of(self.backbone, facts["max_tokens"], facts.get(TOKENIZER)).read(["a"])
         made = self.backbone.architecture()
         return {
-            "causal": made.causal, "tied": made.tied, "ends": row.special[-1], "mask": tokenizer.mask_token_id,
+            "causal": made.causal, "tied": made.tied, "says": self.backbone.says(), "ends": row.special[-1], "mask": tokenizer.mask_token_id,
             "special": sorted(tokenizer.all_special_ids), "words": len(tokenizer),
         }  # fmt: skip
 

@@ -85,8 +85,8 @@ def raw_config(folder: Path, where: str) -> dict[str, Any]:
     return values
 
 
-def write(model: Any, folder: Path, state: Mapping[str, Tensor] | None) -> None:
-    """config.json, and with a `state` the weights and their checksums, as `read` and transformers take them."""
+def write(model: Any, folder: Path, state: Mapping[str, Tensor] | None, save: Callable[..., None] | None = None) -> None:
+    """config.json, and with a `state` the weights and their checksums, as `read` and transformers take them; by `save` where it is given."""
     if state is None:
         model.config.save_pretrained(folder)
         return
@@ -100,7 +100,7 @@ def write(model: Any, folder: Path, state: Mapping[str, Tensor] | None) -> None:
         save_file(whole, folder / "model.safetensors", {"format": "pt"})
     else:
         with quiet():
-            model.save_pretrained(folder, state_dict=dict(state))
+            (save or model.save_pretrained)(folder, state_dict=dict(state))
     weights.note_sums(folder)
 
 
@@ -125,6 +125,25 @@ def width(config: Any) -> int:
 def accepts(function: Callable[..., Any], name: str) -> bool:
     """Whether `function` has a parameter of that name."""
     return name in inspect.signature(function).parameters
+
+
+def causal(config: Any) -> bool:
+    """Whether the family reads from left to right."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as SPEAK
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as FILL
+
+    speaks = config.model_type in SPEAK or config.model_type in OURS
+    return speaks and config.model_type not in FILL and not config.is_encoder_decoder
+
+
+def language_model(config: Any) -> Any:
+    """transformers' class that says words: the next one, or those that were masked; None where it has none of that kind."""
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
+
+    if config.model_type in OURS or config.is_encoder_decoder:
+        return None
+    made: Any = (MODEL_FOR_CAUSAL_LM_MAPPING if causal(config) else MODEL_FOR_MASKED_LM_MAPPING).get(type(config), None)
+    return made[0] if isinstance(made, tuple) else made
 
 
 def _class(config: Any) -> tuple[Any, dict[str, Any]]:

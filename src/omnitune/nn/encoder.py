@@ -6,6 +6,7 @@ Shape letters: B rows, L tokens, D width, C channels, H and W of a feature map (
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from omnitune.errors import Mistake
 from omnitune.nn import adapters, checkpoints, dropout, flat, kernels, lowrank, narrow, weights
 from omnitune.nn.blocks import find_blocks, inside, outside, unread
+from omnitune.nn.lm_head import LMHead
 from omnitune.nn.replay import Cut
 from omnitune.nn.tokens import Pool, Tokens
 
@@ -32,13 +34,15 @@ class Encoder(nn.Module):
         model: base model without a head, or the encoder of an encoder-decoder.
         pool: how one vector stands for a row.
         filled: whether its weights are real; False for a skeleton, until `load`.
+        origin: the folder of its checkpoint, where `speak` finds the layers that say words.
     """
 
     model: Any  # the Hugging Face model: nn.Module with a `config`
 
-    def __init__(self, model: nn.Module, pool: Pool, filled: bool = True) -> None:
+    def __init__(self, model: nn.Module, pool: Pool, filled: bool = True, origin: Path | None = None) -> None:
         super().__init__()
-        self.model, self.pool, self.filled = model, pool, filled
+        self.model, self.pool, self.filled, self.origin = model, pool, filled, origin
+        self.lm_head: LMHead | None = None
         self.names, self.blocks = find_blocks(model)
         self.width = checkpoints.width(self.model.config)
         self.adapted = False
@@ -169,8 +173,26 @@ class Encoder(nn.Module):
     def _options(self) -> dict[str, Any]:
         return {"use_cache": False} if checkpoints.accepts(type(self.model).forward, "use_cache") else {}
 
+    def speak(self) -> LMHead | None:
+        """The layers with which its checkpoint says words, a part of its tail from now on; None where it has none besides its table.
+
+        Raises:
+            Mistake: the checkpoint was saved without them.
+        """
+        if self.lm_head is None and self.origin is not None and (head := LMHead.of(self.model.config)):
+            if self.filled:
+                head.fill(self.origin, self.model.get_input_embeddings().weight, self._where())
+            self.lm_head = head
+            self._read |= {f"lm_head.{name}" for name, _ in head.named_parameters()}
+        return self.lm_head
+
+    def _where(self) -> str:
+        return f"backbone {self.model.config.name_or_path or self.origin}"
+
     def depth(self, parameter: str) -> int:
         """Where a parameter (a name of `named_parameters`) lies: 0 in the stem, 1 to n in or right before a block, n + 1 in the tail."""
+        if parameter.startswith("lm_head."):
+            return len(self.blocks) + 1
         name = parameter.removeprefix("model.")
         return inside(self.names, name) or self._outside.get(name, 0)
 
@@ -206,6 +228,8 @@ class Encoder(nn.Module):
             own = {block} if block else places.get(name, {0})
             still = isinstance(module, nn.modules.batchnorm._BatchNorm) or (own.pop() if len(own) == 1 else 0) not in learning
             module.training = mode and not still
+        if self.lm_head is not None:
+            self.lm_head.train(len(self.blocks) + 1 in learning)
         return self
 
     def set_dropout(self, layers: float | None, attention: float | None) -> None:
@@ -223,6 +247,7 @@ class Encoder(nn.Module):
     def adapt(self, config: Any, one_product: bool = True) -> None:
         """Adds the adapters that a `peft` configuration describes; they alone learn. With `one_product`, see `lowrank`."""
         assert not self.adapted, "one adapter at a time"
+        self.requires_grad_(False)
         adapters.inject(self.model, config)
         if one_product:
             lowrank.merge_products(self.model)
@@ -231,7 +256,8 @@ class Encoder(nn.Module):
     def save(self, folder: Path, weights: bool) -> None:
         """Writes config.json, model.safetensors with its checksum where `weights`, and the adapter in PEFT's format where there is one."""
         folder.mkdir(parents=True, exist_ok=True)
-        checkpoints.write(self.model, folder, adapters.without(self.model.state_dict()) if weights else None)
+        whole = partial(self.lm_head.save, self.model) if self.lm_head and self.lm_head.state() else None
+        checkpoints.write(self.model, folder, adapters.without(self.model.state_dict()) if weights else None, whole)
         if self.adapted:
             adapters.write(self.model, folder)
 
@@ -247,6 +273,8 @@ class Encoder(nn.Module):
             self.model.load_state_dict(fresh, assign=True)
             self.filled = True
             self.positions_from = self._flat_positions()
+            if self.lm_head is not None:
+                self.lm_head.fill(folder, self.model.get_input_embeddings().weight, str(folder))
         if not self.filled:
             raise Mistake(str(folder), "no weights here", "Copy the folder again, with model.safetensors")
         if (folder / "adapter_config.json").exists():

@@ -7,6 +7,7 @@ SHA-256 (`SHA256SUMS`, `NAME.sha256`, the name of the cached blob). Without one,
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -65,6 +66,26 @@ def read(paths: list[Path], where: str) -> dict[str, Tensor]:
         if wanted and checksums.sha256(path) != wanted:
             raise Mistake(where, f"{path.name} is damaged: its SHA-256 is not the one noted when it was written", AGAIN)
     return state
+
+
+def names(paths: list[Path], where: str) -> set[str]:
+    """The names of the tensors of the files. Raises `Mistake` where a file is damaged."""
+    return {name for path in paths for name in _open(path, where).keys()}  # noqa: SIM118
+
+
+def some(paths: list[Path], where: str, wanted: set[str]) -> dict[str, Tensor]:
+    """Those tensors of the files that are `wanted` and there, in memory; the files were checked when `read` read them."""
+    opened = [_open(path, where) for path in paths]
+    return {name: file.get_tensor(name).clone() for file in opened for name in wanted & set(file.keys())}
+
+
+def _open(path: Path, where: str) -> Any:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        return safe_open(path, "pt")
+    except (SafetensorError, OSError) as error:
+        raise Mistake(where, f"{path.name} is damaged or cut short: {first_line(error)}", AGAIN) from None
 
 
 def note_sums(folder: Path) -> None:

@@ -39,7 +39,8 @@ class MaskedText(SelfSupervised):
     span: Annotated[float, Field(ge=1)] = 1.0
 
     def learn_from(self, facts: Facts) -> Facts:
-        """`mask`, the number of the mask token, `special` ones that are never hidden, and how many `words` there are.
+        """`mask`, the number of the mask token, `special` ones that are never hidden, how many `words` there are, and whether the backbone `says`
+        them by layers of its own.
 
         Raises:
             Mistake: the backbone has no mask token, or reads from left to right.
@@ -47,7 +48,7 @@ class MaskedText(SelfSupervised):
         if facts["mask"] is None or facts["causal"]:
             wrong = f"the backbone of {self.of!r} " + ("reads from left to right" if facts["causal"] else "knows no mask token")
             raise Mistake("masked_text", wrong, "Choose a BERT or another encoder, or ask generate of this one")
-        return {"mask": facts["mask"], "special": facts["special"], "words": facts["words"]}
+        return {"mask": facts["mask"], "special": facts["special"], "words": facts["words"], "says": facts["says"]}
 
     def prepare(self, batch: Batch, columns: Mapping[str, Sequence[Any]], facts: Facts, rng: np.random.Generator | None) -> tuple[Batch, Target]:
         """A batch with words hidden; `labels` (B, L): what they were, -1 elsewhere; `y` (B, 2): their number, and 0; `weight` (B,): the number."""
@@ -85,10 +86,10 @@ class MaskedText(SelfSupervised):
         return places[sorted(chosen)]
 
     def head(self, width: int, facts: Facts, backbones: Mapping[str, Encoder]) -> Head:
-        """A `LanguageHead` with BERT's transform before the words of the backbone."""
+        """A `LanguageHead` as the checkpoint was trained with; with BERT's transform, new, before its words where it has none."""
         from omnitune.nn.language import LanguageHead
 
-        return LanguageHead(self.of, backbones[self.of], transform=True)
+        return LanguageHead(self.of, backbones[self.of], transform=not facts.get("says", False))
 
     def metrics(self, facts: Facts) -> dict[str, Metric]:
         """Accuracy and perplexity of a hidden token; they say nothing of how well the text could be written."""
