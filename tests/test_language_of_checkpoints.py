@@ -1,11 +1,13 @@
 """Language models that were trained before, in the loop: they start from their own words, learn, are saved, and transformers says the same."""
 
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
 
 import checkpoints
@@ -95,3 +97,42 @@ def test_without_one_a_new_head_learns_beside_adapters(tmp_path: Path) -> None:
     made = fit(recipe(checkpoints.tiny_roberta(), FILL, {"kind": "lora", "rank": 2}), tmp_path / "run")
     assert made.schema.tasks["words"]["says"] is False
     assert any(name.startswith("heads.words_.transform") for name, _ in load(tmp_path / "run").model.named_parameters())
+
+
+def with_more_words(folder: Path, out: Path) -> Path:
+    """The same checkpoint with a tokenizer that was given four words more than its table has rows."""
+    copy = shutil.copytree(folder, out)
+    tokenizer = AutoTokenizer.from_pretrained(copy)
+    tokenizer.add_tokens([f"new{i}" for i in range(304 - len(tokenizer))])
+    tokenizer.save_pretrained(copy)
+    return copy
+
+
+def test_rows_of_a_table_that_are_no_words_are_never_said(tmp_path: Path) -> None:
+    folder = shutil.copytree(checkpoints.tiny_speaking("phi"), tmp_path / "padded")
+    state = load_file(folder / "model.safetensors")
+    state["lm_head.bias"][299] = 50.0  # the tokenizer knows 299 words
+    save_file(state, folder / "model.safetensors", {"format": "pt"})
+    made = fit(recipe(folder, tuning={"kind": "lora", "rank": 2}), tmp_path / "run")
+    models = made.report.tasks["language"]["metrics"]["models"]
+    wanted = nats(AutoModelForCausalLM.from_pretrained(folder).eval(), prepared(made), "language")
+    assert math.log(models["before"]["perplexity"]["value"]) == pytest.approx(wanted, rel=1e-4), "the loss knows them, as that of transformers does"
+    assert all(generate(made, ["the", "a"], Sampling(max_new_tokens=4, temperature=temperature)) != ["", ""] for temperature in (0, 1))
+
+
+@pytest.mark.parametrize(("kind", "tasks", "tuning"), [("phi", SAY, "full"), ("gemma2", SAY, {"kind": "lora", "rank": 2}), ("bert", FILL, "full")])
+def test_a_table_grows_with_its_tokenizer_where_that_is_asked_for(kind: str, tasks: Any, tuning: Any, tmp_path: Path) -> None:
+    folder = with_more_words(checkpoints.tiny_bert() if kind == "bert" else checkpoints.tiny_speaking(kind), tmp_path / "more")
+    with pytest.raises(Mistake, match=r"knows 304 tokens, and its table of words has 300 rows.*resize: true"):
+        prepare(recipe(folder, tasks))
+    values = recipe(folder, tasks, tuning).to_dict() | {"data": {"from": [row | {"text": row["text"] + " new1"} for row in ROWS]}}
+    values["inputs"]["text"]["backbone"] = {"kind": "pretrained", "name": str(folder), "resize": True}
+    made = fit(read(values), tmp_path / "run")
+    saved = (AutoModelForMaskedLM if kind == "bert" else AutoModelForCausalLM).from_pretrained(tmp_path / "run" / "inputs" / "text_").eval()
+    assert saved.config.vocab_size == len(saved.get_input_embeddings().weight) == len(saved.get_output_embeddings().weight) == 304
+    (name,) = tasks
+    data = prepare(made.recipe.replace(data=made.recipe.data.replace(source=values["data"]["from"])))
+    assert math.log(made.report.value(name, "perplexity")) == pytest.approx(nats(saved, data, name), rel=1e-4)
+    if tuning != "full":
+        rows = saved.get_input_embeddings().weight
+        torch.testing.assert_close(rows[301], rows[:300].mean(0))

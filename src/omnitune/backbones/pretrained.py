@@ -32,11 +32,14 @@ class Pretrained(Backbone):
         revision: branch, tag or commit on the hub; its main branch where it is left out.
         pool: how one vector stands for a row. `auto` follows the checkpoint's own sentence-transformers settings; else decoders take
             the last token, vision models with a class token the first, all others the mean.
+        resize: where the tokenizer knows more tokens than the table of words has rows, rows are added, each the mean of the others (Hewitt 2021,
+            https://www.cs.columbia.edu/~johnhew/vocab-expansion.html).
     """
 
     name: str = Field(min_length=1)
     revision: str | None = None
     pool: Literal["auto", "mean", "first", "last"] = "auto"
+    resize: bool = False
 
     @property
     def where(self) -> str:
@@ -61,10 +64,12 @@ class Pretrained(Backbone):
         return self._encoder(checkpoints.skeleton(self.folder, self.where), filled=False)
 
     def _encoder(self, model: Any, filled: bool) -> Encoder:
+        from omnitune.nn import checkpoints
         from omnitune.nn.encoder import Encoder
 
+        added = checkpoints.widen(model, _known(self.tokenizer())) if self.resize else 0
         model.config.name_or_path = "" if _location.is_directory(self.name) else self.name  # no path of this machine in what is saved
-        return Encoder(model, self._pool(model) if self.pool == "auto" else self.pool, filled, self.folder)
+        return Encoder(model, self._pool(model) if self.pool == "auto" else self.pool, filled, self.folder, added)
 
     def _pool(self, model: Any) -> Pool:
         """As its family wants."""
@@ -78,8 +83,16 @@ class Pretrained(Backbone):
         return "first" if class_token else "mean"
 
     def tokenizer(self, facts: Facts | None = None) -> Any:
-        """Its tokenizer: pads on the right, has a padding token, and knows the longest text the model takes (`model_max_length`)."""
-        return _tokenizer(self.folder, self.where)
+        """Its tokenizer: pads on the right, has a padding token, and knows the longest text the model takes (`model_max_length`).
+
+        Raises:
+            Mistake: there is none that can be read, or it knows words that the model does not, without `resize`.
+        """
+        made, rows = _tokenizer(self.folder, self.where), _config(self.folder, self.where).get("vocab_size")
+        if rows and _known(made) > rows and not self.resize:
+            wrong = f"its tokenizer knows {_known(made):,} tokens, and its table of words has {rows:,} rows"
+            raise Mistake(self.where, wrong, f"Write backbone: {{kind: pretrained, name: {self.name}, resize: true}}, which adds rows")
+        return made
 
     def picture(self) -> dict[str, Any]:
         """See `Backbone.picture`."""
@@ -136,6 +149,11 @@ def _sentence_pool(path: Path, where: str) -> Pool:
     if mode not in MODES:
         raise Mistake(where, f"it pools by {mode!r}, which is not supported", "Set pool: mean, first or last")
     return MODES[mode]
+
+
+def _known(tokenizer: Any) -> int:
+    """Rows that a table needs for every token."""
+    return 1 + max(tokenizer.get_vocab().values())
 
 
 @cache

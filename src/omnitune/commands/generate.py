@@ -100,6 +100,8 @@ class Writer:
         self.tokenizer = _tokenizer(artifact, of)
         self.model = _speaking(artifact.model.backbones[of])
         self.limit = int(self.tokenizer.model_max_length)
+        self.unknown = sorted(set(range(self.model.config.vocab_size)) - set(self.tokenizer.get_vocab().values()))
+        """Rows of the table that are no word, there to make its size a round number."""
 
     @torch.inference_mode()
     def write(self, prompts: list[str], sampling: Sampling, tell: Tell | None) -> list[str]:
@@ -112,6 +114,7 @@ class Writer:
         pad, device = self.tokenizer.pad_token_id, self.model.device
         ids_BL = torch.tensor([[pad] * (longest - len(row)) + row for row in rows], device=device)
         mask_BL = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows], device=device)
+        options["suppress_tokens"] = self.unknown or None
         options["max_new_tokens"] = min(sampling.max_new_tokens, self.limit - longest)
         streamer = _Told(self.tokenizer, tell) if tell and len(rows) == 1 and sampling.num_beams == 1 else None
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), checkpoints.quiet():

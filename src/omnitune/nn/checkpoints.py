@@ -111,6 +111,22 @@ def same_shapes(wanted: Mapping[str, Tensor], got: Mapping[str, Tensor], where: 
             raise Mistake(where, f"its weights belong to another model: they differ at {name}", AGAIN)
 
 
+@torch.no_grad()
+def widen(model: Any, words: int) -> int:
+    """Gives the table of `words` rows where it has fewer; how many came in."""
+    old = model.get_input_embeddings().weight.clone()  # transformers changes it in place
+    if (added := words - len(old)) <= 0:
+        return 0
+    with quiet():
+        model.resize_token_embeddings(words, mean_resizing=False).weight.copy_(widened(old, added))
+    return added
+
+
+def widened(weight: Tensor, rows: int) -> Tensor:
+    """With as many rows more, each the mean of those that are there."""
+    return torch.cat([weight, weight.mean(0, keepdim=True).expand(rows, *weight.shape[1:])])
+
+
 def width(config: Any) -> int:
     """D: `hidden_size`, or of convolutional networks the channels of the last map."""
     sizes = getattr(config, "hidden_sizes", None)

@@ -35,13 +35,14 @@ class Encoder(nn.Module):
         pool: how one vector stands for a row.
         filled: whether its weights are real; False for a skeleton, until `load`.
         origin: the folder of its checkpoint, where `speak` finds the layers that say words.
+        added: words that the files there do not know.
     """
 
     model: Any  # the Hugging Face model: nn.Module with a `config`
 
-    def __init__(self, model: nn.Module, pool: Pool, filled: bool = True, origin: Path | None = None) -> None:
+    def __init__(self, model: nn.Module, pool: Pool, filled: bool = True, origin: Path | None = None, added: int = 0) -> None:
         super().__init__()
-        self.model, self.pool, self.filled, self.origin = model, pool, filled, origin
+        self.model, self.pool, self.filled, self.origin, self.added = model, pool, filled, origin, added
         self.lm_head: LMHead | None = None
         self.names, self.blocks = find_blocks(model)
         self.width = checkpoints.width(self.model.config)
@@ -181,7 +182,7 @@ class Encoder(nn.Module):
         """
         if self.lm_head is None and self.origin is not None and (head := LMHead.of(self.model.config)):
             if self.filled:
-                head.fill(self.origin, self.model.get_input_embeddings().weight, self._where())
+                head.fill(self.origin, self.model.get_input_embeddings().weight, self._where(), self.added)
             self.lm_head = head
             self._read |= {f"lm_head.{name}" for name, _ in head.named_parameters()}
         return self.lm_head

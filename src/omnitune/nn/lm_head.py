@@ -75,8 +75,8 @@ class LMHead(nn.Module):
         return [own[0] for own in self._own() if self._called(names).keys().isdisjoint(own)]
 
     @torch.no_grad()
-    def fill(self, folder: Path, read_VD: Tensor, where: str) -> None:
-        """Reads its weights.
+    def fill(self, folder: Path, read_VD: Tensor, where: str, added: int = 0) -> None:
+        """Reads its weights; `added` words are not in the file.
 
         Raises:
             Mistake: the checkpoint lacks them, or makes its logits in a way that is not known here.
@@ -84,14 +84,13 @@ class LMHead(nn.Module):
         files = weights.files(folder, where)
         names = weights.names(files, where)
         called = self._called(names)
-        self._untie(files, called, read_VD, where)
+        self._untie(files, called, read_VD[: len(read_VD) - added], where)
         if lacking := self.lacking(names):
-            raise Mistake(
-                where, f"the checkpoint holds no {lacking[0]}, with which it says words", "Choose one that was saved with its language head"
-            )
+            raise Mistake(where, f"the checkpoint holds no {lacking[0]}, with which it says words", "Choose one saved with its language head")
         for own in self._own():
             parameter, name = self.whole.get_parameter(own[0]), next(called[name] for name in own if name in called)
             weight = weights.some(files, where, {name})[name]
+            weight = checkpoints.widened(weight.float(), added) if len(parameter) - len(weight) == added > 0 else weight
             if weight.shape != parameter.shape:
                 raise Mistake(where, f"{own[0]} is {tuple(weight.shape)}, and by its config.json {tuple(parameter.shape)}", AGAIN)
             parameter.data = weight.to(parameter.device, torch.float32)
@@ -141,7 +140,7 @@ class LMHead(nn.Module):
         if self.tied and name:
             table = weights.some(files, where, {name})[name]
             if table.shape != read_VD.shape or not torch.equal(table.float(), read_VD.cpu()):
-                self.tied, self.out.weight = False, nn.Parameter(torch.empty(table.shape, device=read_VD.device))
+                self.tied, self.out.weight = False, nn.Parameter(torch.empty(self.whole.config.vocab_size, table.shape[1], device=read_VD.device))
 
     def _prove(self, read_VD: Tensor, where: str) -> None:
         """Nothing is taken on trust: two random tokens must get the logits that transformers gives them."""
