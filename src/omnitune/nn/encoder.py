@@ -57,11 +57,11 @@ class Encoder(nn.Module):
     def forward(self, **inputs: Tensor) -> Tokens:
         """Tokens of `input_ids` and `attention_mask` (B, L; padded on the right), `pixel_values` (B, 3, H, W) or `input_features`.
 
-        Where `narrow` is set, one token a row: the one that pooling reads.
+        Texts may have `token_type_ids` (B, L), where the model has types. Where `narrow` is set, one token a row: the one that pooling reads.
         """
         self._seek(inputs)
         if "input_ids" in inputs:
-            return self._texts(inputs["input_ids"], inputs["attention_mask"].bool())
+            return self._texts(inputs["input_ids"], inputs["attention_mask"].bool(), inputs.get("token_type_ids"))
         return self._others(inputs)
 
     def replay(self, hidden: Tensor, mask_BL: Tensor | None) -> Tokens:
@@ -73,7 +73,7 @@ class Encoder(nn.Module):
         """
         assert self.cut is not None
         if mask_BL is not None:
-            return self._texts(mask_BL.long(), mask_BL, hidden)
+            return self._texts(mask_BL.long(), mask_BL, hidden_BLD=hidden)
         with self.cut.replaced(hidden):
             return self._others({"pixel_values": hidden.new_zeros(len(hidden), 3, 1, 1)})
 
@@ -86,22 +86,23 @@ class Encoder(nn.Module):
         x_BLD = self._run(torch.zeros(rows, 1, dtype=torch.int64, device=device) if few else None, **inputs)
         return self._tokens(x_BLD, torch.ones(x_BLD.shape[:2], dtype=torch.bool, device=device))
 
-    def _texts(self, ids_BL: Tensor, mask_BL: Tensor, hidden_BLD: Tensor | None = None) -> Tokens:
+    def _texts(self, ids_BL: Tensor, mask_BL: Tensor, types_BL: Tensor | None = None, hidden_BLD: Tensor | None = None) -> Tokens:
         """Tokens of texts; flat where the model can. With `hidden`, the blocks below the cut are replaced by it."""
         real_BL = _never_empty(mask_BL)
-        padded = self._padded(ids_BL.device)
+        padded, types = self._padded(ids_BL.device), {} if types_BL is None else {"token_type_ids": types_BL}
         if ids_BL.device.type == "cpu":
             self.tokens.update(real=int(real_BL.sum()), padding=int((~real_BL).sum()) if padded else 0)
         if padded:
             few_B1 = _read(self.pool, real_BL) if self._narrowed() else None
             with self._replaced(hidden_BLD):
-                x_BLD = self._run(few_B1, input_ids=ids_BL, attention_mask=real_BL.long())
+                x_BLD = self._run(few_B1, input_ids=ids_BL, attention_mask=real_BL.long(), **types)
             return self._tokens(x_BLD, mask_BL if few_B1 is None else mask_BL.any(1, keepdim=True))
         layout = flat.Layout.of(real_BL)
         few_1B = layout.read(self.pool) if self._narrowed() else None
         with self._replaced(None if hidden_BLD is None else layout.flatten(hidden_BLD)):
             places = layout.positions[None] + (self.positions_from or 0)
-            x_1TD = self._run(few_1B, input_ids=layout.flatten(ids_BL), position_ids=places, attention_mask=layout.lengths)
+            types = {name: layout.flatten(tensor) for name, tensor in types.items()}
+            x_1TD = self._run(few_1B, input_ids=layout.flatten(ids_BL), position_ids=places, attention_mask=layout.lengths, **types)
         if self.cut and hidden_BLD is None:
             self.cut.seen = layout.pad(self.cut.seen)
         if few_1B is not None:
