@@ -66,7 +66,7 @@ class Pretrained(Backbone):
         from omnitune.nn.encoder import Encoder
 
         model.config.name_or_path = "" if _location.is_directory(self.name) else self.name  # no path of this machine in what is saved
-        return Encoder(model, self._pool(model) if self.pool == "auto" else self.pool, filled)
+        return Encoder(model, self._pool(model) if self.pool == "auto" else self.pool, filled, self.folder)
 
     def _pool(self, model: Any) -> Pool:
         """As its family wants."""
@@ -91,7 +91,7 @@ class Pretrained(Backbone):
 
         config = checkpoints.configuration(self.folder, self.where)
         attention, tied = getattr(config, "num_attention_heads", None) is not None, bool(getattr(config, "tie_word_embeddings", True))
-        return Architecture(checkpoints.width(config), attention, _causal(config), tied)
+        return Architecture(checkpoints.width(config), attention, _causal(config), tied, int(getattr(config, "type_vocab_size", None) or 0))
 
     def save_processor(self, folder: Path, facts: Facts | None = None) -> None:
         """See `Backbone.save_processor`."""

@@ -232,8 +232,9 @@ class BERTForPreTraining(_Speaking):
         """
         out = self.model(input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, output_hidden_states)
         logits_BLV, follows_B2 = self.words(out.last_hidden_state), self.follows(out.pooler_output)
-        both = labels is not None and next_sentence_label is not None
-        loss = _loss(logits_BLV, labels) + cross_entropy(follows_B2.float(), next_sentence_label) if both else None
+        loss = None
+        if labels is not None and next_sentence_label is not None:
+            loss = _loss(logits_BLV, labels) + cross_entropy(follows_B2.float(), next_sentence_label)
         return BertForPreTrainingOutput(loss, logits_BLV, follows_B2, out.hidden_states)
 
 

@@ -11,7 +11,7 @@ from omnitune.errors import Mistake
 from omnitune.nn.bert_config import BERTConfig
 
 if TYPE_CHECKING:
-    from omnitune.nn.bert import BERT, BERTForMaskedLM, BERTForPreTraining
+    from omnitune.nn.bert import BERT, BERTForMaskedLM
 
 CLASSES = {"BERT": "BertModel", "BERTForMaskedLM": "BertForMaskedLM", "BERTForPreTraining": "BertForPreTraining"}
 """Our classes, and theirs."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from omnitune.errors import Mistake
-from omnitune.nn import adapters, checkpoints, dropout, flat, kernels, lowrank, narrow, weights
+from omnitune.nn import adapters, checkpoints, dropout, flat, kernels, lowrank, masked_words, narrow, weights
 from omnitune.nn.blocks import find_blocks, inside, outside, unread
 from omnitune.nn.replay import Cut
 from omnitune.nn.tokens import Pool, Tokens
@@ -32,13 +32,14 @@ class Encoder(nn.Module):
         model: base model without a head, or the encoder of an encoder-decoder.
         pool: how one vector stands for a row.
         filled: whether its weights are real; False for a skeleton, until `load`.
+        folder: where the checkpoint lies that it was read from, for heads that stand beside it there.
     """
 
     model: Any  # the Hugging Face model: nn.Module with a `config`
 
-    def __init__(self, model: nn.Module, pool: Pool, filled: bool = True) -> None:
+    def __init__(self, model: nn.Module, pool: Pool, filled: bool = True, folder: Path | None = None) -> None:
         super().__init__()
-        self.model, self.pool, self.filled = model, pool, filled
+        self.model, self.pool, self.filled, self.folder = model, pool, filled, folder
         self.names, self.blocks = find_blocks(model)
         self.width = checkpoints.width(self.model.config)
         self.adapted = False
@@ -229,10 +230,16 @@ class Encoder(nn.Module):
             lowrank.merge_products(self.model)
         self.adapted = True
 
-    def save(self, folder: Path, weights: bool) -> None:
-        """Writes config.json, model.safetensors with its checksum where `weights`, and the adapter in PEFT's format where there is one."""
+    def save(self, folder: Path, weights: bool, words: masked_words.MaskedWords | None = None) -> None:
+        """Writes config.json, model.safetensors with its checksum where `weights`, and the adapter in PEFT's format where there is one.
+
+        With `words`, it is a masked-language model that is written.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        checkpoints.write(self.model, folder, adapters.without(self.model.state_dict()) if weights else None)
+        model, state = self.model, adapters.without(self.model.state_dict()) if weights else None
+        if words and state:
+            model, state = masked_words.joined(model, state, words)
+        checkpoints.write(model, folder, state)
         if self.adapted:
             adapters.write(self.model, folder)
 

@@ -6,6 +6,7 @@ SHA-256 (`SHA256SUMS`, `NAME.sha256`, the name of the cached blob). Without one,
 
 import json
 import re
+from collections.abc import Set
 from pathlib import Path
 
 from torch import Tensor
@@ -64,6 +65,24 @@ def read(paths: list[Path], where: str) -> dict[str, Tensor]:
         wanted = _known_sum(path)
         if wanted and checksums.sha256(path) != wanted:
             raise Mistake(where, f"{path.name} is damaged: its SHA-256 is not the one noted when it was written", AGAIN)
+    return state
+
+
+def some(paths: list[Path], names: Set[str], where: str) -> dict[str, Tensor]:
+    """Those of the tensors `names` that the files hold, in memory; no other is read.
+
+    Raises:
+        Mistake: a file is damaged or cut short.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    state: dict[str, Tensor] = {}
+    for path in paths:
+        try:
+            with safe_open(path, "pt") as file:
+                state |= {name: file.get_tensor(name).clone() for name in file.keys() if name in names}  # noqa: SIM118 (it is no mapping)
+        except (SafetensorError, OSError) as error:
+            raise Mistake(where, f"{path.name} is damaged or cut short: {first_line(error)}", AGAIN) from None
     return state
 
 
