@@ -268,8 +268,6 @@ SPEAKING: dict[str, tuple[str, dict[str, Any]]] = {
     "mixtral": ("MixtralForCausalLM", {"num_local_experts": 2, "num_key_value_heads": 2}),
     "roberta": ("RobertaForMaskedLM", {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "type_vocab_size": 1}),
     "distilbert": ("DistilBertForMaskedLM", {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48}),
-    "modernbert": ("ModernBertForMaskedLM", {"pad_token_id": 0, "bos_token_id": 2, "cls_token_id": 2, "eos_token_id": 3, "sep_token_id": 3}),
-    "electra": ("ElectraForMaskedLM", {"embedding_size": 32}),
 }
 """Checkpoints with a language head, each with something of its own between tokens and words: its class and its settings."""
 

@@ -93,12 +93,6 @@ def test_hidden_words_are_asked_of_the_head_that_was_trained_before(kind: str, t
         assert math.log(models[when]["perplexity"]["value"]) == pytest.approx(wanted, rel=1e-4)
 
 
-def test_without_one_a_new_head_learns_beside_adapters(tmp_path: Path) -> None:
-    made = fit(recipe(checkpoints.tiny_roberta(), FILL, {"kind": "lora", "rank": 2}), tmp_path / "run")
-    assert made.schema.tasks["words"]["says"] is False
-    assert any(name.startswith("heads.words_.transform") for name, _ in load(tmp_path / "run").model.named_parameters())
-
-
 def with_more_words(folder: Path, out: Path) -> Path:
     """The same checkpoint with a tokenizer that was given four words more than its table has rows."""
     copy = shutil.copytree(folder, out)

@@ -28,6 +28,7 @@ class Architecture:
         attention: whether it is a Transformer, not a convolutional network.
         causal: whether a token sees only those before it.
         tied: whether one table of words serves what goes in and what comes out.
+        types: kinds of tokens that it tells apart: those of a first and of a second text; 0 for none.
         pretrained: whether it starts from weights that were trained before.
     """
 
@@ -35,6 +36,7 @@ class Architecture:
     attention: bool
     causal: bool = False
     tied: bool = True
+    types: int = 0
     pretrained: bool = True
 
 

@@ -104,7 +104,8 @@ class Pretrained(Backbone):
 
         config = checkpoints.configuration(self.folder, self.where)
         attention, tied = getattr(config, "num_attention_heads", None) is not None, bool(getattr(config, "tie_word_embeddings", True))
-        return Architecture(checkpoints.width(config), attention, checkpoints.causal(config), tied)
+        types = int(getattr(config, "type_vocab_size", None) or 0)
+        return Architecture(checkpoints.width(config), attention, checkpoints.causal(config), tied, types)
 
     def says(self) -> bool:
         """See `Backbone.says`."""
@@ -153,7 +154,7 @@ def _sentence_pool(path: Path, where: str) -> Pool:
 
 def _known(tokenizer: Any) -> int:
     """Rows that a table needs for every token."""
-    return 1 + max(tokenizer.get_vocab().values())
+    return 1 + int(max(tokenizer.get_vocab().values()))
 
 
 @cache

@@ -69,7 +69,8 @@ class Assessment:
     def _task(self, name: str) -> dict[str, Any]:
         task, facts = self.recipe.tasks[name], self.prepared.schema.tasks[name]
         raw = _predictions(self.test[name])
-        validation = _predictions(self.validation[name]) if name in self.validation else None
+        calibrated = task.form != "classes" or isinstance(self.model.head(name), ClassifyHead)
+        validation = _predictions(self.validation[name]) if name in self.validation and calibrated else None
         after = self._as_saved(name, raw)
         models = {model: Predictions(raw.y, p, raw.rows) for model, p in self.rivals[name].p.items()} | {"after": after}
         return {

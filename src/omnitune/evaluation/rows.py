@@ -12,6 +12,7 @@ from omnitune.evaluation.before import sample
 from omnitune.evaluation.cautions import LEAK_ROWS, Caution, caution, few_rows, leaks, missing_classes
 from omnitune.evaluation.rivals import truth
 from omnitune.nn.values import name as name_of
+from omnitune.tasks import Task
 
 
 def facts(prepared: Prepared) -> dict[str, Any]:
@@ -19,11 +20,16 @@ def facts(prepared: Prepared) -> dict[str, Any]:
     keys = prepared.keys(np.concatenate(list(prepared.parts.values())))
     return {
         "rows": prepared.schema.rows,
-        "classes": {name: _classes(prepared, name) for name, task in prepared.recipe.tasks.items() if task.form in ("classes", "labels")},
+        "classes": {name: _classes(prepared, name) for name, task in prepared.recipe.tasks.items() if _counted(task)},
         "duplicates": len(keys) - len(set(keys)),
         "dropped": len({bad.row for bad in prepared.bad}),
         "truncated": {name: round(learned["cut"], 4) for name, learned in prepared.schema.inputs.items() if learned.get("cut")},
     }
+
+
+def _counted(task: Task) -> bool:
+    """Whether its answers stand in columns and are classes or labels."""
+    return task.supervised and task.form in ("classes", "labels")
 
 
 def names(learned: dict[str, Any]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from omnitune.errors import Mistake
@@ -13,6 +13,9 @@ CHARACTERS = 16
 """A text of up to so many characters a token is read whole: more than nearly all words need."""
 MARGIN = 512
 """Characters at the end of a cut text whose tokens are not trusted: what follows might have joined them."""
+STOPS = frozenset(".!?。！？…")
+SPACES = "ĠĊ▁"
+"""What stands for spaces and new lines in the tokens of byte-level BPE and SentencePiece."""
 
 
 @dataclass(frozen=True)
@@ -21,15 +24,19 @@ class Row:
 
     Args:
         ids: the numbers, at least one.
-        special: of each, whether the checkpoint added it.
+        words: of each, the number of its word in the text; -1 of those that the checkpoint added.
         cut: whether the text was longer.
         bytes: of UTF-8, that its tokens stand for, a first one that the checkpoint did not add left out.
     """
 
     ids: list[int]
-    special: list[bool]
+    words: list[int]
     cut: bool
     bytes: int
+
+    def part(self, places: Sequence[int]) -> Row:
+        """The tokens at these places alone."""
+        return replace(self, ids=[self.ids[i] for i in places], words=[self.words[i] for i in places])
 
 
 class Words:
@@ -66,7 +73,8 @@ class Words:
         rows = []
         for text, start, made in zip(texts, starts, self.cutting.encode_batch(starts), strict=True):
             cut = len(start) < len(text) or bool(made.overflowing)
-            row = Row(made.ids, [bool(s) for s in made.special_tokens_mask], cut, _bytes(text, made, cut))
+            words = [-1 if added or word is None else word for added, word in zip(made.special_tokens_mask, made.word_ids, strict=True)]
+            row = Row(made.ids, words, cut, _bytes(text, made, cut))
             rows.append(row if row.ids else self._nothing(row))
         return rows
 
@@ -90,23 +98,33 @@ class Words:
 
     def hide(self, row: Row, chosen: Sequence[bool]) -> Row:
         """The row with the `chosen` tokens masked, or left out where the checkpoint has no mask token. Special ones stay."""
-        kept = [special or not hidden for special, hidden in zip(row.special, chosen, strict=True)]
+        kept = [word < 0 or not hidden for word, hidden in zip(row.words, chosen, strict=True)]
         if self.mask is not None:
-            return Row([i if keep else self.mask for i, keep in zip(row.ids, kept, strict=True)], row.special, row.cut, row.bytes)
-        left = [place for place, keep in enumerate(kept) if keep]
-        row = Row([row.ids[place] for place in left], [row.special[place] for place in left], row.cut, row.bytes)
+            return replace(row, ids=[i if keep else self.mask for i, keep in zip(row.ids, kept, strict=True)])
+        row = row.part([place for place, keep in enumerate(kept) if keep])
         return row if row.ids else self._nothing(row)
 
-    def pad(self, rows: Sequence[Row]) -> tuple[list[list[int]], list[list[int]]]:
-        """Token numbers and mask, both (B, L), padded on the right to the longest."""
+    def pad(self, rows: Sequence[Row]) -> tuple[list[list[int]], list[list[int]], list[list[int]]]:
+        """Token numbers, mask and numbers of words (-1 for padding), each (B, L), padded on the right to the longest."""
         longest = max((len(row.ids) for row in rows), default=0)
         lacks = [longest - len(row.ids) for row in rows]
         ids = [row.ids + [self.padding] * lack for row, lack in zip(rows, lacks, strict=True)]
-        return ids, [[1] * (longest - lack) + [0] * lack for lack in lacks]
+        words = [row.words + [-1] * lack for row, lack in zip(rows, lacks, strict=True)]
+        return ids, [[1] * (longest - lack) + [0] * lack for lack in lacks], words
+
+    def pair(self) -> dict[str, list[int]]:
+        """The tokens that the checkpoint puts at the `start` of two texts, `between` them and at their `end`."""
+        made = self.whole.encode("a", "a")
+        first, second = ([i for i, text in enumerate(made.sequence_ids) if text == number] for number in (0, 1))
+        return {"start": made.ids[: first[0]], "between": made.ids[first[-1] + 1 : second[0]], "end": made.ids[second[-1] + 1 :]}
+
+    def stops(self) -> list[int]:
+        """The tokens that end a sentence, whatever mark for spaces they carry."""
+        return sorted(number for token, number in self.whole.get_vocab().items() if token.strip(SPACES) in STOPS)
 
     def _nothing(self, row: Row) -> Row:
         """One token that stands for an empty text, since a row without a token would be a missing value."""
-        return Row([self.empty], [True], row.cut, 0)
+        return Row([self.empty], [-1], row.cut, 0)
 
 
 def _bytes(text: str, made: Any, cut: bool) -> int:

@@ -62,29 +62,34 @@ class Text(Modality):
         return {"max_tokens": words.limit, "cut": cut / seen if seen else 0.0} | own
 
     def language(self, facts: Facts) -> Facts:
-        """What a task must know that asks about its words: whether the backbone is `causal`, its words `tied`, and whether it `says` words by trained
-        layers of its own; whether the tokenizer marks where a text `ends`, the number of the `mask` token (None for none) and of `special` ones, and
-        how many `words` there are."""
+        """What a task must know that asks about its words: whether the backbone is `causal`, its words `tied`, and whether it `says` them by trained
+        layers of its own; whether the tokenizer marks where a text `ends`, the number of the `mask` token (None for none), of `special` ones, of
+        those that end a sentence (`stops`) and of the one that pads (`padding`), how many `words` there are and `types` of tokens, what stands
+        around a `pair` of texts and around a `single` one."""
         tokenizer = self.backbone.tokenizer(facts)
-        (row,) = _words_of(self.backbone, facts["max_tokens"], facts.get(TOKENIZER)).read(["a"])
+        words = _words_of(self.backbone, facts["max_tokens"], facts.get(TOKENIZER))
+        (row,) = words.read(["a"])
         made = self.backbone.architecture()
         return {
-            "causal": made.causal, "tied": made.tied, "says": self.backbone.says(), "ends": row.special[-1], "mask": tokenizer.mask_token_id,
-            "special": sorted(tokenizer.all_special_ids), "words": len(tokenizer),
+            "causal": made.causal, "tied": made.tied, "says": self.backbone.says(), "ends": row.words[-1] < 0, "mask": tokenizer.mask_token_id,
+            "special": sorted(tokenizer.all_special_ids), "stops": words.stops(), "padding": words.padding,
+            "words": len(tokenizer), "types": made.types,
+            "pair": words.pair(), "single": sum(word < 0 for word in row.words),
         }  # fmt: skip
 
     def encode(self, values: Sequence[Any], facts: Facts, rng: np.random.Generator | None = None) -> dict[str, Tensor]:
-        """`input_ids` and `attention_mask` (B, L) int64, L the longest of the batch; `cut` (B,) and `bytes` (B,) of what they say."""
+        """`input_ids` and `attention_mask` (B, L) int64, L the longest of the batch; `words` (B, L), of each token the number of its word in the
+        text, -1 of added ones and padding; `cut` (B,) and `bytes` (B,) of what they say."""
         import torch
 
         words = _words_of(self.backbone, facts["max_tokens"], facts.get(TOKENIZER))
         rows = words.read(["" if value is None else cells.name(value) for value in values])
         if rng is not None and self.token_dropout:
             rows = [words.hide(row, (rng.random(len(row.ids)) < self.token_dropout).tolist()) for row in rows]
-        ids, mask = words.pad(rows)
+        ids, mask, places = (torch.tensor(values) for values in words.pad(rows))
         present = torch.tensor([value is not None for value in values], dtype=torch.bool)
         cut, read = torch.tensor([row.cut for row in rows], dtype=torch.bool), torch.tensor([row.bytes for row in rows], dtype=torch.int64)
-        return {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask), "present": present, "cut": cut, "bytes": read}
+        return {"input_ids": ids, "attention_mask": mask, "words": places, "present": present, "cut": cut, "bytes": read}
 
     def size(self, value: Any) -> int:
         """About how many tokens: one for four bytes, which is near for English as for Chinese."""

@@ -85,8 +85,8 @@ def raw_config(folder: Path, where: str) -> dict[str, Any]:
     return values
 
 
-def write(model: Any, folder: Path, state: Mapping[str, Tensor] | None, save: Callable[..., None] | None = None) -> None:
-    """config.json, and with a `state` the weights and their checksums, as `read` and transformers take them; by `save` where it is given."""
+def write(model: Any, folder: Path, state: Mapping[str, Tensor] | None) -> None:
+    """config.json, and with a `state` the weights and their checksums, as `read` and transformers take them."""
     if state is None:
         model.config.save_pretrained(folder)
         return
@@ -100,7 +100,7 @@ def write(model: Any, folder: Path, state: Mapping[str, Tensor] | None, save: Ca
         save_file(whole, folder / "model.safetensors", {"format": "pt"})
     else:
         with quiet():
-            (save or model.save_pretrained)(folder, state_dict=dict(state))
+            model.save_pretrained(folder, state_dict=dict(state))
     weights.note_sums(folder)
 
 
@@ -153,12 +153,12 @@ def causal(config: Any) -> bool:
 
 
 def language_model(config: Any) -> Any:
-    """transformers' class that says words: the next one, or those that were masked; None where it has none of that kind."""
-    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
+    """transformers' class that says the next word; None where it has none."""
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
 
-    if config.model_type in OURS or config.is_encoder_decoder:
+    if config.model_type in OURS or not causal(config):
         return None
-    made: Any = (MODEL_FOR_CAUSAL_LM_MAPPING if causal(config) else MODEL_FOR_MASKED_LM_MAPPING).get(type(config), None)
+    made: Any = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
     return made[0] if isinstance(made, tuple) else made
 
 

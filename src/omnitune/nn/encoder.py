@@ -6,7 +6,6 @@ Shape letters: B rows, L tokens, D width, C channels, H and W of a feature map (
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from omnitune.errors import Mistake
-from omnitune.nn import adapters, checkpoints, dropout, flat, kernels, lowrank, narrow, weights
+from omnitune.nn import adapters, checkpoints, dropout, flat, kernels, lowrank, masked_words, narrow, weights
 from omnitune.nn.blocks import find_blocks, inside, outside, unread
 from omnitune.nn.lm_head import LMHead
 from omnitune.nn.replay import Cut
@@ -34,15 +33,15 @@ class Encoder(nn.Module):
         model: base model without a head, or the encoder of an encoder-decoder.
         pool: how one vector stands for a row.
         filled: whether its weights are real; False for a skeleton, until `load`.
-        origin: the folder of its checkpoint, where `speak` finds the layers that say words.
+        folder: where the checkpoint lies that it was read from, for the layers there that say words.
         added: words that the files there do not know.
     """
 
     model: Any  # the Hugging Face model: nn.Module with a `config`
 
-    def __init__(self, model: nn.Module, pool: Pool, filled: bool = True, origin: Path | None = None, added: int = 0) -> None:
+    def __init__(self, model: nn.Module, pool: Pool, filled: bool = True, folder: Path | None = None, added: int = 0) -> None:
         super().__init__()
-        self.model, self.pool, self.filled, self.origin, self.added = model, pool, filled, origin, added
+        self.model, self.pool, self.filled, self.folder, self.added = model, pool, filled, folder, added
         self.lm_head: LMHead | None = None
         self.names, self.blocks = find_blocks(model)
         self.width = checkpoints.width(self.model.config)
@@ -62,11 +61,11 @@ class Encoder(nn.Module):
     def forward(self, **inputs: Tensor) -> Tokens:
         """Tokens of `input_ids` and `attention_mask` (B, L; padded on the right), `pixel_values` (B, 3, H, W) or `input_features`.
 
-        Where `narrow` is set, one token a row: the one that pooling reads.
+        Texts may have `token_type_ids` (B, L), where the model has types. Where `narrow` is set, one token a row: the one that pooling reads.
         """
         self._seek(inputs)
         if "input_ids" in inputs:
-            return self._texts(inputs["input_ids"], inputs["attention_mask"].bool())
+            return self._texts(inputs["input_ids"], inputs["attention_mask"].bool(), inputs.get("token_type_ids"))
         return self._others(inputs)
 
     def replay(self, hidden: Tensor, mask_BL: Tensor | None) -> Tokens:
@@ -78,7 +77,7 @@ class Encoder(nn.Module):
         """
         assert self.cut is not None
         if mask_BL is not None:
-            return self._texts(mask_BL.long(), mask_BL, hidden)
+            return self._texts(mask_BL.long(), mask_BL, hidden_BLD=hidden)
         with self.cut.replaced(hidden):
             return self._others({"pixel_values": hidden.new_zeros(len(hidden), 3, 1, 1)})
 
@@ -91,22 +90,23 @@ class Encoder(nn.Module):
         x_BLD = self._run(torch.zeros(rows, 1, dtype=torch.int64, device=device) if few else None, **inputs)
         return self._tokens(x_BLD, torch.ones(x_BLD.shape[:2], dtype=torch.bool, device=device))
 
-    def _texts(self, ids_BL: Tensor, mask_BL: Tensor, hidden_BLD: Tensor | None = None) -> Tokens:
+    def _texts(self, ids_BL: Tensor, mask_BL: Tensor, types_BL: Tensor | None = None, hidden_BLD: Tensor | None = None) -> Tokens:
         """Tokens of texts; flat where the model can. With `hidden`, the blocks below the cut are replaced by it."""
         real_BL = _never_empty(mask_BL)
-        padded = self._padded(ids_BL.device)
+        padded, types = self._padded(ids_BL.device), {} if types_BL is None else {"token_type_ids": types_BL}
         if ids_BL.device.type == "cpu":
             self.tokens.update(real=int(real_BL.sum()), padding=int((~real_BL).sum()) if padded else 0)
         if padded:
             few_B1 = _read(self.pool, real_BL) if self._narrowed() else None
             with self._replaced(hidden_BLD):
-                x_BLD = self._run(few_B1, input_ids=ids_BL, attention_mask=real_BL.long())
+                x_BLD = self._run(few_B1, input_ids=ids_BL, attention_mask=real_BL.long(), **types)
             return self._tokens(x_BLD, mask_BL if few_B1 is None else mask_BL.any(1, keepdim=True))
         layout = flat.Layout.of(real_BL)
         few_1B = layout.read(self.pool) if self._narrowed() else None
         with self._replaced(None if hidden_BLD is None else layout.flatten(hidden_BLD)):
             places = layout.positions[None] + (self.positions_from or 0)
-            x_1TD = self._run(few_1B, input_ids=layout.flatten(ids_BL), position_ids=places, attention_mask=layout.lengths)
+            types = {name: layout.flatten(tensor) for name, tensor in types.items()}
+            x_1TD = self._run(few_1B, input_ids=layout.flatten(ids_BL), position_ids=places, attention_mask=layout.lengths, **types)
         if self.cut and hidden_BLD is None:
             self.cut.seen = layout.pad(self.cut.seen)
         if few_1B is not None:
@@ -180,15 +180,15 @@ class Encoder(nn.Module):
         Raises:
             Mistake: the checkpoint was saved without them.
         """
-        if self.lm_head is None and self.origin is not None and (head := LMHead.of(self.model.config)):
+        if self.lm_head is None and self.folder is not None and (head := LMHead.of(self.model.config)):
             if self.filled:
-                head.fill(self.origin, self.model.get_input_embeddings().weight, self._where(), self.added)
+                head.fill(self.folder, self.model.get_input_embeddings().weight, self._where(), self.added)
             self.lm_head = head
             self._read |= {f"lm_head.{name}" for name, _ in head.named_parameters()}
         return self.lm_head
 
     def _where(self) -> str:
-        return f"backbone {self.model.config.name_or_path or self.origin}"
+        return f"backbone {self.model.config.name_or_path or self.folder}"
 
     def depth(self, parameter: str) -> int:
         """Where a parameter (a name of `named_parameters`) lies: 0 in the stem, 1 to n in or right before a block, n + 1 in the tail."""
@@ -254,11 +254,18 @@ class Encoder(nn.Module):
             lowrank.merge_products(self.model)
         self.adapted = True
 
-    def save(self, folder: Path, weights: bool) -> None:
-        """Writes config.json, model.safetensors with its checksum where `weights`, and the adapter in PEFT's format where there is one."""
+    def save(self, folder: Path, weights: bool, words: masked_words.MaskedWords | None = None) -> None:
+        """Writes config.json, model.safetensors with its checksum where `weights`, and the adapter in PEFT's format where there is one.
+
+        With `words`, it is a masked-language model that is written.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        whole = partial(self.lm_head.save, self.model) if self.lm_head and self.lm_head.state() else None
-        checkpoints.write(self.model, folder, adapters.without(self.model.state_dict()) if weights else None, whole)
+        model, state = self.model, adapters.without(self.model.state_dict()) if weights else None
+        if state and words:
+            model, state = masked_words.joined(model, state, words)
+        if state and self.lm_head:
+            model, state = self.lm_head.joined(model, state)
+        checkpoints.write(model, folder, state)
         if self.adapted:
             adapters.write(self.model, folder)
 

@@ -27,7 +27,7 @@ CAP = "final_logit_softcapping"
 
 class LMHead(nn.Module):
     """The layers of a checkpoint from its tokens to its words, by transformers' own code: its language model with the base model taken out, which
-    stops before the table. So scales of logits (Granite, Cohere), transforms (BERT, RoBERTa, ModernBERT) and names in files are its own.
+    stops before the table. So scales of logits (Granite, Cohere), transforms (CTRL) and names in files are its own.
 
     A table that is tied to the words that are read stays with the base model, and is handed in.
 
@@ -89,7 +89,7 @@ class LMHead(nn.Module):
             raise Mistake(where, f"the checkpoint holds no {lacking[0]}, with which it says words", "Choose one saved with its language head")
         for own in self._own():
             parameter, name = self.whole.get_parameter(own[0]), next(called[name] for name in own if name in called)
-            weight = weights.some(files, where, {name})[name]
+            weight = weights.some(files, {name}, where)[name]
             weight = checkpoints.widened(weight.float(), added) if len(parameter) - len(weight) == added > 0 else weight
             if weight.shape != parameter.shape:
                 raise Mistake(where, f"{own[0]} is {tuple(weight.shape)}, and by its config.json {tuple(parameter.shape)}", AGAIN)
@@ -112,10 +112,11 @@ class LMHead(nn.Module):
         last.weight, last.bias = self.table(base.get_input_embeddings().weight), self.out.bias
         return made.eval()
 
-    def save(self, base: Any, folder: Path, state_dict: dict[str, Tensor]) -> None:
-        """Writes config.json and the weights, those of `base` being `state_dict`, as the file of the whole model."""
-        whole = {f"{self.base}.{name}": tensor for name, tensor in state_dict.items()} | self.state()
-        self.assemble(base).save_pretrained(folder, state_dict=whole)
+    def joined(self, base: Any, state: dict[str, Tensor]) -> tuple[Any, dict[str, Tensor]]:
+        """The language model and its weights, those of `base` being `state`; `base` alone where it has all of them."""
+        if not self.state():
+            return base, state
+        return self.assemble(base), {f"{self.base}.{name}": tensor for name, tensor in state.items()} | self.state()
 
     def _own(self) -> list[list[str]]:
         """The names of each of its weights: several where one is used twice."""
@@ -138,7 +139,7 @@ class LMHead(nn.Module):
         """A table of the file that is another one than that of the words that are read is not tied, whatever config.json says."""
         name = called.get(self.last + ".weight")
         if self.tied and name:
-            table = weights.some(files, where, {name})[name]
+            table = weights.some(files, {name}, where)[name]
             if table.shape != read_VD.shape or not torch.equal(table.float(), read_VD.cpu()):
                 self.tied, self.out.weight = False, nn.Parameter(torch.empty(self.whole.config.vocab_size, table.shape[1], device=read_VD.device))
 

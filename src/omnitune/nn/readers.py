@@ -8,6 +8,9 @@ from omnitune.nn.encoder import Encoder
 from omnitune.nn.pictures import Normalise
 from omnitune.nn.tokens import Tokens
 
+READ = ("input_ids", "attention_mask", "token_type_ids")
+"""What a backbone reads of a text."""
+
 
 class TextReader(nn.Module):
     """Token numbers to tokens.
@@ -21,8 +24,8 @@ class TextReader(nn.Module):
         self.backbone, self.width = backbone, backbone.width
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tokens:
-        """From `input_ids` and `attention_mask` (B, L), and `present` (B,)."""
-        tokens: Tokens = self.backbone(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
+        """From `input_ids` and `attention_mask` (B, L), `present` (B,), and where a task made some `token_type_ids` (B, L)."""
+        tokens: Tokens = self.backbone(**{name: inputs[name] for name in READ if name in inputs})
         return tokens.only(inputs["present"])
 
 

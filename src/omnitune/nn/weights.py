@@ -6,6 +6,7 @@ SHA-256 (`SHA256SUMS`, `NAME.sha256`, the name of the cached blob). Without one,
 
 import json
 import re
+from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +71,13 @@ def read(paths: list[Path], where: str) -> dict[str, Tensor]:
 
 def names(paths: list[Path], where: str) -> set[str]:
     """The names of the tensors of the files. Raises `Mistake` where a file is damaged."""
-    return {name for path in paths for name in _open(path, where).keys()}  # noqa: SIM118
+    return {name for path in paths for name in _open(path, where).keys()}  # noqa: SIM118 (it is no mapping)
 
 
-def some(paths: list[Path], where: str, wanted: set[str]) -> dict[str, Tensor]:
-    """Those tensors of the files that are `wanted` and there, in memory; the files were checked when `read` read them."""
+def some(paths: list[Path], names: Set[str], where: str) -> dict[str, Tensor]:
+    """Those of the tensors `names` that the files hold, in memory; no other is read. Raises `Mistake` where a file is damaged."""
     opened = [_open(path, where) for path in paths]
-    return {name: file.get_tensor(name).clone() for file in opened for name in wanted & set(file.keys())}
+    return {name: file.get_tensor(name).clone() for file in opened for name in file.keys() if name in names}  # noqa: SIM118
 
 
 def _open(path: Path, where: str) -> Any:

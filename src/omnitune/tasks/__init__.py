@@ -83,7 +83,7 @@ class SelfSupervised(Task, ABC):
         of: the input.
     """
 
-    form: ClassVar[Literal["tokens"]] = "tokens"
+    form: ClassVar[Literal["classes", "tokens"]] = "tokens"
     supervised: ClassVar[bool] = False
 
     of: str
