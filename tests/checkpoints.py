@@ -256,6 +256,31 @@ def tiny_convnext() -> Path:
     return _write("convnext", "ConvNextForImageClassification", config, _picture({"shortest_edge": SIDE}, crop_pct=0.875))
 
 
+SPEAKING: dict[str, tuple[str, dict[str, Any]]] = {
+    "gpt_neox": ("GPTNeoXForCausalLM", {}),
+    "gptj": ("GPTJForCausalLM", {"n_embd": 32, "n_layer": 2, "n_head": 4, "rotary_dim": 8, "n_positions": 96}),
+    "phi": ("PhiForCausalLM", {}),
+    "llama_tied": ("LlamaForCausalLM", {"tie_word_embeddings": True}),
+    "gemma2": ("Gemma2ForCausalLM", {"head_dim": 8, "num_key_value_heads": 2, "final_logit_softcapping": 3.0}),
+    "granite": ("GraniteForCausalLM", {"logits_scaling": 4.0}),
+    "cohere": ("CohereForCausalLM", {"logit_scale": 0.25, "pad_token_id": 0}),
+    "opt": ("OPTForCausalLM", {"ffn_dim": 48, "word_embed_proj_dim": 32, "pad_token_id": 0}),
+    "mixtral": ("MixtralForCausalLM", {"num_local_experts": 2, "num_key_value_heads": 2}),
+    "roberta": ("RobertaForMaskedLM", {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "type_vocab_size": 1}),
+    "distilbert": ("DistilBertForMaskedLM", {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48}),
+}
+"""Checkpoints with a language head, each with something of its own between tokens and words: its class and its settings."""
+
+
+def tiny_speaking(name: str) -> Path:
+    """One of `SPEAKING`, 2 blocks of width 32."""
+    made, settings = SPEAKING[name]
+    sizes = TEXT_SIZES | {"num_hidden_layers": 2, "vocab_size": 300}
+    ids = {"bos_token_id": 0, "eos_token_id": 0} if made.endswith("CausalLM") else {}
+    tokenizer = _bytes if made.endswith("CausalLM") else _roberta_bytes if name == "roberta" else _word_pieces
+    return _write(f"speaking-{name}", made, _config(made.partition("For")[0] + "Config", **(sizes | ids | settings)), tokenizer)
+
+
 TEXT: dict[str, Callable[[], Path]] = {
     "bert": tiny_bert, "distilbert": tiny_distilbert, "roberta": tiny_roberta, "modernbert": tiny_modernbert, "gpt2": tiny_gpt2,
     "llama": tiny_llama, "qwen3": tiny_qwen3, "t5": tiny_t5, "bart": tiny_bart,

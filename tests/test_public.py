@@ -13,9 +13,9 @@ from omnitune.component import find, kinds
 from omnitune.recipe import FAMILIES
 
 NAMES = {
-    "GPT", "Artifact", "Attend", "Auto", "Bias", "Category", "Classify", "Concat", "Data", "Freeze", "Full", "Generate", "Image", "Label", "LoRA",
-    "MaskedImage", "MaskedText", "Mistake", "Number", "Pretrained", "Probe", "Recipe", "Regress", "Report", "Sampling", "Table", "Text", "Train",
-    "TransformerXL", "ViT", "check", "compare", "fit", "generate", "infer", "load", "search",
+    "BERT", "GPT", "Artifact", "Attend", "Auto", "Bias", "Category", "Classify", "Concat", "Data", "Freeze", "Full", "Generate", "Image", "Label",
+    "LoRA", "MaskedImage", "MaskedText", "Mistake", "NextSentence", "Number", "Pretrained", "Probe", "Recipe", "Regress", "Report", "Sampling",
+    "Table", "Text", "Train", "TransformerXL", "ViT", "check", "compare", "fit", "generate", "infer", "load", "search",
 }  # fmt: skip
 COMMANDS = {
     "fit": {"source", "changes", "--target", "-t", "--minutes", "--out", "--resume", "--log", "--quiet", "-q", "--json"},

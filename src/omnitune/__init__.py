@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     __version__: str
     from omnitune.artifact import Artifact, load
+    from omnitune.backbones.bert import BERT
     from omnitune.backbones.gpt import GPT
     from omnitune.backbones.pretrained import Pretrained
-    from omnitune.backbones.vit import ViT
     from omnitune.backbones.transformer_xl import TransformerXL
+    from omnitune.backbones.vit import ViT
     from omnitune.commands.check import check
     from omnitune.commands.compare import compare
     from omnitune.commands.fit import fit
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from omnitune.tasks.label import Label
     from omnitune.tasks.masked_image import MaskedImage
     from omnitune.tasks.masked_text import MaskedText
+    from omnitune.tasks.next_sentence import NextSentence
     from omnitune.tasks.regress import Regress
     from omnitune.tuning.auto import Auto
     from omnitune.tuning.bias import Bias
@@ -43,20 +45,20 @@ if TYPE_CHECKING:
     from omnitune.tuning.probe import Probe
 
 __all__ = [
-    "GPT", "Artifact", "Attend", "Auto", "Bias", "Category", "Classify", "Concat", "Data", "Freeze", "Full", "Generate", "Image", "Label", "LoRA",
-    "MaskedImage", "MaskedText", "Mistake", "Number", "Pretrained", "Probe", "Recipe", "Regress", "Report", "Sampling", "Table", "Text", "Train",
-    "TransformerXL", "ViT", "check", "compare", "fit", "generate", "infer", "load", "search",
+    "BERT", "GPT", "Artifact", "Attend", "Auto", "Bias", "Category", "Classify", "Concat", "Data", "Freeze", "Full", "Generate", "Image", "Label",
+    "LoRA", "MaskedImage", "MaskedText", "Mistake", "NextSentence", "Number", "Pretrained", "Probe", "Recipe", "Regress", "Report", "Sampling",
+    "Table", "Text", "Train", "TransformerXL", "ViT", "check", "compare", "fit", "generate", "infer", "load", "search",
 ]  # fmt: skip
 
 _HOMES = {
-    "artifact": ("Artifact", "load"), "backbones.gpt": ("GPT",), "backbones.pretrained": ("Pretrained",),
+    "artifact": ("Artifact", "load"), "backbones.bert": ("BERT",), "backbones.gpt": ("GPT",), "backbones.pretrained": ("Pretrained",),
     "backbones.transformer_xl": ("TransformerXL",), "backbones.vit": ("ViT",), "commands.check": ("check",),
     "commands.compare": ("compare",), "commands.fit": ("fit",), "commands.generate": ("Sampling", "generate"), "commands.infer": ("infer",),
     "commands.search": ("search",), "data.table": ("Table",), "errors": ("Mistake",), "evaluation.report": ("Report",),
     "fusion.attend": ("Attend",), "fusion.concat": ("Concat",), "modalities.category": ("Category",), "modalities.image": ("Image",),
     "modalities.number": ("Number",), "modalities.text": ("Text",), "recipe": ("Data", "Recipe", "Train"), "tasks.classify": ("Classify",),
     "tasks.generate": ("Generate",), "tasks.label": ("Label",), "tasks.masked_image": ("MaskedImage",),
-    "tasks.masked_text": ("MaskedText",), "tasks.regress": ("Regress",),
+    "tasks.masked_text": ("MaskedText",), "tasks.next_sentence": ("NextSentence",), "tasks.regress": ("Regress",),
     "tuning.auto": ("Auto",), "tuning.bias": ("Bias",), "tuning.freeze": ("Freeze",), "tuning.full": ("Full",), "tuning.lora": ("LoRA",),
     "tuning.probe": ("Probe",),
 }  # fmt: skip

@@ -92,7 +92,7 @@ class Artifact:
 
     @cached_property
     def _int8(self) -> Model:
-        made: Model = quantised(self.model, [f"encoders.{slug(name)}.backbone" for name in self.model.backbones])
+        made: Model = quantised(self.model, [f"encoders.{slug(name)}.backbone.model" for name in self.model.backbones])
         return made
 
 
@@ -106,7 +106,7 @@ def save(folder: Path, recipe: Recipe, schema: Schema, model: Model, lineage: di
         target.mkdir(parents=True, exist_ok=True)
         backbone.save_processor(target, schema.inputs[name])
         kept = portable(backbone) and not learned(encoder)
-        encoder.save(target, weights=not kept)
+        encoder.save(target, weights=not kept, words=model.words(name))
         bases[name] = {"checkpoint": backbone.to_dict(), "pool": encoder.pool, "stored": not kept, "sha256": lineage["bases"][name]}
     checkpoint.save(folder / "model.safetensors", _own(model), {"format": "pt"})
     facts = lineage | {"format": FORMAT, "bases": bases, "versions": versions(), "recipe": recipe.fingerprint, "schema": schema.fingerprint}
@@ -166,8 +166,8 @@ def learned(encoder: Encoder) -> bool:
 
 def digest(encoder: Encoder) -> str:
     """SHA-256 of a checkpoint's weights."""
-    total = hashlib.sha256()
-    for name, tensor in sorted(encoder.model.state_dict().items()):
+    total, own = hashlib.sha256(), encoder.lm_head.state() if encoder.lm_head else {}
+    for name, tensor in [*sorted(encoder.model.state_dict().items()), *sorted(own.items())]:
         total.update(name.encode())
         total.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return total.hexdigest()

@@ -15,14 +15,16 @@ def given(bias: bool) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("cap", [None, 2.0])
 @pytest.mark.parametrize("chunk", [1, 7, 50, 64])
-def test_it_equals_the_whole_product(bias: bool, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_equals_the_whole_product(bias: bool, cap: float | None, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST", chunk)
     monkeypatch.setattr(module, "FEWEST", chunk)
     y, scale = torch.randint(30, (50,)), torch.rand(50, requires_grad=True)
     mine, theirs = ([t.clone().requires_grad_() for t in given(bias)] for _ in range(2))
-    total, losses, right = linear_cross_entropy(mine[0], mine[1], mine[2] if bias else None, y, scale)
+    total, losses, right = linear_cross_entropy(mine[0], mine[1], mine[2] if bias else None, y, scale, cap)
     logits = theirs[0] @ theirs[1].T + (theirs[2] if bias else 0)
+    logits = logits if cap is None else cap * torch.tanh(logits / cap)
     each = cross_entropy(logits, y, reduction="none")
     torch.testing.assert_close(losses, each)
     assert torch.equal(right, logits.argmax(1) == y)

@@ -28,6 +28,7 @@ class Architecture:
         attention: whether it is a Transformer, not a convolutional network.
         causal: whether a token sees only those before it.
         tied: whether one table of words serves what goes in and what comes out.
+        types: kinds of tokens that it tells apart: those of a first and of a second text; 0 for none.
         pretrained: whether it starts from weights that were trained before.
         patch: side of the patches that it cuts a picture into, in pixels; None where it cuts none.
         post_norm: whether its norms stand behind what they sum up, as in the first Transformers, which bear smaller steps than later ones.
@@ -38,6 +39,7 @@ class Architecture:
     attention: bool
     causal: bool = False
     tied: bool = True
+    types: int = 0
     pretrained: bool = True
     patch: int | None = None
     post_norm: bool = False
@@ -76,6 +78,10 @@ class Backbone(Component, ABC):
     @abstractmethod
     def architecture(self) -> Architecture:
         """Its shape, without reading weights."""
+
+    def says(self) -> bool:
+        """Whether it comes with trained layers that say words (`nn.lm_head`), not only with tokens."""
+        return False
 
     @abstractmethod
     def save_processor(self, folder: Path, facts: Facts | None = None) -> None:

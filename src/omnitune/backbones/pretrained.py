@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 POOLING = Path("1_Pooling") / "config.json"
 MODES: dict[str, Pool] = {"mean": "mean", "cls": "first", "lasttoken": "last"}  # words of sentence-transformers
-OURS = ("gpt3", "transformer_xl")
-"""Decoders of this library that transformers does not have."""
 SHIFTED = ("roberta", "camembert", "mpnet", "longformer", "data2vec-text", "esm")  # positions start after that of the padding token
 
 
@@ -34,11 +32,14 @@ class Pretrained(Backbone):
         revision: branch, tag or commit on the hub; its main branch where it is left out.
         pool: how one vector stands for a row. `auto` follows the checkpoint's own sentence-transformers settings; else decoders take
             the last token, vision models with a class token the first, all others the mean.
+        resize: where the tokenizer knows more tokens than the table of words has rows, rows are added, each the mean of the others (Hewitt 2021,
+            https://www.cs.columbia.edu/~johnhew/vocab-expansion.html).
     """
 
     name: str = Field(min_length=1)
     revision: str | None = None
     pool: Literal["auto", "mean", "first", "last"] = "auto"
+    resize: bool = False
 
     @property
     def where(self) -> str:
@@ -63,23 +64,35 @@ class Pretrained(Backbone):
         return self._encoder(checkpoints.skeleton(self.folder, self.where), filled=False)
 
     def _encoder(self, model: Any, filled: bool) -> Encoder:
+        from omnitune.nn import checkpoints
         from omnitune.nn.encoder import Encoder
 
+        added = checkpoints.widen(model, _known(self.tokenizer())) if self.resize else 0
         model.config.name_or_path = "" if _location.is_directory(self.name) else self.name  # no path of this machine in what is saved
-        return Encoder(model, self._pool(model) if self.pool == "auto" else self.pool, filled)
+        return Encoder(model, self._pool(model) if self.pool == "auto" else self.pool, filled, self.folder, added)
 
     def _pool(self, model: Any) -> Pool:
         """As its family wants."""
+        from omnitune.nn import checkpoints
+
         if (self.folder / POOLING).is_file():
             return _sentence_pool(self.folder / POOLING, self.where)
-        if _causal(model.config):
+        if checkpoints.causal(model.config):
             return "last"
         class_token = any(name.endswith(("cls_token", "class_embedding")) for name, _ in model.named_parameters())
         return "first" if class_token else "mean"
 
     def tokenizer(self, facts: Facts | None = None) -> Any:
-        """Its tokenizer: pads on the right, has a padding token, and knows the longest text the model takes (`model_max_length`)."""
-        return _tokenizer(self.folder, self.where)
+        """Its tokenizer: pads on the right, has a padding token, and knows the longest text the model takes (`model_max_length`).
+
+        Raises:
+            Mistake: there is none that can be read, or it knows words that the model does not, without `resize`.
+        """
+        made, rows = _tokenizer(self.folder, self.where), _config(self.folder, self.where).get("vocab_size")
+        if rows and _known(made) > rows and not self.resize:
+            wrong = f"its tokenizer knows {_known(made):,} tokens, and its table of words has {rows:,} rows"
+            raise Mistake(self.where, wrong, f"Write backbone: {{kind: pretrained, name: {self.name}, resize: true}}, which adds rows")
+        return made
 
     def picture(self) -> dict[str, Any]:
         """See `Backbone.picture`."""
@@ -91,9 +104,19 @@ class Pretrained(Backbone):
 
         config = checkpoints.configuration(self.folder, self.where)
         attention, tied = getattr(config, "num_attention_heads", None) is not None, bool(getattr(config, "tie_word_embeddings", True))
+        types = int(getattr(config, "type_vocab_size", None) or 0)
         patch, remembers = getattr(config, "patch_size", None), getattr(config, "remembers", False)
         patch = patch if isinstance(patch, int) else None
-        return Architecture(checkpoints.width(config), attention, _causal(config), tied, patch=patch, remembers=remembers)
+        causal = checkpoints.causal(config)
+        return Architecture(checkpoints.width(config), attention, causal, tied, types=types, patch=patch, remembers=remembers)
+
+    def says(self) -> bool:
+        """See `Backbone.says`."""
+        from omnitune.nn import checkpoints, weights
+        from omnitune.nn.lm_head import LMHead
+
+        head = LMHead.of(checkpoints.configuration(self.folder, self.where))
+        return head is not None and not head.lacking(weights.names(weights.files(self.folder, self.where), self.where))
 
     def save_processor(self, folder: Path, facts: Facts | None = None) -> None:
         """See `Backbone.save_processor`."""
@@ -110,15 +133,6 @@ class Pretrained(Backbone):
     def check(self) -> str | None:
         """See `Backbone.check`."""
         return _location.problem(self.name)
-
-
-def _causal(config: Any) -> bool:
-    """Whether the family reads from left to right."""
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as SPEAK
-    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as FILL
-
-    speaks = config.model_type in SPEAK or config.model_type in OURS
-    return speaks and config.model_type not in FILL and not config.is_encoder_decoder
 
 
 def _config(folder: Path, where: str) -> dict[str, Any]:
@@ -139,6 +153,11 @@ def _sentence_pool(path: Path, where: str) -> Pool:
     if mode not in MODES:
         raise Mistake(where, f"it pools by {mode!r}, which is not supported", "Set pool: mean, first or last")
     return MODES[mode]
+
+
+def _known(tokenizer: Any) -> int:
+    """Rows that a table needs for every token."""
+    return 1 + int(max(tokenizer.get_vocab().values()))
 
 
 @cache

@@ -12,6 +12,7 @@ from omnitune.artifact import Artifact
 from omnitune.errors import Mistake
 from omnitune.modalities.text import Text
 from omnitune.nn import checkpoints
+from omnitune.nn.encoder import Encoder
 from omnitune.tasks.generate import Generate
 
 Tell = Callable[[str], None]
@@ -97,9 +98,11 @@ class Writer:
         modality: Any = artifact.recipe.inputs[of]
         assert isinstance(modality, Text)
         self.tokenizer = _tokenizer(artifact, of)
-        self.model = _speaking(artifact.model.backbones[of].model)
+        self.model = _speaking(artifact.model.backbones[of])
         self.limit = None if artifact.model.backbones[of].remembers else int(self.tokenizer.model_max_length)
         self.caches = getattr(self.model.config, "remembers", True)  # a Transformer-XL without a memory reads the whole text for each token
+        self.unknown = sorted(set(range(self.model.config.vocab_size)) - set(self.tokenizer.get_vocab().values()))
+        """Rows of the table that are no word, there to make its size a round number."""
 
     @torch.inference_mode()
     def write(self, prompts: list[str], sampling: Sampling, tell: Tell | None) -> list[str]:
@@ -112,7 +115,7 @@ class Writer:
         pad, device = self.tokenizer.pad_token_id, self.model.device
         ids_BL = torch.tensor([[pad] * (longest - len(row)) + row for row in rows], device=device)
         mask_BL = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows], device=device)
-        options["use_cache"] = self.caches
+        options |= {"use_cache": self.caches, "suppress_tokens": self.unknown or None}
         options["max_new_tokens"] = sampling.max_new_tokens if self.limit is None else min(sampling.max_new_tokens, self.limit - longest)
         streamer = _Told(self.tokenizer, tell) if tell and len(rows) == 1 and sampling.num_beams == 1 else None
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), checkpoints.quiet():
@@ -138,11 +141,14 @@ def _tokenizer(artifact: Artifact, of: str) -> Any:
     return artifact.recipe.inputs[of].backbone.tokenizer(artifact.schema.inputs[of])
 
 
-def _speaking(base: Any) -> Any:
-    """`base` with the layer that says words, which shares its table."""
+def _speaking(encoder: Encoder) -> Any:
+    """The model inside `encoder` with the layers that say words."""
     from transformers import AutoModelForCausalLM
 
+    base = encoder.model
     base.set_attn_implementation("sdpa")
+    if encoder.lm_head is not None:
+        return encoder.lm_head.assemble(base)
     config = base.config
     config.tie_word_embeddings = True
     with torch.device("meta"):

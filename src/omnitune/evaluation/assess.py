@@ -72,7 +72,8 @@ class Assessment:
     def _task(self, name: str) -> dict[str, Any]:
         task, facts = self.recipe.tasks[name], self.prepared.schema.tasks[name]
         raw = self._counted(name, _predictions(self.test[name]))
-        validation = _predictions(self.validation[name]) if name in self.validation else None
+        calibrated = task.form != "classes" or isinstance(self.model.head(name), ClassifyHead)
+        validation = _predictions(self.validation[name]) if name in self.validation and calibrated else None
         after = self._as_saved(name, raw)
         first, rivals, words = _predictions(self.test[name]), self.rivals[name].p, self.rivals[name].words
         if name in self.alone and not task.supervised:  # what has answers is asked of first pieces, which nothing comes before

@@ -13,6 +13,7 @@ from omnitune.evaluation.before import sample
 from omnitune.evaluation.cautions import LEAK_ROWS, Caution, caution, few_rows, leaks, missing_classes
 from omnitune.evaluation.rivals import truth
 from omnitune.nn.values import name as name_of
+from omnitune.tasks import Task
 
 
 def facts(prepared: Prepared) -> dict[str, Any]:
@@ -22,7 +23,7 @@ def facts(prepared: Prepared) -> dict[str, Any]:
     return {
         "rows": prepared.schema.rows,
         **_of_pieces(prepared),
-        "classes": {name: _classes(prepared, name) for name, task in prepared.recipe.tasks.items() if task.form in ("classes", "labels")},
+        "classes": {name: _classes(prepared, name) for name, task in prepared.recipe.tasks.items() if _counted(task)},
         "duplicates": len(keys) - len(set(keys)),
         "equal_documents_left_out": prepared.equal,
         "dropped": len({bad.row for bad in prepared.bad}),
@@ -36,6 +37,11 @@ def _of_pieces(prepared: Prepared) -> dict[str, Any]:
     documents = {part: len(rows) for part, rows in prepared.sources().items()}
     tokens = {part: int(prepared.table.pieces.sizes[rows].sum()) for part, rows in prepared.parts.items()}
     return {"documents": documents, "tokens": tokens}
+
+
+def _counted(task: Task) -> bool:
+    """Whether its answers stand in columns and are classes or labels."""
+    return task.supervised and task.form in ("classes", "labels")
 
 
 def names(learned: dict[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Texts: what a language model has to beat on the same test rows: how often each word is used, and the model before training."""
+"""Texts: what a model of language has to beat on the same test rows: how often each answer is given, and the model before training."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import numpy as np
 
 from omnitune.data.prepared import Prepared
 from omnitune.evaluation.answers import answer
+from omnitune.evaluation.baselines import constant
 from omnitune.evaluation.before import sample
 from omnitune.training.model import Model
 
@@ -15,18 +16,23 @@ ROWS = 5000
 
 
 def rivals(model: Model, prepared: Prepared, tasks: list[str]) -> dict[str, tuple[dict[str, Array], dict[str, str]]]:
-    """Of each of these tasks the answers on the test rows, (n, 2) as `token_metrics` wants them, and what they are of, by name of the rival."""
+    """Of each of these tasks, which ask texts about themselves: answers on the test rows in the form of the task, and what they are of, by name of
+    the rival."""
     test, train = prepared.parts["test"], prepared.recipe.train
     if not tasks or not len(test):
         return {name: ({}, {}) for name in tasks}
     as_it_is = answer(model, prepared.batches("test", int(train.micro_batch)), train.precision)
     seen = sample(prepared.parts["train"], ROWS, train.seed)
-    counted, asked = _labels(prepared, seen, tasks), _labels(prepared, test, tasks)
+    counted, asked = _answers(prepared, seen, tasks), _answers(prepared, test, tasks)
     found = {}
     for name in tasks:
-        p = {"constant": unigram(counted[name], asked[name]), "before": as_it_is[name].p}
-        words = {"constant": f"the share of each word in {len(seen):,} training rows", "before": "the model before training"}
-        found[name] = ({rival: answers[as_it_is[name].known] for rival, answers in p.items()}, words)
+        words = prepared.recipe.tasks[name].form == "tokens"
+        usual = unigram(counted[name], asked[name]) if words else _shares(counted[name], len(test), prepared.schema.tasks[name])
+        told = f"the share of each {'word' if words else 'answer'} in {len(seen):,} training rows"
+        p = {"constant": usual, "before": as_it_is[name].p}
+        found[name] = (
+            {rival: answers[as_it_is[name].known] for rival, answers in p.items()}, {"constant": told, "before": "the model before training"}
+        )  # fmt: skip
     return found
 
 
@@ -38,11 +44,17 @@ def unigram(counted: list[Array], asked: list[Array]) -> Array:
     return np.array([[nats[row].sum(), (row == counts.argmax()).sum()] for row in asked])
 
 
-def _labels(prepared: Prepared, rows: Array, tasks: list[str]) -> dict[str, list[Array]]:
-    """The words that are asked for in each row, in the order of `rows`."""
+def _shares(counted: list[Array], n: int, facts: dict[str, Any]) -> Array:
+    """(n, C): the share of each class."""
+    return constant("classes", np.concatenate(counted), n, len(facts["classes"])) if any(map(len, counted)) else np.zeros((n, len(facts["classes"])))
+
+
+def _answers(prepared: Prepared, rows: Array, tasks: list[str]) -> dict[str, list[Array]]:
+    """What is right in each row (the words that are asked for, or the number of its class), in the order of `rows`."""
     found: dict[str, dict[int, Array]] = {name: {} for name in tasks}
     for question in prepared.batches("test", int(prepared.recipe.train.micro_batch), rows=rows).epoch():
         for name in tasks:
-            for row, labels in zip(question.rows.tolist(), question.asked[name][1]["labels"].numpy(), strict=True):
-                found[name][row] = labels[labels >= 0].astype(np.int32)
+            target = question.asked[name][1]
+            for row, right in zip(question.rows.tolist(), (target["labels"] if "labels" in target else target["y"][:, None]).numpy(), strict=True):
+                found[name][row] = right[right >= 0].astype(np.int32)
     return {name: [by_row[row] for row in rows.tolist()] for name, by_row in found.items()}

@@ -13,6 +13,9 @@ CHARACTERS = 16
 """A text of up to so many characters a token is read whole: more than nearly all words need."""
 MARGIN = 512
 """Characters at the end of a cut text whose tokens are not trusted: what follows might have joined them."""
+STOPS = frozenset(".!?。！？…")
+SPACES = "ĠĊ▁"
+"""What stands for spaces and new lines in the tokens of byte-level BPE and SentencePiece."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Row:
 
     Args:
         ids: the numbers, at least one.
-        special: of each, whether the checkpoint added it.
+        words: of each, the number of its word in the text, in pieces that of the token; -1 of those that the checkpoint added.
         cut: whether the text was longer.
         bytes: of UTF-8, that its tokens stand for, a first one that the checkpoint did not add left out; of a piece that goes on, those of `next`
             too and not those of its first token.
@@ -30,11 +33,15 @@ class Row:
     """
 
     ids: list[int]
-    special: list[bool]
+    words: list[int]
     cut: bool
     bytes: int
     next: int = -1
     place: tuple[int, int, int] = field(default=(-1, -1, -1), repr=False, compare=False)  # not what the piece says: caches are keyed by that
+
+    def part(self, places: Sequence[int]) -> Row:
+        """The tokens at these places alone."""
+        return replace(self, ids=[self.ids[i] for i in places], words=[self.words[i] for i in places])
 
 
 @dataclass(frozen=True)
@@ -81,18 +88,18 @@ class Frame:
             size: its UTF-8 bytes, see `Row.bytes`.
         """
         if self.goes_on:
-            found, special = self._sequence(ids, start, stop + 1)
-            found, special, rest = found[: stop - start], special[: stop - start], found[stop - start :]
+            found, words = self._sequence(ids, start, stop + 1)
+            found, words, rest = found[: stop - start], words[: stop - start], found[stop - start :]
         else:
-            (found, special), rest = self._sequence(ids[start:stop], 0, self.limit), []
-        return Row(found, special, False, size, rest[0] if rest else -1) if found else Row([self.empty], [True], False, 0)
+            (found, words), rest = self._sequence(ids[start:stop], 0, self.limit), []
+        return Row(found, words, False, size, rest[0] if rest else -1) if found else Row([self.empty], [-1], False, 0)
 
-    def _sequence(self, ids: Any, start: int, stop: int) -> tuple[list[int], list[bool]]:
-        """Tokens `start` to `stop` of a document with its special tokens, and of each whether it is one of those."""
+    def _sequence(self, ids: Any, start: int, stop: int) -> tuple[list[int], list[int]]:
+        """Tokens `start` to `stop` of a document with its special tokens, and of each its number, -1 of special ones: files know no words."""
         first, last = len(self.before), len(self.before) + len(ids)
         ahead, behind = self.before[start:stop], self.after[max(start - last, 0) : max(stop - last, 0)]
         own = ids[max(start - first, 0) : max(stop - first, 0)].tolist()
-        return [*ahead, *own, *behind], [True] * len(ahead) + [False] * len(own) + [True] * len(behind)
+        return [*ahead, *own, *behind], [-1] * len(ahead) + list(range(len(own))) + [-1] * len(behind)
 
 
 class Words:
@@ -145,7 +152,8 @@ class Words:
         rows = []
         for text, start, made in zip(texts, starts, self.cutting.encode_batch(starts), strict=True):
             cut = len(start) < len(text) or bool(made.overflowing)
-            row = Row(made.ids, [bool(s) for s in made.special_tokens_mask], cut, _bytes(text, made, cut))
+            words = [-1 if added or word is None else word for added, word in zip(made.special_tokens_mask, made.word_ids, strict=True)]
+            row = Row(made.ids, words, cut, _bytes(text, made, cut))
             rows.append(row if row.ids else self._nothing(row))
         return rows
 
@@ -169,23 +177,33 @@ class Words:
 
     def hide(self, row: Row, chosen: Sequence[bool]) -> Row:
         """The row with the `chosen` tokens masked, or left out where the checkpoint has no mask token. Special ones stay."""
-        kept = [special or not hidden for special, hidden in zip(row.special, chosen, strict=True)]
+        kept = [word < 0 or not hidden for word, hidden in zip(row.words, chosen, strict=True)]
         if self.mask is not None:
             return replace(row, ids=[i if keep else self.mask for i, keep in zip(row.ids, kept, strict=True)])
-        left = [place for place, keep in enumerate(kept) if keep]
-        row = replace(row, ids=[row.ids[place] for place in left], special=[row.special[place] for place in left])
+        row = row.part([place for place, keep in enumerate(kept) if keep])
         return row if row.ids else self._nothing(row)
 
-    def pad(self, rows: Sequence[Row]) -> tuple[list[list[int]], list[list[int]]]:
-        """Token numbers and mask, both (B, L), padded on the right to the longest."""
+    def pad(self, rows: Sequence[Row]) -> tuple[list[list[int]], list[list[int]], list[list[int]]]:
+        """Token numbers, mask and numbers of words (-1 for padding), each (B, L), padded on the right to the longest."""
         longest = max((len(row.ids) for row in rows), default=0)
         lacks = [longest - len(row.ids) for row in rows]
         ids = [row.ids + [self.padding] * lack for row, lack in zip(rows, lacks, strict=True)]
-        return ids, [[1] * (longest - lack) + [0] * lack for lack in lacks]
+        words = [row.words + [-1] * lack for row, lack in zip(rows, lacks, strict=True)]
+        return ids, [[1] * (longest - lack) + [0] * lack for lack in lacks], words
+
+    def pair(self) -> dict[str, list[int]]:
+        """The tokens that the checkpoint puts at the `start` of two texts, `between` them and at their `end`."""
+        made = self.whole.encode("a", "a")
+        first, second = ([i for i, text in enumerate(made.sequence_ids) if text == number] for number in (0, 1))
+        return {"start": made.ids[: first[0]], "between": made.ids[first[-1] + 1 : second[0]], "end": made.ids[second[-1] + 1 :]}
+
+    def stops(self) -> list[int]:
+        """The tokens that end a sentence, whatever mark for spaces they carry."""
+        return sorted(number for token, number in self.whole.get_vocab().items() if token.strip(SPACES) in STOPS)
 
     def _nothing(self, row: Row) -> Row:
         """One token that stands for an empty text, since a row without a token would be a missing value."""
-        return Row([self.empty], [True], row.cut, 0)
+        return Row([self.empty], [-1], row.cut, 0)
 
 
 def _bytes(text: str, made: Any, cut: bool) -> int:

@@ -68,14 +68,19 @@ class Text(Modality):
         return {"max_tokens": words.limit, "cut": cut / seen if seen else 0.0} | own
 
     def language(self, facts: Facts) -> Facts:
-        """What a task must know that asks about its words: whether the backbone is `causal` and its words `tied`, whether the tokenizer marks where a
-        text `ends`, the number of the `mask` token (None for none) and of `special` ones, and how many `words` there are."""
+        """What a task must know that asks about its words: whether the backbone is `causal`, its words `tied`, and whether it `says` them by trained
+        layers of its own; whether the tokenizer marks where a text `ends`, the number of the `mask` token (None for none), of `special` ones, of
+        those that end a sentence (`stops`) and of the one that pads (`padding`), how many `words` there are and `types` of tokens, what stands
+        around a `pair` of texts and around a `single` one, and whether they are read in `pieces`."""
         tokenizer = self.backbone.tokenizer(facts)
-        (row,) = _words_of(self.backbone, facts["max_tokens"], facts.get(TOKENIZER)).read(["a"])
+        words = _words_of(self.backbone, facts["max_tokens"], facts.get(TOKENIZER))
+        (row,) = words.read(["a"])
         made = self.backbone.architecture()
         return {
-            "causal": made.causal, "tied": made.tied, "ends": row.special[-1], "mask": tokenizer.mask_token_id,
-            "special": sorted(tokenizer.all_special_ids), "words": len(tokenizer),
+            "causal": made.causal, "tied": made.tied, "says": self.backbone.says(), "ends": row.words[-1] < 0, "mask": tokenizer.mask_token_id,
+            "special": sorted(tokenizer.all_special_ids), "stops": words.stops(), "padding": words.padding,
+            "words": len(tokenizer), "types": made.types,
+            "pair": words.pair(), "single": sum(word < 0 for word in row.words), "pieces": self.pieces,
         }  # fmt: skip
 
     def frame(self, facts: Facts) -> _words.Frame:
@@ -83,21 +88,22 @@ class Text(Modality):
         return _words_of(self.backbone, facts["max_tokens"], facts.get(TOKENIZER)).frame(self.backbone.architecture().causal)
 
     def encode(self, values: Sequence[Any], facts: Facts, rng: np.random.Generator | None = None) -> dict[str, Tensor]:
-        """`input_ids` and `attention_mask` (B, L) int64, L the longest of the batch; `cut` (B,), `bytes` (B,) and `next` (B,) of what they say, and
-        of pieces their `place` (B, 3); see `_words.Row`, which a value may be too."""
+        """`input_ids` and `attention_mask` (B, L) int64, L the longest of the batch; `words` (B, L), of each token the number of its word in the
+        text, -1 of added ones and padding; `cut` (B,), `bytes` (B,) and `next` (B,) of what they say, and of pieces their `place` (B, 3); see
+        `_words.Row`, which a value may be too."""
         import torch
 
         words = _words_of(self.backbone, facts["max_tokens"], facts.get(TOKENIZER))
         rows = self._read(words, values, facts)
         if rng is not None and self.token_dropout:
             rows = [words.hide(row, (rng.random(len(row.ids)) < self.token_dropout).tolist()) for row in rows]
-        ids, mask = words.pad(rows)
+        ids, mask, places = (torch.tensor(values) for values in words.pad(rows))
         present = torch.tensor([value is not None for value in values], dtype=torch.bool)
         cut = torch.tensor([row.cut for row in rows], dtype=torch.bool)
         read, after = torch.tensor([(row.bytes, row.next) for row in rows], dtype=torch.int64).reshape(-1, 2).T
         place = {"place": torch.tensor([row.place for row in rows], dtype=torch.int64).reshape(-1, 3)} if self.pieces else {}
-        told = {"cut": cut, "bytes": read, "next": after} | place
-        return {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask), "present": present} | told
+        told = {"words": places, "cut": cut, "bytes": read, "next": after} | place
+        return {"input_ids": ids, "attention_mask": mask, "present": present} | told
 
     def _read(self, words: _words.Words, values: Sequence[Any], facts: Facts) -> list[_words.Row]:
         texts = ["" if value is None else cells.name(value) for value in values if not isinstance(value, _words.Row)]

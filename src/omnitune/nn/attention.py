@@ -102,6 +102,15 @@ class Attention(nn.Module):
         return real if seen is None else real & seen
 
 
+def seen(attention_mask: Tensor | None) -> Tensor | None:
+    """What `Attention` takes from the mask that transformers hands to a model: lengths of flat rows as they are; else (B, S) bool, and None where no
+    token is padding, which keeps attention on its fastest path."""
+    if attention_mask is None or attention_mask.ndim == 4:
+        return attention_mask
+    real_BS = attention_mask.bool()
+    return None if real_BS.all() else real_BS
+
+
 def turns(positions: Tensor, head_width: int, base: float = 10_000.0) -> Turn:
     """Rotary positions (Su et al. 2021, https://arxiv.org/abs/2104.09864), the halves of a head paired as Llama pairs them.
 

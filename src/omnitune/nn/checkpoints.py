@@ -124,6 +124,22 @@ def same_shapes(wanted: Mapping[str, Tensor], got: Mapping[str, Tensor], where: 
             raise Mistake(where, f"its weights belong to another model: they differ at {name}", AGAIN)
 
 
+@torch.no_grad()
+def widen(model: Any, words: int) -> int:
+    """Gives the table of `words` rows where it has fewer; how many came in."""
+    old = model.get_input_embeddings().weight.clone()  # transformers changes it in place
+    if (added := words - len(old)) <= 0:
+        return 0
+    with quiet():
+        model.resize_token_embeddings(words, mean_resizing=False).weight.copy_(widened(old, added))
+    return added
+
+
+def widened(weight: Tensor, rows: int) -> Tensor:
+    """With as many rows more, each the mean of those that are there."""
+    return torch.cat([weight, weight.mean(0, keepdim=True).expand(rows, *weight.shape[1:])])
+
+
 def width(config: Any) -> int:
     """D: `hidden_size`, or of convolutional networks the channels of the last map."""
     sizes = getattr(config, "hidden_sizes", None)
@@ -138,6 +154,25 @@ def width(config: Any) -> int:
 def accepts(function: Callable[..., Any], name: str) -> bool:
     """Whether `function` has a parameter of that name."""
     return name in inspect.signature(function).parameters
+
+
+def causal(config: Any) -> bool:
+    """Whether the family reads from left to right."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as SPEAK
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as FILL
+
+    speaks = config.model_type in SPEAK or config.model_type in OURS
+    return speaks and config.model_type not in FILL and not config.is_encoder_decoder
+
+
+def language_model(config: Any) -> Any:
+    """transformers' class that says the next word; None where it has none."""
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    if config.model_type in OURS or not causal(config):
+        return None
+    made: Any = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
+    return made[0] if isinstance(made, tuple) else made
 
 
 def _class(config: Any) -> tuple[Any, dict[str, Any]]:

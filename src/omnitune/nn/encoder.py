@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from omnitune.errors import Mistake
-from omnitune.nn import adapters, checkpoints, dropout, flat, kernels, lowrank, narrow, patches, weights
+from omnitune.nn import adapters, checkpoints, dropout, flat, kernels, lowrank, masked_words, narrow, patches, weights
 from omnitune.nn.blocks import find_blocks, inside, outside, unread
+from omnitune.nn.lm_head import LMHead
 from omnitune.nn.recall import Place, Recall
 from omnitune.nn.replay import Cut
 from omnitune.nn.tokens import Pool, Tokens
@@ -33,13 +34,16 @@ class Encoder(nn.Module):
         model: base model without a head, or the encoder of an encoder-decoder.
         pool: how one vector stands for a row.
         filled: whether its weights are real; False for a skeleton, until `load`.
+        folder: where the checkpoint lies that it was read from, for the layers there that say words.
+        added: words that the files there do not know.
     """
 
     model: Any  # the Hugging Face model: nn.Module with a `config`
 
-    def __init__(self, model: nn.Module, pool: Pool, filled: bool = True) -> None:
+    def __init__(self, model: nn.Module, pool: Pool, filled: bool = True, folder: Path | None = None, added: int = 0) -> None:
         super().__init__()
-        self.model, self.pool, self.filled = model, pool, filled
+        self.model, self.pool, self.filled, self.folder, self.added = model, pool, filled, folder, added
+        self.lm_head: LMHead | None = None
         self.names, self.blocks = find_blocks(model)
         self.width = checkpoints.width(self.model.config)
         self.adapted = False
@@ -61,14 +65,15 @@ class Encoder(nn.Module):
     def forward(self, place: Place | None = None, **inputs: Tensor) -> Tokens:
         """Tokens of `input_ids` and `attention_mask` (B, L; padded on the right), `pixel_values` (B, 3, H, W) or `input_features`.
 
-        With `visible` (B, K) beside pixels, only the patches at these places are computed, see `show`. Where `narrow` is set, one token a row:
-        the one that pooling reads. With a `place`, a model that remembers goes on from the piece before.
+        Texts may have `token_type_ids` (B, L), where the model has types. With `visible` (B, K) beside pixels, only the patches at these places are
+        computed, see `show`. Where `narrow` is set, one token a row: the one that pooling reads. With a `place`, a model that remembers goes on
+        from the piece before.
         """
         if place is not None and self.remembers and place.any:
             return self._go_on(place, inputs["input_ids"], inputs["attention_mask"].bool())
         self._seek(inputs)
         if "input_ids" in inputs:
-            return self._texts(inputs["input_ids"], inputs["attention_mask"].bool())
+            return self._texts(inputs["input_ids"], inputs["attention_mask"].bool(), inputs.get("token_type_ids"))
         return self._others(inputs)
 
     def replay(self, hidden: Tensor, mask_BL: Tensor | None) -> Tokens:
@@ -80,7 +85,7 @@ class Encoder(nn.Module):
         """
         assert self.cut is not None
         if mask_BL is not None:
-            return self._texts(mask_BL.long(), mask_BL, hidden)
+            return self._texts(mask_BL.long(), mask_BL, hidden_BLD=hidden)
         with self.cut.replaced(hidden):
             return self._others({"pixel_values": hidden.new_zeros(len(hidden), 3, 1, 1)})
 
@@ -96,22 +101,23 @@ class Encoder(nn.Module):
             x_BLD = self._run(torch.zeros(rows, 1, dtype=torch.int64, device=device) if few else None, **inputs)
         return self._tokens(x_BLD, torch.ones(x_BLD.shape[:2], dtype=torch.bool, device=device))
 
-    def _texts(self, ids_BL: Tensor, mask_BL: Tensor, hidden_BLD: Tensor | None = None) -> Tokens:
+    def _texts(self, ids_BL: Tensor, mask_BL: Tensor, types_BL: Tensor | None = None, hidden_BLD: Tensor | None = None) -> Tokens:
         """Tokens of texts; flat where the model can. With `hidden`, the blocks below the cut are replaced by it."""
         real_BL = _never_empty(mask_BL)
-        padded = self._padded(ids_BL.device)
+        padded, types = self._padded(ids_BL.device), {} if types_BL is None else {"token_type_ids": types_BL}
         if ids_BL.device.type == "cpu":
             self.tokens.update(real=int(real_BL.sum()), padding=int((~real_BL).sum()) if padded else 0)
         if padded:
             few_B1 = _read(self.pool, real_BL) if self._narrowed() else None
             with self._replaced(hidden_BLD):
-                x_BLD = self._run(few_B1, input_ids=ids_BL, attention_mask=real_BL.long())
+                x_BLD = self._run(few_B1, input_ids=ids_BL, attention_mask=real_BL.long(), **types)
             return self._tokens(x_BLD, mask_BL if few_B1 is None else mask_BL.any(1, keepdim=True))
         layout = flat.Layout.of(real_BL)
         few_1B = layout.read(self.pool) if self._narrowed() else None
         with self._replaced(None if hidden_BLD is None else layout.flatten(hidden_BLD)):
             places = layout.positions[None] + (self.positions_from or 0)
-            x_1TD = self._run(few_1B, input_ids=layout.flatten(ids_BL), position_ids=places, attention_mask=layout.lengths)
+            types = {name: layout.flatten(tensor) for name, tensor in types.items()}
+            x_1TD = self._run(few_1B, input_ids=layout.flatten(ids_BL), position_ids=places, attention_mask=layout.lengths, **types)
         if self.cut and hidden_BLD is None:
             self.cut.seen = layout.pad(self.cut.seen)
         if few_1B is not None:
@@ -192,8 +198,26 @@ class Encoder(nn.Module):
         wanted = {"use_cache": False, "interpolate_pos_encoding": True}  # positions of pictures of another size lie between those of the checkpoint
         return {name: value for name, value in wanted.items() if checkpoints.accepts(type(self.model).forward, name)}
 
+    def speak(self) -> LMHead | None:
+        """The layers with which its checkpoint says words, a part of its tail from now on; None where it has none besides its table.
+
+        Raises:
+            Mistake: the checkpoint was saved without them.
+        """
+        if self.lm_head is None and self.folder is not None and (head := LMHead.of(self.model.config)):
+            if self.filled:
+                head.fill(self.folder, self.model.get_input_embeddings().weight, self._where(), self.added)
+            self.lm_head = head
+            self._read |= {f"lm_head.{name}" for name, _ in head.named_parameters()}
+        return self.lm_head
+
+    def _where(self) -> str:
+        return f"backbone {self.model.config.name_or_path or self.folder}"
+
     def depth(self, parameter: str) -> int:
         """Where a parameter (a name of `named_parameters`) lies: 0 in the stem, 1 to n in or right before a block, n + 1 in the tail."""
+        if parameter.startswith("lm_head."):
+            return len(self.blocks) + 1
         name = parameter.removeprefix("model.")
         return inside(self.names, name) or self._outside.get(name, 0)
 
@@ -243,6 +267,8 @@ class Encoder(nn.Module):
             own = {block} if block else places.get(name, {0})
             still = isinstance(module, nn.modules.batchnorm._BatchNorm) or (own.pop() if len(own) == 1 else 0) not in learning
             module.training = mode and not still
+        if self.lm_head is not None:
+            self.lm_head.train(len(self.blocks) + 1 in learning)
         return self
 
     def set_dropout(self, layers: float | None, attention: float | None) -> None:
@@ -260,15 +286,24 @@ class Encoder(nn.Module):
     def adapt(self, config: Any, one_product: bool = True) -> None:
         """Adds the adapters that a `peft` configuration describes; they alone learn. With `one_product`, see `lowrank`."""
         assert not self.adapted, "one adapter at a time"
+        self.requires_grad_(False)
         adapters.inject(self.model, config)
         if one_product:
             lowrank.merge_products(self.model)
         self.adapted = True
 
-    def save(self, folder: Path, weights: bool) -> None:
-        """Writes config.json, model.safetensors with its checksum where `weights`, and the adapter in PEFT's format where there is one."""
+    def save(self, folder: Path, weights: bool, words: masked_words.MaskedWords | None = None) -> None:
+        """Writes config.json, model.safetensors with its checksum where `weights`, and the adapter in PEFT's format where there is one.
+
+        With `words`, it is a masked-language model that is written.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        checkpoints.write(self.model, folder, adapters.without(self.model.state_dict()) if weights else None)
+        model, state = self.model, adapters.without(self.model.state_dict()) if weights else None
+        if state and words:
+            model, state = masked_words.joined(model, state, words)
+        if state and self.lm_head:
+            model, state = self.lm_head.joined(model, state)
+        checkpoints.write(model, folder, state)
         if self.adapted:
             adapters.write(self.model, folder)
 
@@ -284,6 +319,8 @@ class Encoder(nn.Module):
             self.model.load_state_dict(fresh, assign=True)
             self.filled = True
             self.positions_from = self._flat_positions()
+            if self.lm_head is not None:
+                self.lm_head.fill(folder, self.model.get_input_embeddings().weight, str(folder))
         if not self.filled:
             raise Mistake(str(folder), "no weights here", "Copy the folder again, with model.safetensors")
         if (folder / "adapter_config.json").exists():

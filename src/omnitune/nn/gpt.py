@@ -25,7 +25,7 @@ from transformers.utils import can_return_tuple
 
 from omnitune.errors import Mistake
 from omnitune.nn import gpt_files
-from omnitune.nn.attention import turns
+from omnitune.nn.attention import seen, turns
 from omnitune.nn.block import Block, make_norm
 from omnitune.nn.dropout import Dropout
 from omnitune.nn.gpt_config import GPTConfig
@@ -130,7 +130,7 @@ class GPT(_Saved):
         if position_ids is None:
             past = 0 if past_key_values is None else past_key_values.get_seq_length()
             position_ids = torch.arange(past, past + ids.shape[1], device=ids.device)[None]
-        mask, entered = _mask(attention_mask), []
+        mask, entered = seen(attention_mask), []
         head = self.config.hidden_size // self.config.num_attention_heads
         turn = turns(position_ids, head, self.config.rope_theta) if self.config.generation == "modern" else None
         x_BLD = self.embeddings(ids, position_ids)
@@ -218,14 +218,6 @@ def _layer(config: GPTConfig, number: int) -> Layer:
         kv_heads=config.num_key_value_heads,
         layer=number,
     )
-
-
-def _mask(attention_mask: Tensor | None) -> Tensor | None:
-    """Lengths of flat rows as they are; else (B, S) bool, and None where no token is padding, which keeps attention on its fastest path."""
-    if attention_mask is None or attention_mask.ndim == 4:
-        return attention_mask
-    real_BS = attention_mask.bool()
-    return None if real_BS.all() else real_BS
 
 
 def _next(labels_BL: Tensor, attention_mask: Tensor | None) -> Tensor:

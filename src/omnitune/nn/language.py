@@ -1,22 +1,24 @@
-"""Language: which word belongs at a place of a text, asked of the backbone that read it.
+"""Language: which word belongs at a place of a text, and whether a text goes on as it does, asked of the backbone that read it.
 
 Shape letters: B rows, L tokens, D width, V vocabulary, N tokens that are asked about.
 """
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from omnitune.nn.encoder import Encoder
 from omnitune.nn.heads import Head
 from omnitune.nn.linear_cross_entropy import linear_cross_entropy
+from omnitune.nn.masked_words import MaskedWords
 from omnitune.nn.tokens import Loss, View
 
 NOT_ASKED = -1
 
 
 class LanguageHead(Head):
-    """Words from the tokens of one input, by the table that its backbone reads words from (tied: Press and Wolf 2017,
-    https://arxiv.org/abs/1608.05859). No logit is made where nothing is asked.
+    """Words from the tokens of one input, as its checkpoint says them (`LMHead`), or by the table that its backbone reads words from (tied: Press
+    and Wolf 2017, https://arxiv.org/abs/1608.05859). No logit is made where nothing is asked.
 
     Target: `labels` (B, L) int64, the word that is asked for at each token, -1 for none; `weight` (B,), how many are asked in each row, or 0;
     `y` (B, 2), tokens that are asked for and their UTF-8 bytes.
@@ -24,20 +26,20 @@ class LanguageHead(Head):
     Args:
         of: the input.
         encoder: its backbone.
-        transform: a layer, GELU and norm before the table, and a bias for each word behind it, as BERT has them.
+        masked: whether words are said through the layers of a masked-language model.
     """
 
-    def __init__(self, of: str, encoder: Encoder, transform: bool = False) -> None:
+    def __init__(self, of: str, encoder: Encoder, masked: bool = False) -> None:
         super().__init__()
         self.of, self._encoder = of, (encoder,)  # in a tuple, so that its weights are not this module's too
-        width, words = encoder.width, len(self.table)
-        self.transform = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width)) if transform else None
-        self.bias = nn.Parameter(torch.zeros(words)) if transform else None
+        self.words = MaskedWords(encoder) if masked else None
+        self._own = (None if masked else encoder.speak(),)
 
     @property
     def table(self) -> Tensor:
         """A vector a word, (V, D)."""
-        table: Tensor = self._encoder[0].model.get_input_embeddings().weight
+        (own,), read_VD = self._own, self._encoder[0].model.get_input_embeddings().weight
+        table: Tensor = own.table(read_VD) if own else read_VD
         return table
 
     def loss(self, view: View, target: dict[str, Tensor]) -> Loss:
@@ -59,7 +61,46 @@ class LanguageHead(Head):
         asked_B = (labels_BL >= 0).sum(1).clamp(min=1)
         with torch.autocast(tokens.x_BLD.device.type, enabled=False):
             x_ND = tokens.x_BLD[rows_N, places_N].float()
-            x_ND = self.transform(x_ND) if self.transform else x_ND
+            (own,) = self._own
+            before, bias_V = (own, own.out.bias) if own else (self.words, self.words.bias) if self.words else (None, None)
+            x_ND = before(x_ND) if before else x_ND
             scale_N = (target["weight"] / asked_B)[rows_N]
-            found = linear_cross_entropy(x_ND, self.table.float(), self.bias, labels_BL[rows_N, places_N], scale_N)
+            found = linear_cross_entropy(x_ND, self.table.float(), bias_V, labels_BL[rows_N, places_N], scale_N, own.cap if own else None)
         return *found, rows_N
+
+
+class NextSentenceHead(Head):
+    """Whether the second of two texts follows the first, from the first token of both, through a layer and tanh (Devlin et al. 2019).
+
+    Target: `y` (B,) int64, 0 where it follows, 1 where it does not, -1 where nothing is asked; `weight` (B,), 1 or 0.
+
+    Args:
+        of: the input.
+        width: D of its tokens.
+    """
+
+    def __init__(self, of: str, width: int) -> None:
+        super().__init__()
+        self.of, self.pooler, self.follows = of, nn.Linear(width, width), nn.Linear(width, 2)
+        for layer in (self.pooler, self.follows):
+            nn.init.normal_(layer.weight, std=0.02)
+            nn.init.zeros_(layer.bias)
+
+    def loss(self, view: View, target: dict[str, Tensor]) -> Loss:
+        """Cross-entropy."""
+        return self._loss(self._logits(view), target)
+
+    def measure(self, view: View, target: dict[str, Tensor]) -> tuple[Tensor, Loss]:
+        """Probabilities (B, 2), and the loss."""
+        logits_B2 = self._logits(view)
+        return logits_B2.softmax(1), self._loss(logits_B2, target)
+
+    def _loss(self, logits_B2: Tensor, target: dict[str, Tensor]) -> Loss:
+        losses_B = cross_entropy(logits_B2, target["y"], ignore_index=-1, reduction="none")
+        return Loss((losses_B * target["weight"]).sum(), target["weight"].sum())
+
+    def _logits(self, view: View) -> Tensor:
+        x_BLD = view.streams[self.of].x_BLD
+        with torch.autocast(x_BLD.device.type, enabled=False):
+            logits_B2: Tensor = self.follows(self.pooler(x_BLD[:, 0].float()).tanh())
+            return logits_B2

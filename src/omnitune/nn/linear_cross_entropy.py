@@ -17,7 +17,9 @@ FEWEST, MOST = 64, 1024
 """Tokens of a chunk: fewer make slow products, more leave the processor's cache."""
 
 
-def linear_cross_entropy(x_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, y_N: Tensor, scale_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def linear_cross_entropy(
+    x_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, y_N: Tensor, scale_N: Tensor, cap: float | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
     """The sum of `scale` times the cross-entropy of each token, with gradients; and of each token its loss and whether its likeliest answer is
     right, without.
 
@@ -27,14 +29,22 @@ def linear_cross_entropy(x_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None,
         bias_V: None for none.
         y_N: int64, the right words.
         scale_N: how much each token counts.
+        cap: what tanh keeps logits below, see `capped`.
     """
-    total, losses_N, right_N = _Chunked.apply(x_ND, weight_VD, bias_V, y_N, scale_N)  # type: ignore[no-untyped-call]
+    total, losses_N, right_N = _Chunked.apply(x_ND, weight_VD, bias_V, y_N, scale_N, cap)  # type: ignore[no-untyped-call]
     return total, losses_N, right_N
+
+
+def capped(logits: Tensor, cap: float | None) -> Tensor:
+    """Logits between `-cap` and `cap` (Gemma 2: Riviere et al. 2024, https://arxiv.org/abs/2408.00118); as they are where it is None."""
+    return logits if cap is None else torch.tanh(logits / cap) * cap
 
 
 class _Chunked(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, y_N: Tensor, scale_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        ctx: Any, x_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, y_N: Tensor, scale_N: Tensor, cap: float | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """See `linear_cross_entropy`."""
         wanted = [tensor is not None and needed for tensor, needed in zip((x_ND, weight_VD, bias_V), ctx.needs_input_grad, strict=False)]
         grads = [torch.zeros_like(t) if t is not None and w else None for t, w in zip((x_ND, weight_VD, bias_V), wanted, strict=True)]
@@ -43,13 +53,15 @@ class _Chunked(torch.autograd.Function):
         for start in range(0, len(x_ND), size):
             here = slice(start, start + size)
             x_CD, y_C1 = x_ND[here], y_N[here, None]
-            logits_CV = x_CD @ weight_VD.T if bias_V is None else torch.addmm(bias_V, x_CD, weight_VD.T)
+            logits_CV = capped(x_CD @ weight_VD.T if bias_V is None else torch.addmm(bias_V, x_CD, weight_VD.T), cap)
             right_N[here] = logits_CV.argmax(1) == y_N[here]
             spread_C1 = logits_CV.logsumexp(1, keepdim=True)
             losses_N[here] = (spread_C1 - logits_CV.gather(1, y_C1))[:, 0]
             if any(wanted):
+                bend_CV = None if cap is None else 1 - (logits_CV / cap) ** 2  # of tanh
                 slopes_CV = logits_CV.sub_(spread_C1).exp_()
                 slopes_CV.scatter_add_(1, y_C1, -torch.ones_like(spread_C1)).mul_(scale_N[here, None])
+                slopes_CV = slopes_CV if bend_CV is None else slopes_CV.mul_(bend_CV)
                 _add(grads, slopes_CV, x_CD, weight_VD, here)
         ctx.save_for_backward(losses_N, *grads)
         ctx.mark_non_differentiable(losses_N, right_N)
@@ -60,7 +72,7 @@ class _Chunked(torch.autograd.Function):
         """What the forward pass made, times the gradient of the sum."""
         losses_N, *grads = ctx.saved_tensors
         x_ND, weight_VD, bias_V = (None if g is None else g * outer[0] for g in grads)
-        return x_ND, weight_VD, bias_V, None, losses_N * outer[0] if ctx.needs_input_grad[4] else None
+        return x_ND, weight_VD, bias_V, None, losses_N * outer[0] if ctx.needs_input_grad[4] else None, None
 
 
 def _add(grads: list[Tensor | None], slopes_CV: Tensor, x_CD: Tensor, weight_VD: Tensor, here: slice) -> None:

@@ -6,7 +6,9 @@ SHA-256 (`SHA256SUMS`, `NAME.sha256`, the name of the cached blob). Without one,
 
 import json
 import re
+from collections.abc import Set
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -65,6 +67,26 @@ def read(paths: list[Path], where: str) -> dict[str, Tensor]:
         if wanted and checksums.sha256(path) != wanted:
             raise Mistake(where, f"{path.name} is damaged: its SHA-256 is not the one noted when it was written", AGAIN)
     return state
+
+
+def names(paths: list[Path], where: str) -> set[str]:
+    """The names of the tensors of the files. Raises `Mistake` where a file is damaged."""
+    return {name for path in paths for name in _open(path, where).keys()}  # noqa: SIM118 (it is no mapping)
+
+
+def some(paths: list[Path], names: Set[str], where: str) -> dict[str, Tensor]:
+    """Those of the tensors `names` that the files hold, in memory; no other is read. Raises `Mistake` where a file is damaged."""
+    opened = [_open(path, where) for path in paths]
+    return {name: file.get_tensor(name).clone() for file in opened for name in file.keys() if name in names}  # noqa: SIM118
+
+
+def _open(path: Path, where: str) -> Any:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        return safe_open(path, "pt")
+    except (SafetensorError, OSError) as error:
+        raise Mistake(where, f"{path.name} is damaged or cut short: {first_line(error)}", AGAIN) from None
 
 
 def note_sums(folder: Path) -> None:

@@ -86,7 +86,7 @@ class SelfSupervised(Task, ABC):
         of: the input.
     """
 
-    form: ClassVar[Literal["tokens", "pixels"]] = "tokens"
+    form: ClassVar[Literal["classes", "tokens", "pixels"]] = "tokens"
     supervised: ClassVar[bool] = False
     asks: ClassVar[Literal["language", "patches"]] = "language"
     """The method of a modality that tells what such a task must know; inputs without one cannot be asked."""

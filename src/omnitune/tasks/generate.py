@@ -33,14 +33,14 @@ class Generate(SelfSupervised):
         """`ends`: whether the tokenizer marks the end of a text.
 
         Raises:
-            Mistake: the backbone reads texts as a whole, or says words by another table than it reads them by.
+            Mistake: the backbone reads texts as a whole, or was saved without the table that it says words by.
         """
         if not facts["causal"]:
             wrong = f"the backbone of {self.of!r} sees the words that it would be asked for"
             raise Mistake("generate", wrong, "Choose a GPT or another decoder, or ask masked_text of this one")
-        if not facts["tied"]:
-            wrong = f"the backbone of {self.of!r} says words by a table of its own, which is not read yet"
-            raise Mistake("generate", wrong, "Choose a checkpoint whose config.json says tie_word_embeddings: true")
+        if not facts["tied"] and not facts["says"]:
+            wrong = f"the backbone of {self.of!r} says words by a table of its own, and its files do not hold it"
+            raise Mistake("generate", wrong, "Choose a checkpoint that was saved with its language head")
         return {"ends": facts["ends"]}
 
     def prepare(self, batch: Batch, columns: Mapping[str, Sequence[Any]], facts: Facts, rng: np.random.Generator | None) -> tuple[Batch, Target]:
@@ -64,7 +64,7 @@ class Generate(SelfSupervised):
         return batch, {"labels": labels_BL, "y": y_B2, "weight": asked_B.float()}
 
     def head(self, width: int, facts: Facts, backbones: Mapping[str, Encoder]) -> Head:
-        """A `LanguageHead` tied to the words of the backbone."""
+        """A `LanguageHead` with the words of the backbone."""
         from omnitune.nn.language import LanguageHead
 
         return LanguageHead(self.of, backbones[self.of])

@@ -14,6 +14,8 @@ from omnitune.data.batches import Question
 from omnitune.data.schema import Schema
 from omnitune.nn.encoder import Encoder
 from omnitune.nn.heads import Head, LinearHead
+from omnitune.nn.language import LanguageHead
+from omnitune.nn.masked_words import MaskedWords
 from omnitune.nn.recall import Recall
 from omnitune.nn.tokens import Batch, Loss, Tokens, View
 from omnitune.recipe import Recipe
@@ -72,6 +74,11 @@ class Model(nn.Module):
         head = self.heads[slug(task)]
         assert isinstance(head, Head)
         return head
+
+    def words(self, name: str) -> MaskedWords | None:
+        """What says hidden words of an input; None where no task asks for any."""
+        heads = (self.head(task) for task in self.tasks)
+        return next((head.words for head in heads if isinstance(head, LanguageHead) and head.of == name and head.words), None)
 
     def forward(self, batch: Batch) -> View:
         """Tokens of every input, missing values masked, and the fused ones."""

@@ -23,9 +23,9 @@ PROPORTIONAL = {"adadelta", "adagrad", "adam", "adamax", "adamw", "nadam", "rada
 def groups(model: Model, train: Train) -> list[dict[str, Any]]:
     """Parameter groups with their own `lr` and `weight_decay`.
 
-    Pretrained weights take `lr`, times `layer_decay` for every block below the top (Howard and Ruder 2018; Clark et al. 2020); all
-    else takes `head_lr`. Biases, norms and other vectors are spared weight decay (Loshchilov and Hutter 2019 decay weights apart from
-    the gradient; sparing vectors follows BERT's own training).
+    Pretrained weights, those that say hidden words among them, take `lr`, times `layer_decay` for every block below the top (Howard and
+    Ruder 2018; Clark et al. 2020); all else takes `head_lr`. Biases, norms and other vectors are spared weight decay (Loshchilov and
+    Hutter 2019 decay weights apart from the gradient; sparing vectors follows BERT's own training).
     """
     rates = _rates(model, train)
     made: dict[tuple[float, float], dict[str, Any]] = {}
@@ -43,6 +43,9 @@ def _rates(model: Model, train: Train) -> dict[str, float]:
         for parameter, _ in backbone.named_parameters():
             if prefix + parameter in rates:
                 rates[prefix + parameter] = train.lr * train.layer_decay ** max(0, top - backbone.depth(parameter))
+        words = model.words(name)
+        if words and words.trained:
+            rates |= {f"{place}.{n}": train.lr for place, m in model.named_modules() if m is words for n, _ in words.named_parameters()}
     return rates
 
 
