@@ -23,7 +23,7 @@ MARKED = {"bpe": "Ġ", "wordpiece": "##", "unigram": "▁"}
 @cache
 def tokenizer(kind: Any) -> PreTrainedTokenizerFast:
     """Learned, with a mask token whatever its kind."""
-    made = fast_tokenizer(learn_tokenizer(LONG, kind, 330 if kind != "wordpiece" else 120), 96)
+    made = fast_tokenizer(learn_tokenizer(LONG, kind, 330 if kind != "wordpiece" else 220), 96)
     if made.mask_token is None:
         made.add_special_tokens({"mask_token": "<mask>"})
     return made
