@@ -64,16 +64,16 @@ class Text(Modality):
     def language(self, facts: Facts) -> Facts:
         """What a task must know that asks about its words: whether the backbone is `causal` and its words `tied`, whether the tokenizer marks where a
         text `ends`, the number of the `mask` token (None for none), of `special` ones of those that end a sentence (`stops`) and of the one
-        that pads (`padding`), how many `words` there are and `types` of tokens, what stands around a `pair` of texts and around a `single` one."""
+        that pads (`padding`), how many `words` there are and `types` of tokens, whether texts are `parted` into words, what stands around a `pair` of texts and around a `single` one."""
         tokenizer = self.backbone.tokenizer(facts)
         words = _words_of(self.backbone, facts["max_tokens"], facts.get(TOKENIZER))
-        (row,) = words.read(["a"])
+        row, several = words.read(["a", "a a"])
         made = self.backbone.architecture()
         return {
             "causal": made.causal, "tied": made.tied, "ends": row.words[-1] < 0, "mask": tokenizer.mask_token_id,
             "special": sorted(tokenizer.all_special_ids), "stops": words.stops(), "padding": words.padding,
             "words": len(tokenizer), "types": made.types,
-            "pair": words.pair(), "single": sum(word < 0 for word in row.words),
+            "parted": max(several.words) > 0, "pair": words.pair(), "single": sum(word < 0 for word in row.words),
         }  # fmt: skip
 
     def encode(self, values: Sequence[Any], facts: Facts, rng: np.random.Generator | None = None) -> dict[str, Tensor]:

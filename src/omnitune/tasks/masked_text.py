@@ -48,7 +48,8 @@ class MaskedText(SelfSupervised):
         """`mask`, the number of the mask token, `special` ones that are never hidden, and how many `words` there are.
 
         Raises:
-            Mistake: the backbone has no mask token, reads from left to right, or says words by another table than it reads them by.
+            Mistake: the backbone has no mask token, reads from left to right, or says words by another table than it reads them by; or its
+                tokenizer knows no whole words.
         """
         if facts["mask"] is None or facts["causal"]:
             wrong = f"the backbone of {self.of!r} " + ("reads from left to right" if facts["causal"] else "knows no mask token")
@@ -56,6 +57,8 @@ class MaskedText(SelfSupervised):
         if not facts["tied"]:
             wrong = f"the backbone of {self.of!r} says words by a table of its own, which is not read yet"
             raise Mistake("masked_text", wrong, "Choose a checkpoint whose config.json says tie_word_embeddings: true")
+        if self.whole_words and not facts["parted"]:
+            raise Mistake("masked_text", f"the tokenizer of {self.of!r} does not part texts into words", "Leave whole_words out, or set span")
         return {"mask": facts["mask"], "special": facts["special"], "words": facts["words"]}
 
     def prepare(self, batch: Batch, columns: Mapping[str, Sequence[Any]], facts: Facts, rng: np.random.Generator | None) -> tuple[Batch, Target]:
