@@ -10,6 +10,7 @@ from transformers import (
     AutoModel,
     AutoModelForMaskedLM,
     AutoModelForPreTraining,
+    AutoTokenizer,
     BertConfig,
     BertForMaskedLM,
     BertForPreTraining,
@@ -147,3 +148,19 @@ def test_other_models_are_refused() -> None:
         other = BertForSequenceClassification(BertConfig())
     with pytest.raises(Mistake, match="BertForSequenceClassification is no BERT of this library"):
         from_transformers(other)
+
+
+@pytest.mark.slow
+def test_real_weights_on_real_texts() -> None:
+    from omnitune import samples
+
+    folder = samples.path("minilm-l6")
+    texts = [
+        "I love this dress, the fabric is soft.",
+        "Sent it back the next day: it shrank after one wash, and the colour is not what the picture shows.",
+    ]
+    rows = AutoTokenizer.from_pretrained(folder)(texts, padding=True, return_tensors="pt")
+    theirs, ours = (auto.from_pretrained(folder).eval() for auto in (AutoModel, BERT))
+    assert type(ours) is BERT and len(ours.blocks) == 6
+    real = rows["attention_mask"].bool()
+    close(ours(**rows).last_hidden_state[real], theirs(**rows).last_hidden_state[real])

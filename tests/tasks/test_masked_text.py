@@ -1,6 +1,9 @@
 """Hidden words: how many, which, whole ones, spans; other ones in every epoch, or always the same."""
 
+import json
+import shutil
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +26,7 @@ MARKED = {"bpe": "Ġ", "wordpiece": "##", "unigram": "▁"}
 @cache
 def tokenizer(kind: Any) -> PreTrainedTokenizerFast:
     """Learned, with a mask token whatever its kind."""
-    made = fast_tokenizer(learn_tokenizer(LONG, kind, 330 if kind != "wordpiece" else 120), 96)
+    made = fast_tokenizer(learn_tokenizer(LONG, kind, 330 if kind != "wordpiece" else 220), 96)
     if made.mask_token is None:
         made.add_special_tokens({"mask_token": "<mask>"})
     return made
@@ -131,4 +134,16 @@ def test_words_that_are_said_by_a_table_of_their_own_are_not_asked_for() -> None
     facts = {"mask": 4, "special": [4], "words": 9, "causal": False, "tied": False}
     with pytest.raises(Mistake, match="says words by a table of its own"):
         MaskedText("text").learn_from(facts)
-    assert MaskedText("text").learn_from(facts | {"tied": True}) == {"mask": 4, "special": [4], "words": 9}
+    facts |= {"tied": True, "parted": False}
+    assert MaskedText("text").learn_from(facts) == {"mask": 4, "special": [4], "words": 9}
+    with pytest.raises(Mistake, match="does not part texts into words"):
+        MaskedText("text", whole_words=True).learn_from(facts)
+
+
+def test_tokenizers_that_part_texts_into_words_are_told_from_those_that_do_not(tmp_path: Path) -> None:
+    shutil.copytree(checkpoints.tiny_roberta(), tmp_path / "whole")
+    path = tmp_path / "whole" / "tokenizer.json"
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps(values | {"pre_tokenizer": None}))
+    parted = [Text(str(folder)).language({"max_tokens": 96})["parted"] for folder in (checkpoints.tiny_roberta(), tmp_path / "whole")]
+    assert parted == [True, False]

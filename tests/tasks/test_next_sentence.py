@@ -67,6 +67,21 @@ def test_pairs_stand_as_the_tokenizer_puts_them(name: str) -> None:
             assert types == [0] * (len(first) + 2) + [1] * (len(second) + 1) + [0] * (len(types) - len(ids))
 
 
+@pytest.mark.parametrize("name", ["bert", "roberta", "modernbert"])
+def test_pairs_are_read_flat_as_padded(name: str) -> None:
+    given, facts = batch(texts(8), name)
+    inputs = TASK.prepare(given, {}, facts, None)[0].inputs["text"]
+    reader: Any = Text(str(checkpoints.TEXT[name]())).encoder({"max_tokens": 96})
+    with torch.no_grad():
+        flat = reader(inputs)
+        reader.backbone.flat = False
+        padded = reader(inputs)
+        plain = reader({key: tensor for key, tensor in inputs.items() if key != "token_type_ids"})
+    assert name == "modernbert" or reader.backbone.positions_from is not None
+    torch.testing.assert_close(flat.x_BLD, padded.x_BLD * padded.mask_BL[..., None], rtol=1e-4, atol=1e-4)
+    assert torch.equal(plain.x_BLD, padded.x_BLD) == (name != "bert"), "types are read where there are any"
+
+
 def test_texts_are_parted_behind_sentences_else_between_words() -> None:
     values = ["too small for me. sent it back the next day", "one two three four five six seven eight", "x" * 20, "12 34 56 78 90 12 34 56"]
     given, facts = batch(values * 8)

@@ -70,17 +70,17 @@ class Text(Modality):
     def language(self, facts: Facts) -> Facts:
         """What a task must know that asks about its words: whether the backbone is `causal`, its words `tied`, and whether it `says` them by trained
         layers of its own; whether the tokenizer marks where a text `ends`, the number of the `mask` token (None for none), of `special` ones, of
-        those that end a sentence (`stops`) and of the one that pads (`padding`), how many `words` there are and `types` of tokens, what stands
-        around a `pair` of texts and around a `single` one, and whether they are read in `pieces`."""
+        those that end a sentence (`stops`) and of the one that pads (`padding`), how many `words` there are and `types` of tokens, whether texts
+        are `parted` into words, what stands around a `pair` of texts and around a `single` one, and whether they are read in `pieces`."""
         tokenizer = self.backbone.tokenizer(facts)
         words = _words_of(self.backbone, facts["max_tokens"], facts.get(TOKENIZER))
-        (row,) = words.read(["a"])
+        row, several = words.read(["a", "a a"])
         made = self.backbone.architecture()
         return {
             "causal": made.causal, "tied": made.tied, "says": self.backbone.says(), "ends": row.words[-1] < 0, "mask": tokenizer.mask_token_id,
             "special": sorted(tokenizer.all_special_ids), "stops": words.stops(), "padding": words.padding,
             "words": len(tokenizer), "types": made.types,
-            "pair": words.pair(), "single": sum(word < 0 for word in row.words), "pieces": self.pieces,
+            "parted": max(several.words) > 0, "pair": words.pair(), "single": sum(word < 0 for word in row.words), "pieces": self.pieces,
         }  # fmt: skip
 
     def frame(self, facts: Facts) -> _words.Frame:

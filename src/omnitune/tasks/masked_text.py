@@ -48,8 +48,8 @@ class MaskedText(SelfSupervised):
         """`mask`, the number of the mask token, `special` ones that are never hidden, and how many `words` there are.
 
         Raises:
-            Mistake: the backbone has no mask token, reads from left to right, or says words by another table than it reads them by; or whole words
-                of pieces are asked for.
+            Mistake: the backbone has no mask token, reads from left to right, or says words by another table than it reads them by; or its
+                tokenizer knows no whole words, or pieces do not.
         """
         if facts["mask"] is None or facts["causal"]:
             wrong = f"the backbone of {self.of!r} " + ("reads from left to right" if facts["causal"] else "knows no mask token")
@@ -59,6 +59,8 @@ class MaskedText(SelfSupervised):
             raise Mistake("masked_text", wrong, "Choose a checkpoint whose config.json says tie_word_embeddings: true")
         if self.whole_words and facts["pieces"]:
             raise Mistake("masked_text", "what is kept of pieces are tokens, not where words begin", "Leave out whole_words, or pieces of the input")
+        if self.whole_words and not facts["parted"]:
+            raise Mistake("masked_text", f"the tokenizer of {self.of!r} does not part texts into words", "Leave whole_words out, or set span")
         return {"mask": facts["mask"], "special": facts["special"], "words": facts["words"]}
 
     def prepare(self, batch: Batch, columns: Mapping[str, Sequence[Any]], facts: Facts, rng: np.random.Generator | None) -> tuple[Batch, Target]:
