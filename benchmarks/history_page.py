@@ -70,7 +70,13 @@ def downstream(found: Found, metrics: Mapping[str, str]) -> list[str]:
                 cells.append(mean([each[part].tasks[task]["metrics"]["models"][model][metric]["value"] for each in reports]))
         lines.append(f"| {name} | {' | '.join(cells)} |")
     told = ", ".join(f"{metric} of `{task}`" for task, metric in metrics.items())
-    return ["## What it is worth on labelled reviews", "", f"{told}; every weight learns in three epochs, once from nothing and once from the run above.", "", *lines]
+    return [
+        "## What it is worth on labelled reviews",
+        "",
+        f"{told}; every weight learns in three epochs, once from nothing and once from the run above.",
+        "",
+        *lines,
+    ]
 
 
 def cautions() -> list[str]:
