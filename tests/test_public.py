@@ -14,8 +14,8 @@ from omnitune.recipe import FAMILIES
 
 NAMES = {
     "GPT", "Artifact", "Attend", "Auto", "Bias", "Category", "Classify", "Concat", "Data", "Freeze", "Full", "Generate", "Image", "Label", "LoRA",
-    "MaskedText", "Mistake", "Number", "Pretrained", "Probe", "Recipe", "Regress", "Report", "Sampling", "Table", "Text", "Train", "check", "compare",
-    "fit", "generate", "infer", "load", "search",
+    "MaskedText", "Match", "Mistake", "Number", "Pretrained", "Probe", "Recipe", "Regress", "Report", "Sampling", "Table", "Text", "Train", "check",
+    "compare", "fit", "generate", "infer", "load", "search",
 }  # fmt: skip
 COMMANDS = {
     "fit": {"source", "changes", "--target", "-t", "--minutes", "--out", "--resume", "--log", "--quiet", "-q", "--json"},

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from omnitune.tasks.generate import Generate
     from omnitune.tasks.label import Label
     from omnitune.tasks.masked_text import MaskedText
+    from omnitune.tasks.match import Match
     from omnitune.tasks.regress import Regress
     from omnitune.tuning.auto import Auto
     from omnitune.tuning.bias import Bias
@@ -41,17 +42,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GPT", "Artifact", "Attend", "Auto", "Bias", "Category", "Classify", "Concat", "Data", "Freeze", "Full", "Generate", "Image", "Label", "LoRA",
-    "MaskedText", "Mistake", "Number", "Pretrained", "Probe", "Recipe", "Regress", "Report", "Sampling", "Table", "Text", "Train", "check", "compare",
-    "fit", "generate", "infer", "load", "search",
+    "MaskedText", "Match", "Mistake", "Number", "Pretrained", "Probe", "Recipe", "Regress", "Report", "Sampling", "Table", "Text", "Train", "check",
+    "compare", "fit", "generate", "infer", "load", "search",
 ]  # fmt: skip
 
 _HOMES = {
     "artifact": ("Artifact", "load"), "backbones.gpt": ("GPT",), "backbones.pretrained": ("Pretrained",), "commands.check": ("check",),
     "commands.compare": ("compare",), "commands.fit": ("fit",), "commands.generate": ("Sampling", "generate"), "commands.infer": ("infer",),
-    "commands.search": ("search",), "data.table": ("Table",), "errors": ("Mistake",), "evaluation.report": ("Report",),
-    "fusion.attend": ("Attend",), "fusion.concat": ("Concat",), "modalities.category": ("Category",), "modalities.image": ("Image",),
-    "modalities.number": ("Number",), "modalities.text": ("Text",), "recipe": ("Data", "Recipe", "Train"), "tasks.classify": ("Classify",),
-    "tasks.generate": ("Generate",), "tasks.label": ("Label",), "tasks.masked_text": ("MaskedText",), "tasks.regress": ("Regress",),
+    "commands.search": ("search",), "data.table": ("Table",), "errors": ("Mistake",), "evaluation.report": ("Report",), "fusion.attend": ("Attend",),
+    "fusion.concat": ("Concat",), "modalities.category": ("Category",), "modalities.image": ("Image",), "modalities.number": ("Number",),
+    "modalities.text": ("Text",), "recipe": ("Data", "Recipe", "Train"), "tasks.classify": ("Classify",), "tasks.generate": ("Generate",),
+    "tasks.label": ("Label",), "tasks.masked_text": ("MaskedText",), "tasks.match": ("Match",), "tasks.regress": ("Regress",),
     "tuning.auto": ("Auto",), "tuning.bias": ("Bias",), "tuning.freeze": ("Freeze",), "tuning.full": ("Full",), "tuning.lora": ("LoRA",),
     "tuning.probe": ("Probe",),
 }  # fmt: skip

@@ -46,7 +46,7 @@ class Predictor:
     def __init__(self, model: Model, recipe: Recipe, schema: Schema, precision: str, batch: int = 32) -> None:
         self.model, self.recipe, self.schema, self.precision, self.batch = model.eval(), recipe, schema, precision, batch
         self.media = any(modality.media for modality in recipe.inputs.values())
-        self.tasks = {name: task for name, task in recipe.tasks.items() if task.supervised}
+        self.tasks = {name: task for name, task in recipe.tasks.items() if task.answers}
         if not self.tasks:
             raise Mistake("predict", "no task of this model answers rows", "A model that writes texts is asked by `omnitune generate`")
 

@@ -197,7 +197,7 @@ def read(source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) 
 
 def check(recipe: Recipe) -> None:
     """What one field alone cannot tell: names that must meet, columns that must differ, checkpoints that must be there."""
-    wrong = [*_shared_columns(recipe), *_asked_inputs(recipe), *_metric_names(recipe), *_backbones(recipe)]
+    wrong = [*_shared_columns(recipe), *_asked_inputs(recipe), *_compared_inputs(recipe), *_metric_names(recipe), *_backbones(recipe)]
     if wrong:
         raise Mistake.together(wrong)
 
@@ -215,6 +215,16 @@ def _asked_inputs(recipe: Recipe) -> Iterable[Mistake]:
     for name, task in recipe.tasks.items():
         if isinstance(task, SelfSupervised) and task.of not in texts:
             yield Mistake(f"tasks.{name}.of", f"{task.of!r} is no text input", did_you_mean(task.of, texts))
+
+
+def _compared_inputs(recipe: Recipe) -> Iterable[Mistake]:
+    for name, task in recipe.tasks.items():
+        compared = task.compares()
+        for of in dict.fromkeys(compared):
+            if of not in recipe.inputs:
+                yield Mistake(f"tasks.{name}", f"there is no input {of!r} to compare", did_you_mean(of, list(recipe.inputs)))
+        if len(set(compared)) < len(compared):
+            yield Mistake(f"tasks.{name}", f"compares input {compared[0]!r} with itself", "Name two inputs")
 
 
 def _metric_names(recipe: Recipe) -> Iterable[Mistake]:

@@ -3,7 +3,7 @@
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -12,6 +12,7 @@ import torch
 
 from omnitune.data.columns import Column
 from omnitune.data.schema import Schema
+from omnitune.data.split import digests
 from omnitune.data.table import Table
 from omnitune.nn.tokens import Batch
 from omnitune.recipe import Recipe
@@ -121,7 +122,14 @@ class Batches:
                 return self.decoded[name](rows, chance is not None)
             return Column(self.table, self.recipe.column(name), rows, self.recipe.inputs[name].media)[:]
 
-        return encode(self.recipe, self.schema, rows, values, chance, known, epoch)
+        return replace(encode(self.recipe, self.schema, rows, values, chance, known, epoch), same=self._same(rows))
+
+    def _same(self, rows: Rows) -> dict[str, Rows]:
+        """See `Batch.same`: 62 bits of a hash, so that none is negative."""
+        compared = {name for task in self.recipe.tasks.values() for name in task.compares()}
+        media = {name: [self.recipe.column(name)] if self.recipe.inputs[name].media else [] for name in compared}
+        found = {name: digests(self.table, rows, [self.recipe.column(name)], media[name]) for name in sorted(compared)}
+        return {name: (digest >> np.uint64(2)).astype(np.int64) for name, digest in found.items()}
 
     def luck(self, epoch: int, batch: int) -> np.random.Generator | None:
         """What augmentation of a batch draws from; None where nothing is augmented."""

@@ -65,6 +65,8 @@ def _question(report: "Report", form: str) -> str:
     if form == "tokens":
         return "text-generation" if any(task["kind"] == "generate" for task in report.recipe.get("tasks", {}).values()) else "fill-mask"
     kinds = set(_kinds(report))
+    if form == "pairs":
+        return "sentence-similarity" if kinds == {"text"} else "feature-extraction"
     reads = "tabular" if kinds <= {"number", "category"} else next(iter(kinds)) if len(kinds) == 1 else "multimodal"
     return f"{reads}-{'regression' if form == 'value' else 'classification'}"
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 Array = np.ndarray[Any, Any]
-Form = Literal["classes", "labels", "value", "tokens"]
+Form = Literal["classes", "labels", "value", "tokens", "pairs"]
 LEAST = float(np.finfo(np.float32).eps)
 """Probability below which a log loss grows no more: what float32 leaves of a certain model's other answers."""
 
@@ -36,6 +36,10 @@ def of_form(form: Form, outputs: int) -> dict[str, Metric]:
         return class_metrics(outputs)
     if form == "tokens":
         return token_metrics()
+    if form == "pairs":
+        from omnitune.nn.retrieval import pair_metrics
+
+        return pair_metrics()
     return label_metrics(outputs) if form == "labels" else value_metrics()
 
 

@@ -3,7 +3,7 @@
 Shape letters here and elsewhere: B rows of a batch, L tokens of a row, D width, C classes, K labels.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -64,10 +64,12 @@ class Batch:
     Args:
         inputs: tensors by input and name, first dimension B; each input has `present` (B,) bool.
         rows: number of each row in its table, (B,) int64.
+        same: of inputs that a task compares, a number a row, equal where the values in the table (or in the files) are, (B,) int64.
     """
 
     inputs: dict[str, dict[str, Tensor]]
     rows: np.ndarray[Any, np.dtype[np.int64]]
+    same: dict[str, np.ndarray[Any, np.dtype[np.int64]]] = field(default_factory=dict)
 
     @property
     def size(self) -> int:

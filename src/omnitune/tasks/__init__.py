@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from omnitune.nn.encoder import Encoder
     from omnitune.nn.heads import Head
     from omnitune.nn.metrics import Metric
     from omnitune.nn.tokens import Batch
@@ -29,11 +28,13 @@ Target = dict[str, "Tensor"]
 class Task(Component, ABC):
     """One question. Missing answers are allowed in any row: such a row teaches other tasks only."""
 
-    form: ClassVar[Literal["classes", "labels", "value", "tokens"]]
-    """What a prediction looks like: (B, C) probabilities of one class, (B, K) probabilities of labels, (B,) numbers, or of a text (B, 2) the
-    nats that its words cost and how many were said right."""
+    form: ClassVar[Literal["classes", "labels", "value", "tokens", "pairs"]]
+    """What a prediction looks like: (B, C) probabilities of one class, (B, K) probabilities of labels, (B,) numbers, of a text (B, 2) the
+    nats that its words cost and how many were said right, or of a pair (B, 8) where the right one stands, see `nn.retrieval.found`."""
     supervised: ClassVar[bool] = True
-    """Whether it reads answers from columns and answers rows; else it asks an input about itself, see `SelfSupervised`."""
+    """Whether it reads answers from columns; else it asks inputs about themselves, see `SelfSupervised` and `compares`."""
+    answers: ClassVar[bool] = True
+    """Whether it has something to say of a row in prediction."""
 
     weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = field(default=1.0, kw_only=True)
     """Factor of this task's mean loss in the sum."""
@@ -41,6 +42,10 @@ class Task(Component, ABC):
     @abstractmethod
     def columns(self) -> tuple[str, ...]:
         """The columns it reads as answers."""
+
+    def compares(self) -> tuple[str, ...]:
+        """Inputs whose values it tells apart: `Batch.same` then says which are equal. None, unless a kind says otherwise."""
+        return ()
 
     @abstractmethod
     def check(self, value: Any) -> str | None:
@@ -59,8 +64,9 @@ class Task(Component, ABC):
         """The batch to be read, and what is asked of it. Supervised tasks return `batch` itself, untouched."""
 
     @abstractmethod
-    def head(self, width: int, facts: Facts, backbones: Mapping[str, Encoder]) -> Head:
-        """The module that answers from the fused tokens of this width, or from those that one of the backbones (by input) made."""
+    def head(self, width: int, facts: Facts, backbones: Mapping[str, Any]) -> Head:
+        """The module that answers from the fused tokens of this width, or from those that one of the backbones (by input) made: an `Encoder`, or the
+        small encoder of an input without a checkpoint; each has a `width`."""
 
     @abstractmethod
     def decode(self, output: np.ndarray, facts: Facts) -> list[dict[str, Any]]:
@@ -85,6 +91,7 @@ class SelfSupervised(Task, ABC):
 
     form: ClassVar[Literal["tokens"]] = "tokens"
     supervised: ClassVar[bool] = False
+    answers: ClassVar[bool] = False
 
     of: str
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from omnitune.data.batches import Question
 from omnitune.data.schema import Schema
 from omnitune.nn.encoder import Encoder
-from omnitune.nn.heads import Head, LinearHead
+from omnitune.nn.heads import Head, RowHead
 from omnitune.nn.tokens import Batch, Loss, Tokens, View
 from omnitune.recipe import Recipe
 from omnitune.tasks import SelfSupervised
@@ -51,7 +51,8 @@ class Model(nn.Module):
             encoder.narrow = recipe.train.narrow and self.fusion.pools and name not in asked
         width = int(self.fusion.width)
         self.known: Mapping[str, Prefix | Read] = {}
-        heads = {slug(name): task.head(width, schema.tasks[name], self.backbones) for name, task in recipe.tasks.items()}
+        makers = encoders | self.backbones
+        heads = {slug(name): task.head(width, schema.tasks[name], makers) for name, task in recipe.tasks.items()}
         self.heads = nn.ModuleDict(heads)
 
     @property
@@ -99,7 +100,7 @@ class Model(nn.Module):
     def predict(self, batch: Batch) -> dict[str, Tensor]:
         """The prediction of every task that answers rows, first dimension B."""
         view, heads = self(batch), {task: self.head(task) for task in self.tasks}
-        return {task: head.predict(view) for task, head in heads.items() if isinstance(head, LinearHead)}
+        return {task: head.predict(view) for task, head in heads.items() if isinstance(head, RowHead)}
 
     def _views(self, question: Question) -> dict[int, View]:
         return {key: self(batch) for key, batch in {id(batch): batch for batch, _ in question.asked.values()}.items()}
