@@ -23,6 +23,7 @@ from omnitune.tuning import Tuning
 FAMILIES: dict[str, type[Component]] = {
     "modality": Modality, "backbone": Backbone, "fusion": Fusion, "task": Task, "tuning": Tuning,
 }  # fmt: skip
+ASKED = {"language": "text", "series": "series"}
 DEFAULTS = {"fusion": "concat", "tuning": "full"}
 Auto = Literal["auto"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -211,10 +212,11 @@ def _shared_columns(recipe: Recipe) -> Iterable[Mistake]:
 
 
 def _asked_inputs(recipe: Recipe) -> Iterable[Mistake]:
-    texts = [name for name, modality in recipe.inputs.items() if modality.kind == "text"]
     for name, task in recipe.tasks.items():
-        if isinstance(task, SelfSupervised) and task.of not in texts:
-            yield Mistake(f"tasks.{name}.of", f"{task.of!r} is no text input", did_you_mean(task.of, texts))
+        if isinstance(task, SelfSupervised):
+            fit = [of for of, modality in recipe.inputs.items() if getattr(type(modality), task.asks) is not getattr(Modality, task.asks)]
+            if task.of not in fit:
+                yield Mistake(f"tasks.{name}.of", f"{task.of!r} is no {ASKED[task.asks]} input", did_you_mean(task.of, fit))
 
 
 def _compared_inputs(recipe: Recipe) -> Iterable[Mistake]:

@@ -58,5 +58,5 @@ def learn(recipe: Recipe, table: Table, parts: dict[str, np.ndarray[Any, Any]]) 
 
 def _learned(recipe: Recipe, task: Task, inputs: dict[str, Facts], table: Table, train: np.ndarray[Any, Any]) -> Facts:
     if isinstance(task, SelfSupervised):
-        return task.learn_from(recipe.inputs[task.of].language(inputs[task.of]))
+        return task.learn_from(getattr(recipe.inputs[task.of], task.asks)(inputs[task.of]))
     return task.learn({column: Column(table, column, train) for column in task.columns()})

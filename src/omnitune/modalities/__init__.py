@@ -43,6 +43,11 @@ class Modality(Component, ABC):
     content: ClassVar[bool] = False
     """Values identify a row well enough that equal values mean a duplicate row (text, pictures, sound)."""
 
+    lists: ClassVar[bool] = False
+    """A value is itself a list."""
+    deep: ClassVar[bool] = False
+    """Its encoder is a Transformer from scratch, which bears smaller steps than a linear layer."""
+
     column: str | None = field(default=None, kw_only=True)
     """Column of the table; the name of the input where it is left out."""
 
@@ -96,6 +101,10 @@ class Modality(Component, ABC):
     def language(self, facts: Facts) -> Facts:
         """Of texts: what a task must know that asks about their words, as plain JSON values."""
         raise AssertionError(f"{self.kind} has no words")  # which the recipe's check sees before
+
+    def series(self, facts: Facts) -> Facts:
+        """Of series: what a task must know that asks about their numbers, as plain JSON values."""
+        raise AssertionError(f"{self.kind} has no numbers in an order")  # which the recipe's check sees before
 
     @abstractmethod
     def example(self, n: int, rng: np.random.Generator) -> list[Any]:

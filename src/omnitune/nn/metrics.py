@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 Array = np.ndarray[Any, Any]
-Form = Literal["classes", "labels", "value", "tokens", "pairs"]
+Form = Literal["classes", "labels", "value", "tokens", "pairs", "series"]
 LEAST = float(np.finfo(np.float32).eps)
 """Probability below which a log loss grows no more: what float32 leaves of a certain model's other answers."""
 
@@ -36,6 +36,8 @@ def of_form(form: Form, outputs: int) -> dict[str, Metric]:
         return class_metrics(outputs)
     if form == "tokens":
         return token_metrics()
+    if form == "series":
+        return series_metrics()
     if form == "pairs":
         from omnitune.nn.retrieval import pair_metrics
 
@@ -84,6 +86,25 @@ def token_metrics() -> dict[str, Metric]:
         "perplexity": Metric(_defined(lambda y, p: float(np.exp(_ratio(p[:, 0].sum(), y[:, 0].sum())))), higher_is_better=False),
         "accuracy": Metric(_defined(lambda y, p: _ratio(p[:, 1].sum(), y[:, 0].sum()))),
     }
+
+
+def series_metrics() -> dict[str, Metric]:
+    """For y (n, 2), hidden numbers of a row and the mean step between those before them, and p (n, 2), their absolute errors and squares, summed.
+
+    `mase`: the mean absolute error of each row in units of its own mean step, which compares series of any scale (Hyndman and Koehler 2006); rows
+    whose numbers are all equal have none.
+    """
+    return {
+        "mase": Metric(_defined(mase), higher_is_better=False),
+        "mae": Metric(_defined(lambda y, p: _ratio(p[:, 0].sum(), y[:, 0].sum())), higher_is_better=False),
+        "rmse": Metric(_defined(lambda y, p: float(np.sqrt(_ratio(p[:, 1].sum(), y[:, 0].sum())))), higher_is_better=False),
+    }
+
+
+def mase(y: Array, p: Array) -> float:
+    """See `series_metrics`."""
+    moves = (y[:, 0] > 0) & (y[:, 1] > 0)
+    return float((p[moves, 0] / y[moves, 0] / y[moves, 1]).mean()) if moves.any() else float("nan")
 
 
 def _ratio(above: float, below: float) -> float:

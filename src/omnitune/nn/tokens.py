@@ -3,6 +3,7 @@
 Shape letters here and elsewhere: B rows of a batch, L tokens of a row, D width, C classes, K labels.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -51,10 +52,17 @@ class Tokens:
 
 @dataclass(frozen=True)
 class View:
-    """What a head may look at: the tokens of every input, and the fused ones. Where the fusion reads one vector an input, so may the streams."""
+    """What a head may look at: the tokens of every input, and the fused ones. Where the fusion reads one vector an input, so may the streams.
+
+    Args:
+        streams: tokens by input.
+        fused: of all inputs.
+        inputs: what they were made from, as in `Batch`.
+    """
 
     streams: dict[str, Tokens]
     fused: Tokens
+    inputs: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

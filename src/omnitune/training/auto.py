@@ -84,6 +84,8 @@ def _lr(recipe: Recipe, rows: int, device: torch.device) -> tuple[float, str]:
 def _head_lr(recipe: Recipe, rows: int, device: torch.device) -> tuple[float, str]:
     if recipe.fusion.kind == "attend":
         return 5e-4, "a Transformer from scratch does not bear the 3e-3 of a linear layer (measured, docs/log.md 2026-11-23)"
+    if any(modality.deep for modality in recipe.inputs.values()):
+        return HIGHEST, "an input is read by a narrow Transformer from scratch, which bears what a backbone from scratch does"
     width = max([384, *(shape.width for shape in _shapes(recipe))])
     rate = float(f"{3e-3 * 384 / width:.1g}")
     return (

@@ -75,7 +75,7 @@ class Model(nn.Module):
     def forward(self, batch: Batch) -> View:
         """Tokens of every input, missing values masked, and the fused ones."""
         streams = {name: self.tokens(name, batch).only(batch.inputs[name]["present"]) for name in self.inputs}
-        return View(streams, self.fusion(streams))
+        return View(streams, self.fusion(streams), batch.inputs)
 
     def tokens(self, name: str, batch: Batch) -> Tokens:
         """Of one input; what a frozen part makes of them is kept, and used where it is there."""
