@@ -17,7 +17,7 @@ NAN = float("nan")
 def test_lists_and_texts_of_lists_are_read_alike(value: Any) -> None:
     kind = Series()
     assert kind.check(value) is None
-    encoded = kind.encode([value], {"centre": 0.0, "spread": 1.0, "longest": 4})
+    encoded = kind.encode([value], {"centre": 0.0, "spread": 1.0, "longest": 4, "cut": 0.0})
     assert encoded["values"].tolist() == [[1, 2.5, 0, 4]] and encoded["known"].tolist() == [[True, True, False, True]]
 
 
@@ -25,7 +25,7 @@ def test_lists_and_texts_of_lists_are_read_alike(value: Any) -> None:
 def test_nothing_is_missing(value: Any) -> None:
     kind = Series()
     assert kind.check(value) is None
-    encoded = kind.encode([value, [1.0, 2.0]], {"centre": 0.0, "spread": 1.0, "longest": 4})
+    encoded = kind.encode([value, [1.0, 2.0]], {"centre": 0.0, "spread": 1.0, "longest": 4, "cut": 0.0})
     assert encoded["present"].tolist() == [False, True]
 
 
@@ -65,5 +65,5 @@ def test_of_long_series_the_last_numbers_are_read_and_the_share_is_told() -> Non
 
 
 def test_gaps_before_the_first_number_are_no_part_of_a_series() -> None:
-    encoded = Series().encode([[None, None, 3.0, None, 4.0]], {"centre": 0.0, "spread": 1.0, "longest": 4})
+    encoded = Series().encode([[None, None, 3.0, None, 4.0]], {"centre": 0.0, "spread": 1.0, "longest": 4, "cut": 0.0})
     assert encoded["values"].tolist() == [[3, 0, 4]]

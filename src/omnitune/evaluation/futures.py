@@ -24,15 +24,17 @@ PENALTIES = (0.1, 1.0, 10.0, 100.0, 1000.0)
 
 @dataclass(frozen=True)
 class Seen:
-    """Of one task on rows that can be measured, in units of the training rows; NaN is a gap.
+    """Of one task on rows that can be measured; NaN is a gap.
 
     Args:
-        before: the last numbers that are shown, (n, C).
+        before: the last numbers that are shown, (n, C), in the units that the input reads a row in.
         after: those that are hidden, (n, H).
+        spread: of these units in the table's, (n, 1).
     """
 
     before: Array
     after: Array
+    spread: Array
 
 
 def rivals(model: Model, prepared: Prepared, tasks: list[str]) -> dict[str, tuple[dict[str, Array], dict[str, str]]]:
@@ -49,7 +51,7 @@ def rivals(model: Model, prepared: Prepared, tasks: list[str]) -> dict[str, tupl
 
 
 def _of_task(prepared: Prepared, name: str) -> tuple[dict[str, Array], dict[str, str]]:
-    task, spread = prepared.recipe.tasks[name], prepared.schema.tasks[name]["spread"]
+    task = prepared.recipe.tasks[name]
     assert isinstance(task, Forecast)
     some = sample(prepared.parts["train"], ROWS, prepared.recipe.train.seed)
     parts = {part: _seen(prepared, name, task, rows) for part, rows in (prepared.parts | {"train": some}).items()}
@@ -63,23 +65,24 @@ def _of_task(prepared: Prepared, name: str) -> tuple[dict[str, Array], dict[str,
     if task.period and test.before.shape[1] >= task.period:
         said["seasonal"], words["seasonal"] = _season(test, task.horizon, task.period), f"what was {task.period} numbers before"
     said["simple"], words["simple"] = _linear(train, parts["validation"], test)
-    return {rival: _errors(x, test.after, spread) for rival, x in said.items()}, words
+    return {rival: _errors(x, test) for rival, x in said.items()}, words
 
 
 def _seen(prepared: Prepared, name: str, task: Forecast, rows: Array) -> Seen:
     wide = max(BACK, task.period or 0)
-    numbers, pieces = [rows[:0]], [(np.zeros((0, wide)), np.zeros((0, task.horizon)), np.zeros(0))]
+    numbers, pieces = [rows[:0]], [(np.zeros((0, wide)), np.zeros((0, task.horizon)), np.zeros((0, 1)), np.zeros(0))]
     for question in prepared.batches("test", int(prepared.recipe.train.micro_batch), rows=rows).epoch() if len(rows) else ():
         batch, target = question.asked[name]
         shown = batch.inputs[task.of]
         before = np.where(shown["known"].numpy(), shown["values"].numpy(), np.nan)[:, -wide:]
         after = np.where(target["after_known"].numpy(), target["after"].numpy(), np.nan)
         numbers.append(question.rows)
-        pieces.append((_padded(before, wide, 0), _padded(after, 0, task.horizon), target["weight"].numpy()))
-    before, after, weight = (np.concatenate(column) for column in zip(*pieces, strict=True))
+        spread = shown["spread"].numpy()[:, None]
+        pieces.append((_padded(before, wide, 0), _padded(after, 0, task.horizon), spread, target["weight"].numpy()))
+    before, after, spread, weight = (np.concatenate(column) for column in zip(*pieces, strict=True))
     order = places(np.concatenate(numbers), rows)
     there = order[weight[order] > 0]
-    return Seen(before[there], after[there])
+    return Seen(before[there], after[there], spread[there])
 
 
 def _padded(x: Array, left: int, right: int) -> Array:
@@ -87,8 +90,8 @@ def _padded(x: Array, left: int, right: int) -> Array:
     return np.pad(x, ((0, 0), (max(0, left - x.shape[1]), max(0, right - x.shape[1]))), constant_values=np.nan)
 
 
-def _errors(said: Array, after: Array, spread: float) -> Array:
-    wrong = np.nan_to_num(np.abs(said - after)) * spread
+def _errors(said: Array, of: Seen) -> Array:
+    wrong = np.nan_to_num(np.abs(said - of.after)) * of.spread
     return np.stack([wrong.sum(1), np.square(wrong).sum(1)], 1)
 
 

@@ -37,8 +37,8 @@ class Series(Modality):
     https://arxiv.org/abs/2211.14730).
 
     A cell is a list, or a text that writes one: `[1, 2.5, null]`, `1 2.5 3` or `1, 2.5, 3`. None and NaN inside are gaps; an empty list, one of gaps
-    alone and an empty text are missing. Numbers are read in units of the spread of the training rows (median and quartiles, so that a few wild values
-    do not decide it).
+    alone and an empty text are missing. Numbers are read in units of the spread of the training rows (median and quartiles, so that a few wild
+    values do not decide it), or of their own series.
 
     Args:
         width: of its tokens.
@@ -48,8 +48,8 @@ class Series(Modality):
         heads: of each block; must divide `width`.
         dropout: in the blocks.
         causal: a patch sees itself and those before it, as forecast needs it; else all of them.
-        scale: `train` keeps the level of a series; `row` reads each in units of its own mean and deviation (Kim et al. 2022, RevIN), for where
-            shape counts and level does not.
+        scale: `train` keeps the level of a series; `row` reads each in units of its own mean and deviation (Kim et al. 2022, RevIN), for series
+            of many levels, or where shape alone counts.
     """
 
     lists: ClassVar[bool] = True
@@ -107,13 +107,13 @@ class Series(Modality):
         return {"centre": centre, "spread": spread, "longest": longest or self.patch, "cut": cut / seen if seen else 0.0}
 
     def series(self, facts: Facts) -> Facts:
-        """What a task must know that asks about its numbers: `causal`, `patch`, `scale`, and the units `centre` and `spread`."""
-        return {"causal": self.causal, "patch": self.patch, "scale": self.scale, "centre": facts["centre"], "spread": facts["spread"]}
+        """What a task must know that asks about its numbers: whether the encoder is `causal`, and the `patch`."""
+        return {"causal": self.causal, "patch": self.patch}
 
     def encode(self, values: Sequence[Any], facts: Facts, rng: np.random.Generator | None = None) -> dict[str, Tensor]:
-        """`values` (B, L) float32 in units of the training rows, the last number of each row in the last column; `known` (B, L): no gap, no padding.
-
-        L is the length of the longest row.
+        """`values` (B, L) float32, the last number of each row in the last column, L that of the longest; `known` (B, L): no gap, no padding;
+        `centre` and `spread` (B,): a value is `centre + spread * values`. They are those of the training rows, or with `scale: row` of its first half,
+        so that a task may hide its end.
         """
         import numpy as np
         import torch
@@ -125,10 +125,21 @@ class Series(Modality):
         x_BL = np.full((len(values), wide), np.nan)
         for i, row in enumerate(read):
             x_BL[i, wide - len(row) :] = row
-        x_BL = np.clip((x_BL - facts["centre"]) / facts["spread"], -REACH, REACH)
+        centre_B, spread_B = np.array([self._units(row, facts) for row in read]).T
+        x_BL = np.clip((x_BL - centre_B[:, None]) / spread_B[:, None], -REACH, REACH)
         known_BL = ~np.isnan(x_BL)
-        filled = torch.from_numpy(np.where(known_BL, x_BL, 0.0).astype(np.float32))
-        return {"values": filled, "known": torch.from_numpy(known_BL), "present": torch.from_numpy(known_BL.any(1))}
+        made = {"values": np.where(known_BL, x_BL, 0.0), "centre": centre_B, "spread": spread_B}
+        return {name: torch.from_numpy(x.astype(np.float32)) for name, x in made.items()} | {
+            "known": torch.from_numpy(known_BL), "present": torch.from_numpy(known_BL.any(1)),
+        }  # fmt: skip
+
+    def _units(self, row: np.ndarray[Any, Any], facts: Facts) -> tuple[float, float]:
+        import numpy as np
+
+        if self.scale == "train" or not len(row):
+            return facts["centre"], facts["spread"]
+        spread = float(np.nanmax(np.abs(row[: -(-len(row) // 2)] - row[0])))
+        return float(row[0]), spread if spread > 1e-12 * max(abs(float(row[0])), 1e-30) else facts["spread"]
 
     def size(self, value: Any) -> int:
         """About how many patches."""

@@ -17,20 +17,19 @@ from omnitune.nn.tokens import Loss, View
 class ForecastHead(RowHead):
     """The next patch from each token, by one linear layer that starts close to zero: at first it says the middle of the scale.
 
-    Target: `after` and `after_known` (B, A), the numbers behind those that are seen, in units of the training rows; `weight` (B,), 1 or 0;
+    Target: `after` and `after_known` (B, A), the numbers behind those that are seen, in the units of `values`; `weight` (B,), 1 or 0;
     `y` (B, 2), how many of them are there, and what metrics divide by.
 
     Args:
         of: the input.
         encoder: its causal encoder.
         horizon: H.
-        centre, spread: of the training rows, in the table's units.
         kind: of the loss.
     """
 
-    def __init__(self, of: str, encoder: SeriesEncoder, horizon: int, centre: float, spread: float, kind: Literal["huber", "mse"]) -> None:
+    def __init__(self, of: str, encoder: SeriesEncoder, horizon: int, kind: Literal["huber", "mse"]) -> None:
         super().__init__()
-        self.of, self.horizon, self.centre, self.spread, self.kind = of, horizon, centre, spread, kind
+        self.of, self.horizon, self.kind = of, horizon, kind
         self._encoder = (encoder,)  # in a tuple, so that its weights are not this module's too
         self.linear = nn.Linear(encoder.width, encoder.patch)
         nn.init.normal_(self.linear.weight, std=0.02)
@@ -51,12 +50,14 @@ class ForecastHead(RowHead):
 
     def measure(self, view: View, target: dict[str, Tensor]) -> tuple[Tensor, Loss]:
         """(B, 2): the sum of the absolute errors of the hidden numbers, and of their squares, in the table's units; and the loss."""
-        wrong_BA = (self._ahead(view)[:, : target["after"].shape[1]] - target["after"]) * target["after_known"] * self.spread
+        said_BA = self._ahead(view)[:, : target["after"].shape[1]]
+        wrong_BA = (said_BA - target["after"]) * target["after_known"] * view.inputs[self.of]["spread"][:, None]
         return torch.stack([wrong_BA.abs().sum(1), wrong_BA.square().sum(1)], 1), self.loss(view, target)
 
     def predict(self, view: View) -> Tensor:
         """The H numbers behind the end of each row, (B, H), in the table's units; NaN for a missing series."""
-        said_BH = self._ahead(view) * self.spread + self.centre
+        spread_B, centre_B = (view.inputs[self.of][name] for name in ("spread", "centre"))
+        said_BH = self._ahead(view) * spread_B[:, None] + centre_B[:, None]
         return torch.where(view.streams[self.of].present[:, None], said_BH, torch.nan)
 
     def _behind(self, values_BL: Tensor, known_BL: Tensor, target: dict[str, Tensor], patches: int) -> tuple[Tensor, Tensor]:
@@ -71,7 +72,7 @@ class ForecastHead(RowHead):
         return found[0], found[1].bool()
 
     def _ahead(self, view: View) -> Tensor:
-        """(B, H) in units of the training rows: a patch from the last token, then from what that one adds."""
+        """(B, H) in the units of `values`: a patch from the last token, then from what that one adds."""
         encoder, inputs, tokens = self._encoder[0], view.inputs[self.of], view.streams[self.of]
         mean_B1, deviation_B1 = encoder.units(inputs)
         values_BL, known_BL = inputs["values"], inputs["known"]

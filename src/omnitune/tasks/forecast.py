@@ -44,7 +44,7 @@ class Forecast(SelfSupervised):
     loss: Literal["huber", "mse"] = "huber"
 
     def learn_from(self, facts: Facts) -> Facts:
-        """`patch`, `scale`, `centre` and `spread` of the input.
+        """The `patch` of the input.
 
         Raises:
             Mistake: its encoder sees what would be asked for.
@@ -52,7 +52,7 @@ class Forecast(SelfSupervised):
         if not facts["causal"]:
             wrong = f"the encoder of {self.of!r} sees the numbers that it would be asked for"
             raise Mistake("forecast", wrong, f"Set inputs.{self.of}.causal: true")
-        return {name: facts[name] for name in ("patch", "scale", "centre", "spread")}
+        return {"patch": facts["patch"]}
 
     def prepare(self, batch: Batch, columns: Mapping[str, Sequence[Any]], facts: Facts, rng: np.random.Generator | None) -> tuple[Batch, Target]:
         """A batch without its last numbers; `after` and `after_known` (B, A), those; `y` (B, 2): how many are there, and by how much the numbers
@@ -69,7 +69,7 @@ class Forecast(SelfSupervised):
             shown = {name: pad(tensor, (1, 0)) for name, tensor in shown.items()}
         shown["present"] = shown["known"].any(1)
         weight_B = (shown["present"] & known_BL[:, after].any(1)).float()
-        step_B = _step(shown["values"], shown["known"]) * facts["spread"]
+        step_B = _step(shown["values"], shown["known"]) * inputs["spread"]
         y_B2 = torch.stack([known_BL[:, after].sum(1).float(), step_B], 1)
         target = {"after": values_BL[:, after], "after_known": known_BL[:, after], "y": y_B2, "weight": weight_B}
         return replace(batch, inputs=batch.inputs | {self.of: inputs | shown}), target
@@ -83,7 +83,7 @@ class Forecast(SelfSupervised):
         """A `ForecastHead` on the encoder of the input."""
         from omnitune.nn.forecast import ForecastHead
 
-        return ForecastHead(self.of, backbones[self.of], self.horizon, facts["centre"], facts["spread"], self.loss)
+        return ForecastHead(self.of, backbones[self.of], self.horizon, self.loss)
 
     def decode(self, output: np.ndarray, facts: Facts) -> list[dict[str, Any]]:
         """`value`: the next numbers; None where the series is missing."""
