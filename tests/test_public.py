@@ -14,8 +14,8 @@ from omnitune.recipe import FAMILIES
 
 NAMES = {
     "GPT", "Artifact", "Attend", "Auto", "Bias", "Category", "Classify", "Concat", "Data", "Forecast", "Freeze", "Full", "Generate", "Image", "Label",
-    "LoRA", "MaskedText", "Match", "Mistake", "Number", "Pretrained", "Probe", "Recipe", "Regress", "Report", "Sampling", "Series", "Table", "Text",
-    "Train", "check", "compare", "fit", "generate", "infer", "load", "search",
+    "LoRA", "MaskedText", "Match", "Mistake", "Number", "Pretrained", "Probe", "Recipe", "Reconstruct", "Regress", "Report", "Sampling", "Series",
+    "Table", "Text", "Train", "check", "compare", "fit", "generate", "infer", "load", "search",
 }  # fmt: skip
 COMMANDS = {
     "fit": {"source", "changes", "--target", "-t", "--minutes", "--out", "--resume", "--log", "--quiet", "-q", "--json"},

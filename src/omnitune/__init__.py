@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from omnitune.tasks.label import Label
     from omnitune.tasks.masked_text import MaskedText
     from omnitune.tasks.match import Match
+    from omnitune.tasks.reconstruct import Reconstruct
     from omnitune.tasks.regress import Regress
     from omnitune.tuning.auto import Auto
     from omnitune.tuning.bias import Bias
@@ -44,8 +45,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GPT", "Artifact", "Attend", "Auto", "Bias", "Category", "Classify", "Concat", "Data", "Forecast", "Freeze", "Full", "Generate", "Image", "Label",
-    "LoRA", "MaskedText", "Match", "Mistake", "Number", "Pretrained", "Probe", "Recipe", "Regress", "Report", "Sampling", "Series", "Table", "Text",
-    "Train", "check", "compare", "fit", "generate", "infer", "load", "search",
+    "LoRA", "MaskedText", "Match", "Mistake", "Number", "Pretrained", "Probe", "Recipe", "Reconstruct", "Regress", "Report", "Sampling", "Series",
+    "Table", "Text", "Train", "check", "compare", "fit", "generate", "infer", "load", "search",
 ]  # fmt: skip
 
 _HOMES = {
@@ -55,8 +56,8 @@ _HOMES = {
     "fusion.concat": ("Concat",), "modalities.category": ("Category",), "modalities.image": ("Image",), "modalities.number": ("Number",),
     "modalities.series": ("Series",), "modalities.text": ("Text",), "recipe": ("Data", "Recipe", "Train"), "tasks.classify": ("Classify",),
     "tasks.forecast": ("Forecast",), "tasks.generate": ("Generate",), "tasks.label": ("Label",), "tasks.masked_text": ("MaskedText",),
-    "tasks.match": ("Match",), "tasks.regress": ("Regress",), "tuning.auto": ("Auto",), "tuning.bias": ("Bias",), "tuning.freeze": ("Freeze",),
-    "tuning.full": ("Full",), "tuning.lora": ("LoRA",), "tuning.probe": ("Probe",),
+    "tasks.match": ("Match",), "tasks.reconstruct": ("Reconstruct",), "tasks.regress": ("Regress",), "tuning.auto": ("Auto",),
+    "tuning.bias": ("Bias",), "tuning.freeze": ("Freeze",), "tuning.full": ("Full",), "tuning.lora": ("LoRA",), "tuning.probe": ("Probe",),
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

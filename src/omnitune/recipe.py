@@ -23,7 +23,7 @@ from omnitune.tuning import Tuning
 FAMILIES: dict[str, type[Component]] = {
     "modality": Modality, "backbone": Backbone, "fusion": Fusion, "task": Task, "tuning": Tuning,
 }  # fmt: skip
-ASKED = {"language": "text", "series": "series"}
+ASKED = {"language": "text", "series": "series", "whole": "image or series"}
 DEFAULTS = {"fusion": "concat", "tuning": "full"}
 Auto = Literal["auto"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -24,11 +24,15 @@ def sample(rows: Array, most: int, seed: int) -> Array:
 
 @torch.inference_mode()
 def features(model: Model, batches: Batches, precision: str) -> Array:
-    """Pooled tokens of every input of the model as it stands, side by side: (n, D) in the order of the rows, zeros where a value is missing."""
+    """Pooled tokens of every input of the model as it stands, side by side: (n, D) in the order of the rows, zeros where a value is missing.
+
+    Of the whole inputs: of the tasks, those that hide a part of one are not asked.
+    """
     model.eval()
     blocks, rows = [], []
+    whole = next(name for name, task in batches.recipe.tasks.items() if task.supervised)
     for question in batches.epoch():
-        batch = next(iter(question.asked.values()))[0].to(model.device)
+        batch = question.asked[whole][0].to(model.device)
         with autocast(model.device, precision):
             streams = model(batch).streams
         blocks.append(torch.cat([streams[name].pooled().float() for name in model.inputs], 1).cpu().numpy())

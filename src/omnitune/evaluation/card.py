@@ -64,8 +64,8 @@ def _example(report: "Report") -> str:
 def _question(report: "Report", form: str) -> str:
     if form == "tokens":
         return "text-generation" if any(task["kind"] == "generate" for task in report.recipe.get("tasks", {}).values()) else "fill-mask"
-    if form == "series":
-        return "time-series-forecasting"
+    if form in ("series", "rebuilt"):
+        return "time-series-forecasting" if form == "series" else "feature-extraction"
     kinds = set(_kinds(report))
     if form == "pairs":
         return "sentence-similarity" if kinds == {"text"} else "feature-extraction"

@@ -73,7 +73,7 @@ def _identities(run: Stored) -> list[tuple[str, Any, int]]:
 def _answer(run: Stored, y: Any) -> Any:
     if run.form in ("tokens", "pairs"):
         return float(y[-1])  # bytes, which no tokenizer changes; of a pair, the number of candidates
-    if run.form == "series":
+    if run.form in ("series", "rebuilt"):
         return tuple(y.tolist())
     return run.names[int(y)] if run.form == "classes" else float(y) if run.form == "value" else _given(run.names, y)
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from omnitune.data.columns import Column
 from omnitune.data.prepared import Prepared
-from omnitune.evaluation import baselines, before, futures, pairs, texts
+from omnitune.evaluation import baselines, before, futures, pairs, rebuilt, texts
 from omnitune.evaluation.answers import known
 from omnitune.nn.tokens import Batch
 from omnitune.training.model import Model
@@ -64,7 +64,7 @@ def rivals(model: Model, prepared: Prepared) -> dict[str, Rivals]:
     supervised = {name: task.supervised for name, task in prepared.recipe.tasks.items()}
     frozen = _features(model, prepared, probed) if model.backbones and len(prepared.parts["test"]) and any(supervised.values()) else None
     of_inputs: dict[str, Any] = {}
-    for form, made in {"tokens": texts.rivals, "pairs": pairs.rivals, "series": futures.rivals}.items():
+    for form, made in {"tokens": texts.rivals, "pairs": pairs.rivals, "series": futures.rivals, "rebuilt": rebuilt.rivals}.items():
         of_inputs |= made(model, prepared, [name for name, answers in supervised.items() if not answers and prepared.recipe.tasks[name].form == form])
     of_rows = {name: _of_task(name, prepared, probed, frozen) for name, answers in supervised.items() if answers}
     return {name: of_rows[name] if answers else Rivals(*of_inputs[name]) for name, answers in supervised.items()}

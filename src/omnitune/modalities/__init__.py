@@ -106,6 +106,10 @@ class Modality(Component, ABC):
         """Of series: what a task must know that asks about their numbers, as plain JSON values."""
         raise AssertionError(f"{self.kind} has no numbers in an order")  # which the recipe's check sees before
 
+    def whole(self, facts: Facts) -> Facts:
+        """Of what can be rebuilt from tokens: what a task must know that asks for all of it, as plain JSON values."""
+        raise AssertionError(f"{self.kind} cannot be rebuilt")  # which the recipe's check sees before
+
     @abstractmethod
     def example(self, n: int, rng: np.random.Generator) -> list[Any]:
         """`n` different raw values, for tests and documentation."""

@@ -110,10 +110,14 @@ class Series(Modality):
         """What a task must know that asks about its numbers: whether the encoder is `causal`, and the `patch`."""
         return {"causal": self.causal, "patch": self.patch}
 
+    def whole(self, facts: Facts) -> Facts:
+        """`longest`: numbers of the longest series."""
+        return {"longest": facts["longest"]}
+
     def encode(self, values: Sequence[Any], facts: Facts, rng: np.random.Generator | None = None) -> dict[str, Tensor]:
         """`values` (B, L) float32, the last number of each row in the last column, L that of the longest; `known` (B, L): no gap, no padding;
-        `centre` and `spread` (B,): a value is `centre + spread * values`. They are those of the training rows, or with `scale: row` of its first half,
-        so that a task may hide its end.
+        `centre` and `spread` (B,): a value is `centre + spread * values`. They are those of the training rows, or with `scale: row` those of the
+        first half of the row, so that a task may hide its end.
         """
         import numpy as np
         import torch

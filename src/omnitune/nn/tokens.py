@@ -86,11 +86,13 @@ class Batch:
 
     def part(self, start: int, stop: int) -> "Batch":
         """Rows `start` to `stop`."""
-        return Batch({k: {n: t[start:stop] for n, t in v.items()} for k, v in self.inputs.items()}, self.rows[start:stop])
+        inputs = {k: {n: t[start:stop] for n, t in v.items()} for k, v in self.inputs.items()}
+        return Batch(inputs, self.rows[start:stop], {k: v[start:stop] for k, v in self.same.items()})
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on `device`."""
-        return Batch({k: {n: t.to(device, non_blocking=True) for n, t in v.items()} for k, v in self.inputs.items()}, self.rows)
+        inputs = {k: {n: t.to(device, non_blocking=True) for n, t in v.items()} for k, v in self.inputs.items()}
+        return Batch(inputs, self.rows, self.same)
 
 
 @dataclass(frozen=True)

@@ -28,10 +28,11 @@ Target = dict[str, "Tensor"]
 class Task(Component, ABC):
     """One question. Missing answers are allowed in any row: such a row teaches other tasks only."""
 
-    form: ClassVar[Literal["classes", "labels", "value", "tokens", "pairs", "series"]]
+    form: ClassVar[Literal["classes", "labels", "value", "tokens", "pairs", "series", "rebuilt"]]
     """What a prediction looks like: (B, C) probabilities of one class, (B, K) probabilities of labels, (B,) numbers, of a text (B, 2) the
-    nats that its words cost and how many were said right, of a pair (B, 8) where the right one stands, see `nn.retrieval.found`, or of a
-    series (B, 2) the absolute errors of hidden numbers, summed, and their squares."""
+    nats that its words cost and how many were said right, of a pair (B, 8) where the right one stands, see `nn.retrieval.found`, of a
+    series (B, 2) the absolute errors of hidden numbers, summed, and their squares, or of what is rebuilt (B, 2) the squared errors, summed, and those
+    that 8 bits a number leave."""
     supervised: ClassVar[bool] = True
     """Whether it reads answers from columns; else it asks inputs about themselves, see `SelfSupervised` and `compares`."""
     answers: ClassVar[bool] = True
@@ -90,10 +91,10 @@ class SelfSupervised(Task, ABC):
         of: the input.
     """
 
-    form: ClassVar[Literal["tokens", "series"]] = "tokens"
+    form: ClassVar[Literal["tokens", "series", "rebuilt"]] = "tokens"
     supervised: ClassVar[bool] = False
     answers: ClassVar[bool] = False
-    asks: ClassVar[Literal["language", "series"]] = "language"
+    asks: ClassVar[Literal["language", "series", "whole"]] = "language"
     """The method of a modality that tells what such a task must know; inputs without one cannot be asked."""
 
     of: str

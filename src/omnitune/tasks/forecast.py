@@ -35,9 +35,9 @@ class Forecast(SelfSupervised):
         loss: `huber` (squared near the number, linear beyond one deviation; Huber 1964) or `mse`.
     """
 
-    form: ClassVar[Literal["tokens", "series"]] = "series"
+    form: ClassVar[Literal["tokens", "series", "rebuilt"]] = "series"
     answers: ClassVar[bool] = True
-    asks: ClassVar[Literal["language", "series"]] = "series"
+    asks: ClassVar[Literal["language", "series", "whole"]] = "series"
 
     horizon: Annotated[int, Field(ge=1, le=4096)] = 8
     period: Annotated[int, Field(ge=2)] | None = None

@@ -130,7 +130,7 @@ class Prefix:
         if not prepared.room.most:
             return "train.cache is 0"
         if any(isinstance(task, SelfSupervised) and task.of == self.name for task in prepared.recipe.tasks.values()):
-            return "a task asks about its words"
+            return "a task asks it about itself"
         if self.encoder.still() < 2:
             return "its lowest block learns"
         if self.modality.augments and prepared.augment and not self.modality.fixed_views:
