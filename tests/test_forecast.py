@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from omnitune import Artifact, Mistake, compare, fit, load
+from omnitune import Artifact, Mistake, compare, fit, infer, load
 from omnitune.data.prepared import prepare
 from omnitune.recipe import Recipe, read
 from omnitune.training.model import Model
@@ -176,3 +176,8 @@ def test_a_bad_cell_is_named(tmp_path: Path) -> None:
     source[4]["wave"] = [1.0, float("inf"), 2.0]
     with pytest.raises(Mistake, match=r"row 5, column wave: value 2 of 3 is 'inf'"):
         fit(recipe(source=source), tmp_path / "run")
+
+
+def test_a_recipe_is_inferred_for_lists_of_numbers() -> None:
+    inferred = infer(rows(), "high")
+    assert inferred.recipe.inputs["wave"].kind == "series" and inferred.reasons["inputs.wave"] == "lists of numbers"
