@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 import checkpoints
 from omnitune import Artifact, Mistake, compare, fit, load
+from omnitune.cli import app
 from omnitune.data.prepared import prepare
 from omnitune.modalities.image import Image
 from omnitune.nn.rebuild import PictureDecoder, SeriesDecoder, Squeeze, rounded
@@ -73,6 +75,17 @@ def test_it_says_what_is_kept_and_saved_it_says_the_same(trained: Artifact) -> N
     answers = trained.predict(rows()[:6])
     assert len(answers[0]["code"]["value"]) == 3 and answers[3]["code"]["value"] is None
     assert load(trained.path).predict(rows()[:6]) == answers
+
+
+def test_the_command_line_says_it_too(trained: Artifact, tmp_path: Path) -> None:
+    table = tmp_path / "new.csv"
+    table.write_text('wave\n"[50, 51, null, 52]"\n50 51 52\n""\noops\n')
+    done = CliRunner().invoke(app, ["predict", str(trained.path), str(table)])
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("code: ") and lines[0].count(",") == 2 and lines[2] == "code: nothing, since an input is missing"
+    assert "one number is no series" in lines[3]
+    assert CliRunner().invoke(app, ["predict", str(trained.path), str(table), "--out", str(tmp_path / "out.csv")]).exit_code in (0, 1)
+    assert (tmp_path / "out.csv").read_text().splitlines()[1].count("|") == 2
 
 
 def test_the_same_seed_gives_the_same_bits_and_resuming_too(trained: Artifact, tmp_path: Path) -> None:

@@ -29,7 +29,8 @@ class Match(Task):
     values of a row match, from -1 to 1.
 
     Args:
-        a, b: the inputs.
+        a: an input.
+        b: the other one.
         width: of the vectors that are compared.
         loss: `softmax` over the candidates, both ways (van den Oord et al. 2018, https://arxiv.org/abs/1807.03748; CLIP), or `sigmoid` of every
             pair by itself (SigLIP, Zhai et al. 2023, https://arxiv.org/abs/2303.15343). Both learn their temperature.
