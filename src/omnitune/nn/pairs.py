@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, normalize
@@ -100,8 +101,6 @@ class PairHead(RowHead):
 
 
 def _spread(values: Array, known: Array) -> Array:
-    import numpy as np
-
     wide = np.zeros((len(known), values.shape[1]))
     wide[known] = values
     return wide

@@ -17,7 +17,7 @@ SMALLEST = 1e-5
 
 class SeriesEncoder(nn.Module):
     """Patches of N numbers as tokens (PatchTST, Nie et al. 2023, https://arxiv.org/abs/2211.14730), numbered from the first. What is a gap, and how
-    much of the first patch is there, is told beside the numbers.
+    much of the first patch is there, is told beside the numbers; a patch that is all gap is a token too, so that the last one is where a row ends.
 
     Args:
         patch: N.
@@ -56,19 +56,16 @@ class SeriesEncoder(nn.Module):
         known_BPN = places.patches(known_BL)
         values_BPN = places.patches((values_BL - mean_B1) / deviation_B1) * known_BPN
         x_BPD = self.embed(torch.cat([values_BPN, known_BPN.to(values_BPN.dtype)], 2)) + self.positions[: places.most]
-        real_BP = known_BPN.any(2)
-        first_BP = torch.arange(places.most, device=x_BPD.device) == 0
-        seen_BP = real_BP | (first_BP & ~real_BP.any(1, keepdim=True))  # attention over nothing is NaN
         for block in self.blocks:
-            x_BPD = block(x_BPD, seen_BP)
-        return Tokens(self.norm(x_BPD), real_BP, "last" if self.causal else "mean")
+            x_BPD = block(x_BPD, places.real_BP)
+        return Tokens(self.norm(x_BPD), places.real_BP & known_BL.any(1, keepdim=True), "last" if self.causal else "mean")
 
 
 class Places:
     """Where each row has its patches. Patches end where rows end, so that the last one is whole; the first begins where the row does, or before it.
 
     Args:
-        known_BL: which numbers are there; the first of each row is.
+        known_BL: which numbers are there. A row begins with the first; one without any has one patch.
         patch: N.
     """
 
