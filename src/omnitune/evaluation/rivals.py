@@ -7,12 +7,19 @@ import numpy as np
 
 from omnitune.data.columns import Column
 from omnitune.data.prepared import Prepared
-from omnitune.evaluation import baselines, before, pixels, texts
+from omnitune.evaluation import baselines, before, futures, pairs, pixels, rebuilt, texts
 from omnitune.evaluation.answers import known
 from omnitune.nn.tokens import Batch
 from omnitune.training.model import Model
 
 Array = np.ndarray[Any, Any]
+
+
+OF_INPUTS = {
+    "tokens": texts.rivals, "classes": texts.rivals, "pixels": pixels.rivals, "pairs": pairs.rivals, "series": futures.rivals,
+    "rebuilt": rebuilt.rivals,
+}  # fmt: skip
+"""By form, what tasks without labels have to beat."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,7 @@ def rivals(model: Model, prepared: Prepared) -> dict[str, Rivals]:
     probed = _probed(prepared) if any(supervised.values()) else {}
     frozen = _features(model, prepared, probed) if probed and model.backbones and len(prepared.parts["test"]) else None
     of_inputs: dict[str, Any] = {}
-    for form, made in {"tokens": texts.rivals, "pixels": pixels.rivals}.items():
+    for form, made in OF_INPUTS.items():
         of_inputs |= made(model, prepared, [name for name, answers in supervised.items() if not answers and prepared.recipe.tasks[name].form == form])
     of_rows = {name: _of_task(name, prepared, probed, frozen) for name, answers in supervised.items() if answers}
     return {name: of_rows[name] if answers else Rivals(*of_inputs[name]) for name, answers in supervised.items()}

@@ -43,6 +43,11 @@ class Modality(Component, ABC):
     content: ClassVar[bool] = False
     """Values identify a row well enough that equal values mean a duplicate row (text, pictures, sound)."""
 
+    lists: ClassVar[bool] = False
+    """A value is itself a list."""
+    deep: ClassVar[bool] = False
+    """Its encoder is a Transformer from scratch, which bears smaller steps than a linear layer."""
+
     column: str | None = field(default=None, kw_only=True)
     """Column of the table; the name of the input where it is left out."""
 
@@ -100,6 +105,14 @@ class Modality(Component, ABC):
     def patches(self, facts: Facts) -> Facts:
         """Of pictures: what a task must know that asks about their patches, as plain JSON values."""
         raise AssertionError(f"{self.kind} has no patches")  # which the recipe's check sees before
+
+    def series(self, facts: Facts) -> Facts:
+        """Of series: what a task must know that asks about their numbers, as plain JSON values."""
+        raise AssertionError(f"{self.kind} has no numbers in an order")  # which the recipe's check sees before
+
+    def whole(self, facts: Facts) -> Facts:
+        """Of what can be rebuilt from tokens: what a task must know that asks for all of it, as plain JSON values."""
+        raise AssertionError(f"{self.kind} cannot be rebuilt")  # which the recipe's check sees before
 
     @abstractmethod
     def example(self, n: int, rng: np.random.Generator) -> list[Any]:

@@ -94,6 +94,10 @@ class Image(Modality):
         wanted = _picture(self.backbone)
         return {"patch": self.backbone.architecture().patch, "size": list(wanted["size"]), "mean": list(wanted["mean"]), "std": list(wanted["std"])}
 
+    def whole(self, facts: Facts) -> Facts:
+        """`longest`: 0, since pictures become equally large."""
+        return {"longest": 0}
+
     def encode(self, values: Sequence[Any], facts: Facts, rng: np.random.Generator | None = None) -> dict[str, Tensor]:
         """`pixels` (B, 3, H, W) uint8; zeros where missing. Every picture has a random stream of its own, and a thread.
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, huber_loss, mse_loss
 
 from omnitune.nn.dropout import Dropout
+from omnitune.nn.metrics import Array
 from omnitune.nn.tokens import Loss, View
 
 
@@ -21,6 +22,23 @@ class Head(nn.Module, ABC):
     @abstractmethod
     def measure(self, view: View, target: dict[str, Tensor]) -> tuple[Tensor, Loss]:
         """What metrics are made of, first dimension B, in the form of the task; and the loss."""
+
+    def together(self, y: Array, p: Array, known: Array) -> tuple[Array, Array]:
+        """Answers `y` and what `measure` gave, of all rows that are measured, as metrics take them: where what one row is worth depends on others.
+
+        Args:
+            y, p: first dimension n.
+            known: which rows are measured, (n,) bool.
+        """
+        return y, p
+
+
+class RowHead(Head):
+    """A head that has something to say of a row nobody told the answer of."""
+
+    @abstractmethod
+    def predict(self, view: View) -> Tensor:
+        """Answers, first dimension B, as `Task.decode` takes them."""
 
 
 class Readout(nn.Module):
@@ -45,7 +63,7 @@ class Readout(nn.Module):
             return x_BO
 
 
-class LinearHead(Head):
+class LinearHead(RowHead):
     """A `Readout` that answers each row, and a loss of each row by itself: such heads can be stacked and learn together (`training/trials.py`)."""
 
     @property

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 Array = np.ndarray[Any, Any]
-Form = Literal["classes", "labels", "value", "tokens", "pixels"]
+Form = Literal["classes", "labels", "value", "tokens", "pixels", "pairs", "series", "rebuilt"]
 LEAST = float(np.finfo(np.float32).eps)
 """Probability below which a log loss grows no more: what float32 leaves of a certain model's other answers."""
 
@@ -38,6 +38,14 @@ def of_form(form: Form, outputs: int) -> dict[str, Metric]:
         return token_metrics()
     if form == "pixels":
         return pixel_metrics()
+    if form == "series":
+        return series_metrics()
+    if form == "rebuilt":
+        return rebuilt_metrics()
+    if form == "pairs":
+        from omnitune.nn.retrieval import pair_metrics
+
+        return pair_metrics()
     return label_metrics(outputs) if form == "labels" else value_metrics()
 
 
@@ -90,6 +98,42 @@ def pixel_metrics() -> dict[str, Metric]:
         "mse": Metric(_defined(lambda y, p: _ratio(p[:, 0].sum(), y[:, 0].sum())), higher_is_better=False),
         "r2": Metric(_defined(lambda y, p: 1 - _ratio(p[:, 0].sum(), p[:, 1].sum()))),
     }
+
+
+def series_metrics() -> dict[str, Metric]:
+    """For y (n, 2), hidden numbers of a row and the mean step between those before them, and p (n, 2), their absolute errors and squares, summed.
+
+    `mase`: the mean absolute error of each row in units of its own mean step, which compares series of any scale (Hyndman and Koehler 2006); rows
+    whose numbers are all equal have none.
+    """
+    return {
+        "mase": Metric(_defined(mase), higher_is_better=False),
+        "mae": Metric(_defined(lambda y, p: _ratio(p[:, 0].sum(), y[:, 0].sum())), higher_is_better=False),
+        "rmse": Metric(_defined(lambda y, p: float(np.sqrt(_ratio(p[:, 1].sum(), y[:, 0].sum())))), higher_is_better=False),
+    }
+
+
+def rebuilt_metrics() -> dict[str, Metric]:
+    """For y (n, 2), numbers of a row and the square of how far they can lie apart, and p (n, 2), their squared errors, summed, also with 8 bits."""
+    return {
+        "mse": Metric(_defined(lambda y, p: _ratio(p[:, 0].sum(), y[:, 0].sum())), higher_is_better=False),
+        "psnr": Metric(_defined(lambda y, p: psnr(y, p[:, 0]))),
+        "mse_8bit": Metric(_defined(lambda y, p: _ratio(p[:, 1].sum(), y[:, 0].sum())), higher_is_better=False),
+        "psnr_8bit": Metric(_defined(lambda y, p: psnr(y, p[:, 1]))),
+    }
+
+
+def psnr(y: Array, wrong_n: Array) -> float:
+    """Mean over rows of the peak signal-to-noise ratio, in dB; constant rows have none, and an error below a billionth of the peak counts as that."""
+    there = (y[:, 0] > 0) & (y[:, 1] > 0)
+    shares = wrong_n[there] / y[there, 0] / y[there, 1]
+    return float(-10 * np.log10(np.maximum(shares, 1e-18)).mean()) if there.any() else float("nan")
+
+
+def mase(y: Array, p: Array) -> float:
+    """See `series_metrics`."""
+    moves = (y[:, 0] > 0) & (y[:, 1] > 0)
+    return float((p[moves, 0] / y[moves, 0] / y[moves, 1]).mean()) if moves.any() else float("nan")
 
 
 def _ratio(above: float, below: float) -> float:

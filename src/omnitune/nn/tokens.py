@@ -3,7 +3,8 @@
 Shape letters here and elsewhere: B rows of a batch, L tokens of a row, D width, C classes, K labels.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -51,10 +52,17 @@ class Tokens:
 
 @dataclass(frozen=True)
 class View:
-    """What a head may look at: the tokens of every input, and the fused ones. Where the fusion reads one vector an input, so may the streams."""
+    """What a head may look at: the tokens of every input, and the fused ones. Where the fusion reads one vector an input, so may the streams.
+
+    Args:
+        streams: tokens by input.
+        fused: of all inputs.
+        inputs: what they were made from, as in `Batch`.
+    """
 
     streams: dict[str, Tokens]
     fused: Tokens
+    inputs: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -64,10 +72,12 @@ class Batch:
     Args:
         inputs: tensors by input and name, first dimension B; each input has `present` (B,) bool.
         rows: number of each row in its table, (B,) int64.
+        same: of inputs that a task compares, a number a row, equal where the values in the table (or in the files) are, (B,) int64.
     """
 
     inputs: dict[str, dict[str, Tensor]]
     rows: np.ndarray[Any, np.dtype[np.int64]]
+    same: dict[str, np.ndarray[Any, np.dtype[np.int64]]] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -76,11 +86,13 @@ class Batch:
 
     def part(self, start: int, stop: int) -> "Batch":
         """Rows `start` to `stop`."""
-        return Batch({k: {n: t[start:stop] for n, t in v.items()} for k, v in self.inputs.items()}, self.rows[start:stop])
+        inputs = {k: {n: t[start:stop] for n, t in v.items()} for k, v in self.inputs.items()}
+        return Batch(inputs, self.rows[start:stop], {k: v[start:stop] for k, v in self.same.items()})
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on `device`."""
-        return Batch({k: {n: t.to(device, non_blocking=True) for n, t in v.items()} for k, v in self.inputs.items()}, self.rows)
+        inputs = {k: {n: t.to(device, non_blocking=True) for n, t in v.items()} for k, v in self.inputs.items()}
+        return Batch(inputs, self.rows, self.same)
 
     def pinned(self) -> "Batch":
         """The same batch in memory that a GPU copies from while it computes."""

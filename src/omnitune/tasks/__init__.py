@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from omnitune.nn.encoder import Encoder
     from omnitune.nn.heads import Head
     from omnitune.nn.metrics import Metric
     from omnitune.nn.tokens import Batch
@@ -29,11 +28,15 @@ Target = dict[str, "Tensor"]
 class Task(Component, ABC):
     """One question. Missing answers are allowed in any row: such a row teaches other tasks only."""
 
-    form: ClassVar[Literal["classes", "labels", "value", "tokens", "pixels"]]
+    form: ClassVar[Literal["classes", "labels", "value", "tokens", "pixels", "pairs", "series", "rebuilt"]]
     """What a prediction looks like: (B, C) probabilities of one class, (B, K) probabilities of labels, (B,) numbers, of a text (B, 2) the
-    nats that its words cost and how many were said right, or of a picture (B, 2) the squared error of hidden pixels and how far these lie apart."""
+    nats that its words cost and how many were said right, of a picture (B, 2) the squared error of hidden pixels and how far these lie apart, of a
+    pair (B, 8) where the right one stands, see `nn.retrieval.found`, of a series (B, 2) the absolute errors of hidden numbers, summed, and their
+    squares, or of what is rebuilt (B, 2) the squared errors, summed, and those that 8 bits a number leave."""
     supervised: ClassVar[bool] = True
-    """Whether it reads answers from columns and answers rows; else it asks an input about itself, see `SelfSupervised`."""
+    """Whether it reads answers from columns; else it asks inputs about themselves, see `SelfSupervised` and `compares`."""
+    answers: ClassVar[bool] = True
+    """Whether it has something to say of a row in prediction."""
 
     deep: ClassVar[bool] = False
     """Whether its head is a Transformer of its own, which bears smaller steps than a linear layer."""
@@ -44,6 +47,10 @@ class Task(Component, ABC):
     @abstractmethod
     def columns(self) -> tuple[str, ...]:
         """The columns it reads as answers."""
+
+    def compares(self) -> tuple[str, ...]:
+        """Inputs whose values it tells apart: `Batch.same` then says which are equal. None, unless a kind says otherwise."""
+        return ()
 
     @abstractmethod
     def check(self, value: Any) -> str | None:
@@ -62,8 +69,9 @@ class Task(Component, ABC):
         """The batch to be read, and what is asked of it. Supervised tasks return `batch` itself, untouched."""
 
     @abstractmethod
-    def head(self, width: int, facts: Facts, backbones: Mapping[str, Encoder]) -> Head:
-        """The module that answers from the fused tokens of this width, or from those that one of the backbones (by input) made."""
+    def head(self, width: int, facts: Facts, backbones: Mapping[str, Any]) -> Head:
+        """The module that answers from the fused tokens of this width, or from those that one of the backbones (by input) made: an `Encoder`, or the
+        small encoder of an input without a checkpoint; each has a `width`."""
 
     @abstractmethod
     def decode(self, output: np.ndarray, facts: Facts) -> list[dict[str, Any]]:
@@ -86,9 +94,10 @@ class SelfSupervised(Task, ABC):
         of: the input.
     """
 
-    form: ClassVar[Literal["classes", "tokens", "pixels"]] = "tokens"
+    form: ClassVar[Literal["classes", "tokens", "pixels", "series", "rebuilt"]] = "tokens"
     supervised: ClassVar[bool] = False
-    asks: ClassVar[Literal["language", "patches"]] = "language"
+    answers: ClassVar[bool] = False
+    asks: ClassVar[Literal["language", "patches", "series", "whole"]] = "language"
     """The method of a modality that tells what such a task must know; inputs without one cannot be asked."""
 
     of: str

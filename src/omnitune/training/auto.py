@@ -92,8 +92,8 @@ def _lr(recipe: Recipe, rows: int, device: torch.device) -> tuple[float, str]:
 def _head_lr(recipe: Recipe, rows: int, device: torch.device) -> tuple[float, str]:
     if recipe.fusion.kind == "attend":
         return 5e-4, "a Transformer from scratch does not bear the 3e-3 of a linear layer (measured, docs/log.md 2026-11-23)"
-    if any(task.deep for task in recipe.tasks.values()):
-        return HIGHEST, "the decoder of a task is a narrow Transformer from scratch, and bears what a backbone from scratch does"
+    if any(part.deep for part in (*recipe.tasks.values(), *recipe.inputs.values())):
+        return HIGHEST, "a narrow Transformer from scratch beside the backbones bears what a backbone from scratch does"
     width = max([384, *(shape.width for shape in _shapes(recipe))])
     rate = float(f"{3e-3 * 384 / width:.1g}")
     return (

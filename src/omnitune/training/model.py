@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from omnitune.data.batches import Question
 from omnitune.data.schema import Schema
 from omnitune.nn.encoder import Encoder
-from omnitune.nn.heads import Head, LinearHead
+from omnitune.nn.heads import Head, RowHead
 from omnitune.nn.language import LanguageHead
 from omnitune.nn.masked_words import MaskedWords
 from omnitune.nn.recall import Recall
@@ -55,7 +55,8 @@ class Model(nn.Module):
             encoder.narrow = recipe.train.narrow and self.fusion.pools and name not in asked
         width = int(self.fusion.width)
         self.known: Mapping[str, Prefix | Read] = {}
-        heads = {slug(name): task.head(width, schema.tasks[name], self.backbones) for name, task in recipe.tasks.items()}
+        makers = encoders | self.backbones
+        heads = {slug(name): task.head(width, schema.tasks[name], makers) for name, task in recipe.tasks.items()}
         self.heads = nn.ModuleDict(heads)
 
     @property
@@ -83,7 +84,7 @@ class Model(nn.Module):
     def forward(self, batch: Batch) -> View:
         """Tokens of every input, missing values masked, and the fused ones."""
         streams = {name: self.tokens(name, batch).only(batch.inputs[name]["present"]) for name in self.inputs}
-        return View(streams, self.fusion(streams))
+        return View(streams, self.fusion(streams), batch.inputs)
 
     def tokens(self, name: str, batch: Batch) -> Tokens:
         """Of one input; what a frozen part makes of them is kept, and used where it is there."""
@@ -108,7 +109,7 @@ class Model(nn.Module):
     def predict(self, batch: Batch) -> dict[str, Tensor]:
         """The prediction of every task that answers rows, first dimension B."""
         view, heads = self(batch), {task: self.head(task) for task in self.tasks}
-        return {task: head.predict(view) for task, head in heads.items() if isinstance(head, LinearHead)}
+        return {task: head.predict(view) for task, head in heads.items() if isinstance(head, RowHead)}
 
     def _views(self, question: Question) -> dict[int, View]:
         return {key: self(batch) for key, batch in {id(batch): batch for batch, _ in question.asked.values()}.items()}
