@@ -38,13 +38,10 @@ class PairHead(RowHead):
     def __init__(self, of: Sequence[str], widths: Sequence[int], width: int, kind: Literal["softmax", "sigmoid"] = "softmax") -> None:
         super().__init__()
         self.of = tuple(of)
-        self.norms = nn.ModuleList(nn.LayerNorm(inside) for inside in widths)
-        made = [nn.Linear(inside, width) for inside in widths]
+        made = [nn.Linear(inside, width, bias=False) for inside in widths]
         first, second = (nn.init.orthogonal_(projection.weight) for projection in made)
         if first.shape == second.shape:
             second.data.copy_(first.data)
-        for projection in made:
-            nn.init.zeros_(projection.bias)
         self.projections = nn.ModuleList(made)
         self.steepness = nn.Parameter(torch.tensor(math.log(1 / 0.07 if kind == "softmax" else 10.0)))
         self.bias = nn.Parameter(torch.tensor(-10.0)) if kind == "sigmoid" else None  # most pairs do not match (SigLIP, section 3.2)
@@ -53,7 +50,7 @@ class PairHead(RowHead):
         """Of both inputs, (B, P) float32 of length 1."""
         pooled = [view.streams[name].pooled().float() for name in self.of]
         with torch.autocast(pooled[0].device.type, enabled=False):
-            a_BP, b_BP = (normalize(project(norm(x_BD)), dim=1) for norm, project, x_BD in zip(self.norms, self.projections, pooled, strict=True))
+            a_BP, b_BP = (normalize(project(x_BD), dim=1) for project, x_BD in zip(self.projections, pooled, strict=True))
             return a_BP, b_BP
 
     def loss(self, view: View, target: dict[str, Tensor]) -> Loss:
