@@ -134,10 +134,12 @@ def test_words_that_are_said_by_a_table_of_their_own_are_not_asked_for() -> None
     facts = {"mask": 4, "special": [4], "words": 9, "causal": False, "tied": False}
     with pytest.raises(Mistake, match="says words by a table of its own"):
         MaskedText("text").learn_from(facts)
-    facts |= {"tied": True, "parted": False}
+    facts |= {"tied": True, "parted": False, "pieces": False}
     assert MaskedText("text").learn_from(facts) == {"mask": 4, "special": [4], "words": 9}
     with pytest.raises(Mistake, match="does not part texts into words"):
         MaskedText("text", whole_words=True).learn_from(facts)
+    with pytest.raises(Mistake, match="not where words begin"):
+        MaskedText("text", whole_words=True).learn_from(facts | {"parted": True, "pieces": True})
 
 
 def test_tokenizers_that_part_texts_into_words_are_told_from_those_that_do_not(tmp_path: Path) -> None:
