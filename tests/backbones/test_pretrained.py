@@ -294,4 +294,10 @@ def test_check_loads_neither_torch_nor_transformers() -> None:
 def test_a_word_names_a_checkpoint() -> None:
     assert find(Backbone, "pretrained") is Pretrained
     assert Backbone.from_text("team/bert") == {"kind": "pretrained", "name": "team/bert"}
-    assert Pretrained("team/bert", revision="v1").to_dict() == {"kind": "pretrained", "name": "team/bert", "revision": "v1", "pool": "auto"}
+    assert Pretrained("team/bert", revision="v1").to_dict() == {
+        "kind": "pretrained",
+        "name": "team/bert",
+        "revision": "v1",
+        "pool": "auto",
+        "resize": False,
+    }

@@ -67,7 +67,7 @@ def test_a_document_that_fits_is_one_piece_as_it_would_be_read_whole(name: str) 
             continue
         (piece,) = rows_of(table, document)
         for key, tensor in whole.encode([text], facts).items():
-            assert (key == "bytes" and name == "bert") or tensor.tolist() == made.encode([piece], facts)[key].tolist()
+            assert key == "words" or (key == "bytes" and name == "bert") or tensor.tolist() == made.encode([piece], facts)[key].tolist()
 
 
 def test_each_piece_of_a_model_that_sees_both_ways_is_a_text_of_its_own() -> None:
@@ -79,7 +79,7 @@ def test_each_piece_of_a_model_that_sees_both_ways_is_a_text_of_its_own() -> Non
             assert found == [None]
             continue
         assert [row.ids for row in found if row] == [[2, *ids[i : i + 6], 3] for i in range(0, max(1, len(ids)), 6)]
-        assert all(row and row.special == [True, *[False] * (len(row.ids) - 2), True] and row.next == -1 for row in found)
+        assert all(row and row.words == [-1, *range(len(row.ids) - 2), -1] and row.next == -1 for row in found)
         assert sum(row.bytes for row in found if row) == len(text.encode())
 
 
@@ -123,5 +123,5 @@ def test_pieces_lie_in_their_frame(n: int, limit: int, before: int, after: int, 
         assert all(row.next == after.ids[0] for row, after in pairwise(rows))
     elif not goes_on:
         assert [token for row in rows for token in row.ids if token < 99] == list(range(n))
-    assert all(0 < len(row.ids) == len(row.special) <= frame.limit for row in rows)
-    assert all(special == (token >= 99) for row in rows for token, special in zip(row.ids, row.special, strict=True))
+    assert all(0 < len(row.ids) == len(row.words) <= frame.limit for row in rows)
+    assert all((word < 0) == (token >= 99) for row in rows for token, word in zip(row.ids, row.words, strict=True))

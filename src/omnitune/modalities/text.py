@@ -11,7 +11,6 @@ from pydantic import Field
 
 from omnitune.backbones import TOKENIZER, Backbone
 from omnitune.component import any_of, component
-from omnitune.errors import Mistake
 from omnitune.modalities import Facts, Modality, _words
 from omnitune.nn import values as cells
 
@@ -118,15 +117,10 @@ class Text(Modality):
         return 2 + min(self.max_tokens, len(start.encode("utf-8", "replace")) // 4)
 
     def encoder(self, facts: Facts) -> nn.Module:
-        """A `TextReader` with the checkpoint's weights. Raises `Mistake` where the tokenizer is not that of the checkpoint."""
+        """A `TextReader` with the checkpoint's weights."""
         from omnitune.nn.readers import TextReader
 
-        made, tokenizer = self.backbone.encoder(facts), self.backbone.tokenizer(facts)
-        words, rows = 1 + max(tokenizer.get_vocab().values()), len(made.model.get_input_embeddings().weight)
-        if words > rows:
-            wrong = f"its tokenizer knows {words:,} tokens, its table of words has {rows:,}"
-            raise Mistake(f"backbone {tokenizer.name_or_path}", wrong, "Put the tokenizer beside it that it was trained with")
-        return TextReader(made)
+        return TextReader(self.backbone.encoder(facts))
 
     def skeleton(self, facts: Facts) -> nn.Module:
         """A `TextReader` without them."""

@@ -161,7 +161,7 @@ def causal(config: Any) -> bool:
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as SPEAK
     from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as FILL
 
-    speaks = config.model_type in SPEAK or config.model_type in OURS
+    speaks = config.model_type in SPEAK or (config.model_type in OURS and hasattr(config, "vocab_size"))
     return speaks and config.model_type not in FILL and not config.is_encoder_decoder
 
 
