@@ -7,7 +7,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 AUTOML := .venv-automl
 
-.PHONY: install demo test check format recipes reference bench bench-automl clean
+.PHONY: install demo test check format recipes reference bench bench-automl history clean
 
 install: $(STAMP)
 
@@ -48,6 +48,10 @@ reference: install
 # make bench: all jobs at full size (hours) | make bench QUICK=1: under ten minutes | make bench JOBS="text_full text_lora" ROUNDS=5
 bench: install
 	$(BIN)/python benchmarks/run.py $(JOBS) $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds $(ROUNDS))
+
+# the lineage pre-trained on the same text, and what it is worth downstream: hours; what is finished stays in runs/history
+history: install
+	$(BIN)/python benchmarks/history.py
 
 # AutoGluon, for the job automl_text, in an environment of its own: it wants older packages than omnitune (2.3 GB, two minutes)
 bench-automl: $(AUTOML)/installed

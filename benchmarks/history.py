@@ -18,7 +18,7 @@ from transformers import logging as transformers_logging
 from omnitune import Artifact, fit, load
 from omnitune.recipe import Recipe, read
 
-TEXT = "sample:docs-text"
+TEXT = "sample:cmake-manual"
 LABELLED = "sample:women-reviews"
 TASKS = {
     "recommended": {"kind": "classify", "target": "recommended"},
@@ -53,9 +53,9 @@ class Size:
 
 
 SIZES = {
-    "small": Size(4, 256, 128, 4096, 16, 400, 2000, 1e-3),
-    "medium": Size(8, 512, 256, 8192, 16, 4000, 8000, 6e-4),
-    "gpt2": Size(12, 768, 512, 32_000, 64, 5000, 20_000, 3e-4),
+    "small": Size(4, 256, 128, 4096, 16, 600, 2000, 1e-3),
+    "medium": Size(8, 512, 256, 8192, 16, 1817, 8000, 6e-4),
+    "gpt2": Size(12, 768, 512, 32_000, 64, 1817, 20_000, 3e-4),
 }
 
 
@@ -109,6 +109,7 @@ def main() -> None:
             downstream(backbone(name, size), size, seed, place / "scratch")
             found = history_page.collect(given.runs / given.size / f"{documents}", list(MODELS))
             given.out.write_text(history_page.page(found, MODELS, size, documents, METRICS), encoding="utf-8")
+            given.out.with_suffix(".svg").write_text(history_page.curves(found, MODELS), encoding="utf-8")
             print(f"{name}, seed {seed}: done", flush=True)
 
 

@@ -4,6 +4,7 @@ import io
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,14 @@ def collect(folder: Path, models: Sequence[str]) -> Found:
 
 
 def page(found: Found, entries: Mapping[str, Any], size: Any, documents: int, metrics: Mapping[str, str]) -> str:
-    """Markdown with its plots inside."""
+    """Markdown; the plot of `curves` stands beside it as history.svg."""
     least = min(min(report["pretrained"].curves[-1]["seconds"] for report in reports) for reports in found.values())
     seeds = max(len(reports) for reports in found.values())
     return "\n".join([
         "# The history of GPT, measured", "", "Made by `make history`; do not edit.", "",
-        f"{documents} documents of the sample docs-text are read once by every model: {size.depth} blocks, width about {size.width}, {size.context} tokens at once, a tokenizer of "
-        f"{size.vocabulary:,} learned from the same text, batches of {size.batch} full rows, rate {size.lr:g}, {seeds} seeds (order and weights; split and text stay). Two CPU cores. "
-        "Figures are means over seeds with 95 % t-intervals of the mean.", "",
+        f"{documents} pages of the sample cmake-manual are read once by every model: {size.depth} blocks, width about {size.width}, "
+        f"{size.context} tokens at once, a tokenizer of {size.vocabulary:,} learned from the same text, batches of {size.batch} full rows, rate "
+        f"{size.lr:g}, {seeds} seeds (of order and weights). Figures are means over seeds with 95 % t-intervals of the mean.", "",
         *pretraining(found, entries, least), "", *downstream(found, metrics), "", *cautions(), "",
     ])  # fmt: skip
 
@@ -42,7 +43,7 @@ def page(found: Found, entries: Mapping[str, Any], size: Any, documents: int, me
 def pretraining(found: Found, entries: Mapping[str, Any], least: float) -> list[str]:
     """The table of language modelling."""
     lines = [
-        f"| model | paper | weights | bits per byte, same bytes | bits per byte (validation) at {least:.0f} s | tokens predicted right | rows a second | minutes |",
+        f"| model | paper | weights | bits per byte, same bytes | validation bits per byte at {least:.0f} s | right | rows a second | minutes |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, reports in found.items():
@@ -56,7 +57,7 @@ def pretraining(found: Found, entries: Mapping[str, Any], least: float) -> list[
         speed = statistics.mean(report.cost["rows_per_second"] for report in whole)
         minutes = statistics.mean(report.curves[-1]["seconds"] for report in whole) / 60
         lines.append(f"| {name} | {entries[name].paper} | {weights / 1e6:.2f} M | {bits} | {early} | {right} | {speed:,.0f} | {minutes:.1f} |")
-    return ["## What they know of text", "", *lines, "", curves(found, entries)]
+    return ["## What they know of text", "", *lines, "", "![validation bits per byte over seconds](history.svg)"]
 
 
 def downstream(found: Found, metrics: Mapping[str, str]) -> list[str]:
@@ -93,7 +94,7 @@ def cautions() -> list[str]:
 def at(curve: Sequence[Mapping[str, Any]], name: str, seconds: float) -> float:
     """A validation figure at this second, between the rounds before and after it."""
     points = [(step["seconds"], step["validation"][name]) for step in curve if step.get("validation")]
-    for (earlier, before), (later, after) in zip(points, points[1:], strict=False):
+    for (earlier, before), (later, after) in pairwise(points):
         if earlier <= seconds <= later:
             return float(before + (after - before) * (seconds - earlier) / (later - earlier))
     return float(points[-1][1] if seconds > points[-1][0] else points[0][1])

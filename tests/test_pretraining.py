@@ -228,7 +228,7 @@ def test_a_tokenizer_that_is_not_the_checkpoints_is_refused(tmp_path: Path) -> N
     size, known = json.loads((folder / "config.json").read_text())["vocab_size"], len(tokenizer["model"]["vocab"])
     tokenizer["model"]["vocab"] |= {f"word{i}": i for i in range(known, size + 50)}
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
-    with pytest.raises(Mistake, match=rf"its tokenizer knows {size + 50:,} tokens, its table of words has {size:,}"):
+    with pytest.raises(Mistake, match=rf"its tokenizer knows {size + 50:,} tokens, and its table of words has {size:,} rows"):
         ready(recipe(12, {"words": {"kind": "masked_text", "of": "text"}}, backbone=str(folder)))
 
 
