@@ -129,15 +129,17 @@ def family(config: Any) -> Family | None:
 
 @torch.no_grad()
 def _activation(twin: Any, dense: nn.Linear, norm: nn.LayerNorm, decoder: nn.Linear) -> nn.Module | None:
-    """The activation with which these layers say what the model says; None where none does."""
-    random = torch.Generator().manual_seed(0)
-    outside = {*twin.parameters()} - {*twin.base_model.parameters()}
-    for weight in outside:
+    """The activation with which these layers say what the model says; None where none does.
+
+    In float64: the two GELUs differ by so little that float32 takes the one for the other.
+    """
+    random, inside = torch.Generator().manual_seed(0), {*twin.double().base_model.parameters()}
+    for weight in (weight for weight in twin.parameters() if weight not in inside):
         weight.normal_(0.0, dense.in_features**-0.5 if weight.ndim == 2 else 1.0, generator=random)
     ids, mask = torch.arange(1, VOCABULARY - 1).view(2, -1), torch.ones(2, (VOCABULARY - 2) // 2, dtype=torch.int64)
     x_BLD, wanted_BLV = twin.base_model(ids, attention_mask=mask).last_hidden_state, twin(ids, attention_mask=mask).logits
     said = {activation: linear(norm(activation(dense(x_BLD))), decoder.weight, decoder.bias) for activation in ACTIVATIONS}
-    return next((a for a, logits_BLV in said.items() if torch.allclose(logits_BLV, wanted_BLV, rtol=1e-4, atol=1e-5)), None)
+    return next((a for a, logits_BLV in said.items() if torch.allclose(logits_BLV, wanted_BLV, rtol=1e-9, atol=1e-9)), None)
 
 
 def _names(words: MaskedWords, family: Family) -> dict[str, tuple[str, ...]]:
