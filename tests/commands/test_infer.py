@@ -48,6 +48,7 @@ def columns(n: int = 300) -> dict[str, list[Any]]:
         "when": [datetime.date(2026, 1, 1) + datetime.timedelta(days=i) for i in range(n)],
         "call": [f"calls/{i}.wav" for i in range(n)],
         "points": [[1.0, 2.0]] * n,
+        "walk": [[float(i), i + 0.5, i - 1.0][: 2 + i % 2] for i in range(n)],
         "stars": stars,
         "happy": [int(star > 3) for star in stars],
         "tags": [rng.choice(["red|warm", "red", "blue|warm", "blue|cold|new"]) for _ in range(n)],
@@ -101,11 +102,11 @@ def test_numbers_of_which_some_are_written_in_two_ways() -> None:
 
 INPUTS = {
     "review": "text", "title": "text", "price": "number", "age": "number", "shop": "category", "shop_id": "category", "gift": "category",
-    "photo": "image", "inline": "image", "raw": "image", "points": "series",
+    "photo": "image", "inline": "image", "raw": "image", "walk": "series",
 }  # fmt: skip
 LEFT_OUT = {
     "row": "counts", "order_id": "identifies", "code": "names its row", "country": "always 'CH'", "nothing": "empty", "when": "dates",
-    "call": "sound",
+    "call": "sound", "points": "always [1.0, 2.0]",
 }  # fmt: skip
 TASKS = {"stars": "classify", "happy": "classify", "tags": "label", "mood": "classify"}
 

@@ -90,7 +90,8 @@ def as_input(look: Look) -> tuple[str | None, str]:
     if look.all_are(int, float, Decimal) and any(math.isinf(value) for value in look.present):
         return "number", "numbers, some of them infinite, which count as immense ones"
     if look.all_are(list, tuple) and all(Series().check(value) is None for value in look.present):
-        return "series", "lists of numbers"
+        first = look.present[0]
+        return (None, f"always {first!r}: nothing to learn from") if all(value == first for value in look.present) else ("series", "lists of numbers")
     if not all(cells.problem(value) is None for value in look.present):
         return None, f"no kind of input reads {type(look.present[0]).__name__} values"
     if len(look.counts) == 1:
