@@ -79,6 +79,10 @@ class Backbone(Component, ABC):
     def architecture(self) -> Architecture:
         """Its shape, without reading weights."""
 
+    def stamp(self) -> tuple[Any, ...]:
+        """What is another whenever the files that its processor comes from are others: what was read of them may be kept under it."""
+        return ()
+
     def says(self) -> bool:
         """Whether it comes with trained layers that say words (`nn.lm_head`), not only with tokens."""
         return False

@@ -57,7 +57,7 @@ class Text(Modality):
         """`max_tokens`, as far as the checkpoint goes, and `cut`, the share of (up to 5,000) texts that are longer; and what a backbone that
         starts from nothing learns."""
         own: Facts = self.backbone.learn(cells.name(value) for value in values if value is not None)
-        words = _words_of(self.backbone, self.max_tokens, own.get(TOKENIZER))
+        words = self._read_by(self.max_tokens, own)
         if self.pieces:
             return {"max_tokens": words.limit, "cut": 0.0} | own
         some = (cells.name(value) for value in islice(values, 0, None, -(-len(values) // COUNTED) or 1) if value is not None)
@@ -72,7 +72,7 @@ class Text(Modality):
         those that end a sentence (`stops`) and of the one that pads (`padding`), how many `words` there are and `types` of tokens, whether texts
         are `parted` into words, what stands around a `pair` of texts and around a `single` one, and whether they are read in `pieces`."""
         tokenizer = self.backbone.tokenizer(facts)
-        words = _words_of(self.backbone, facts["max_tokens"], facts.get(TOKENIZER))
+        words = self._read_by(facts["max_tokens"], facts)
         row, several = words.read(["a", "a a"])
         made = self.backbone.architecture()
         return {
@@ -84,7 +84,7 @@ class Text(Modality):
 
     def frame(self, facts: Facts) -> _words.Frame:
         """How texts that are read in pieces lie among special tokens."""
-        return _words_of(self.backbone, facts["max_tokens"], facts.get(TOKENIZER)).frame(self.backbone.architecture().causal)
+        return self._read_by(facts["max_tokens"], facts).frame(self.backbone.architecture().causal)
 
     def encode(self, values: Sequence[Any], facts: Facts, rng: np.random.Generator | None = None) -> dict[str, Tensor]:
         """`input_ids` and `attention_mask` (B, L) int64, L the longest of the batch; `words` (B, L), of each token the number of its word in the
@@ -92,7 +92,7 @@ class Text(Modality):
         `_words.Row`, which a value may be too."""
         import torch
 
-        words = _words_of(self.backbone, facts["max_tokens"], facts.get(TOKENIZER))
+        words = self._read_by(facts["max_tokens"], facts)
         rows = self._read(words, values, facts)
         if rng is not None and self.token_dropout:
             rows = [words.hide(row, (rng.random(len(row.ids)) < self.token_dropout).tolist()) for row in rows]
@@ -103,6 +103,9 @@ class Text(Modality):
         place = {"place": torch.tensor([row.place for row in rows], dtype=torch.int64).reshape(-1, 3)} if self.pieces else {}
         told = {"words": places, "cut": cut, "bytes": read, "next": after} | place
         return {"input_ids": ids, "attention_mask": mask, "present": present} | told
+
+    def _read_by(self, max_tokens: int, facts: Facts) -> _words.Words:
+        return _words_of(self.backbone, max_tokens, facts.get(TOKENIZER), self.backbone.stamp())
 
     def _read(self, words: _words.Words, values: Sequence[Any], facts: Facts) -> list[_words.Row]:
         texts = ["" if value is None else cells.name(value) for value in values if not isinstance(value, _words.Row)]
@@ -135,6 +138,6 @@ class Text(Modality):
 
 
 @cache
-def _words_of(backbone: Backbone, max_tokens: int, learned: str | None) -> _words.Words:
-    """The tokenizer of the checkpoint, or the one that was `learned`, set up once."""
+def _words_of(backbone: Backbone, max_tokens: int, learned: str | None, stamp: tuple[Any, ...]) -> _words.Words:
+    """The tokenizer of the checkpoint, or the one that was `learned`, set up once as long as its files stay as they are."""
     return _words.Words(backbone.tokenizer(None if learned is None else {TOKENIZER: learned}), max_tokens)
