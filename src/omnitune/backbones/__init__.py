@@ -56,7 +56,8 @@ class Backbone(Component, ABC):
         return {"kind": text} if text in kinds(cls) else {"kind": "pretrained", "name": text}
 
     def learn(self, texts: Iterable[str]) -> Facts:
-        """What a backbone of texts that starts from nothing counts on the training rows (its tokenizer), as plain JSON values."""
+        """What a backbone of texts that starts from nothing counts on the training rows (its tokenizer), as plain JSON values. It may read `texts`
+        more than once."""
         return {}
 
     @abstractmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -56,7 +56,7 @@ class Text(Modality):
     def learn(self, values: Sequence[Any]) -> Facts:
         """`max_tokens`, as far as the checkpoint goes, and `cut`, the share of (up to 5,000) texts that are longer; and what a backbone that
         starts from nothing learns."""
-        own: Facts = self.backbone.learn(cells.name(value) for value in values if value is not None)
+        own: Facts = self.backbone.learn(_Texts(values))
         words = self._read_by(self.max_tokens, own)
         if self.pieces:
             return {"max_tokens": words.limit, "cut": 0.0} | own
@@ -135,6 +135,16 @@ class Text(Modality):
         """Sentences of different lengths."""
         parts = ["the fabric is soft", "it shrank after one wash", "I bought two more", "too small for me", "a lovely colour", "sent it back"]
         return [f"Order {i}: {', '.join(rng.choice(parts, rng.integers(1, 6)))}." for i in range(n)]
+
+
+class _Texts:
+    """The texts of a column, as often as they are asked for."""
+
+    def __init__(self, values: Sequence[Any]) -> None:
+        self.values = values
+
+    def __iter__(self) -> Iterator[str]:
+        return (cells.name(value) for value in self.values if value is not None)
 
 
 @cache

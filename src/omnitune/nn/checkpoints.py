@@ -126,7 +126,11 @@ def same_shapes(wanted: Mapping[str, Tensor], got: Mapping[str, Tensor], where: 
 
 @torch.no_grad()
 def widen(model: Any, words: int) -> int:
-    """Gives the table of `words` rows where it has fewer; how many came in."""
+    """Gives the table of `words` rows where it has fewer; how many came in. Raises `Mistake` where words lie in clusters and there are more."""
+    if getattr(model.config, "cutoffs", None):
+        if words > model.config.vocab_size:
+            raise Mistake("resize", "words in clusters are numbered by frequency, which leaves no place for more", "Take the tokenizer as it was")
+        return 0
     old = model.get_input_embeddings().weight.clone()  # transformers changes it in place
     if (added := words - len(old)) <= 0:
         return 0

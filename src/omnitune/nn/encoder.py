@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from omnitune.errors import Mistake
 from omnitune.nn import adapters, checkpoints, dropout, flat, kernels, lowrank, masked_words, narrow, patches, weights
+from omnitune.nn.adaptive_head import AdaptiveHead
 from omnitune.nn.blocks import find_blocks, inside, outside, unread
 from omnitune.nn.lm_head import LMHead
 from omnitune.nn.recall import Place, Recall
@@ -43,7 +44,7 @@ class Encoder(nn.Module):
     def __init__(self, model: nn.Module, pool: Pool, filled: bool = True, folder: Path | None = None, added: int = 0) -> None:
         super().__init__()
         self.model, self.pool, self.filled, self.folder, self.added = model, pool, filled, folder, added
-        self.lm_head: LMHead | None = None
+        self.lm_head: LMHead | AdaptiveHead | None = None
         self.names, self.blocks = find_blocks(model)
         self.width = checkpoints.width(self.model.config)
         self.adapted = False
@@ -198,18 +199,23 @@ class Encoder(nn.Module):
         wanted = {"use_cache": False, "interpolate_pos_encoding": True}  # positions of pictures of another size lie between those of the checkpoint
         return {name: value for name, value in wanted.items() if checkpoints.accepts(type(self.model).forward, name)}
 
-    def speak(self) -> LMHead | None:
+    def speak(self) -> LMHead | AdaptiveHead | None:
         """The layers with which its checkpoint says words, a part of its tail from now on; None where it has none besides its table.
 
         Raises:
             Mistake: the checkpoint was saved without them.
         """
-        if self.lm_head is None and self.folder is not None and (head := LMHead.of(self.model.config)):
-            if self.filled:
-                head.fill(self.folder, self.model.get_input_embeddings().weight, self._where(), self.added)
+        if self.lm_head is None and (head := self._words()):
+            if self.filled and self.folder is not None:
+                head.fill(self.folder, self.model, self._where(), self.added)
             self.lm_head = head
             self._read |= {f"lm_head.{name}" for name, _ in head.named_parameters()}
         return self.lm_head
+
+    def _words(self) -> LMHead | AdaptiveHead | None:
+        """What it says words with, unread; a model from nothing has that only where its words lie in clusters."""
+        clusters = AdaptiveHead.of(self.model.config)
+        return clusters or (LMHead.of(self.model.config) if self.folder is not None else None)
 
     def _where(self) -> str:
         return f"backbone {self.model.config.name_or_path or self.folder}"
@@ -320,7 +326,7 @@ class Encoder(nn.Module):
             self.filled = True
             self.positions_from = self._flat_positions()
             if self.lm_head is not None:
-                self.lm_head.fill(folder, self.model.get_input_embeddings().weight, str(folder))
+                self.lm_head.fill(folder, self.model, str(folder))
         if not self.filled:
             raise Mistake(str(folder), "no weights here", "Copy the folder again, with model.safetensors")
         if (folder / "adapter_config.json").exists():
