@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from omnitune.errors import Mistake
 from omnitune.nn import adapters, checkpoints, dropout, flat, kernels, lowrank, masked_words, narrow, patches, weights
 from omnitune.nn.blocks import find_blocks, inside, outside, unread
+from omnitune.nn.decoder import Decoder
 from omnitune.nn.lm_head import LMHead
 from omnitune.nn.recall import Place, Recall
 from omnitune.nn.replay import Cut
@@ -43,7 +44,7 @@ class Encoder(nn.Module):
     def __init__(self, model: nn.Module, pool: Pool, filled: bool = True, folder: Path | None = None, added: int = 0) -> None:
         super().__init__()
         self.model, self.pool, self.filled, self.folder, self.added = model, pool, filled, folder, added
-        self.lm_head: LMHead | None = None
+        self.lm_head: LMHead | Decoder | None = None
         self.names, self.blocks = find_blocks(model)
         self.width = checkpoints.width(self.model.config)
         self.adapted = False
@@ -151,6 +152,8 @@ class Encoder(nn.Module):
             if self.went_on:
                 learned, measured = (self.model.config.remembered(training) for training in (True, False))
                 told["texts"] = f"in order, each piece told of up to {learned:,} tokens before it in training, {measured:,} after{share}"
+        if isinstance(self.lm_head, Decoder):
+            told["targets"] = self.lm_head.path()
         if self.narrow and self._sought:
             told["last block"] = f"the {self.pool} token alone" if self._narrowed() else "every token"
         return told
@@ -205,11 +208,26 @@ class Encoder(nn.Module):
             Mistake: the checkpoint was saved without them.
         """
         if self.lm_head is None and self.folder is not None and (head := LMHead.of(self.model.config)):
-            if self.filled:
-                head.fill(self.folder, self.model.get_input_embeddings().weight, self._where(), self.added)
-            self.lm_head = head
-            self._read |= {f"lm_head.{name}" for name, _ in head.named_parameters()}
+            self._keep(head)
+        assert not isinstance(self.lm_head, Decoder), "an encoder-decoder does not go on from a text"
         return self.lm_head
+
+    def decode(self) -> Decoder:
+        """The decoder of its checkpoint with its layers that say words, a part of its tail from now on.
+
+        Raises:
+            Mistake: the checkpoint was saved without it.
+        """
+        if self.lm_head is None:
+            self._keep(Decoder(self.model.config))
+        assert isinstance(self.lm_head, Decoder), "only an encoder-decoder has a decoder"
+        return self.lm_head
+
+    def _keep(self, head: LMHead | Decoder) -> None:
+        if self.filled and self.folder is not None:
+            head.fill(self.folder, self.model.get_input_embeddings().weight, self._where(), self.added)
+        self.lm_head = head
+        self._read |= {f"lm_head.{name}" for name, p in head.named_parameters() if p.requires_grad}
 
     def _where(self) -> str:
         return f"backbone {self.model.config.name_or_path or self.folder}"
@@ -274,14 +292,17 @@ class Encoder(nn.Module):
     def set_dropout(self, layers: float | None, attention: float | None) -> None:
         """The shares that training drops, in layers and of attention weights; None leaves the checkpoint's."""
         dropout.set_share(self.model, layers, attention)
+        if isinstance(self.lm_head, Decoder):
+            dropout.set_share(self.lm_head.whole, layers, attention)
 
     def recompute(self) -> None:
         """Computes the activations inside blocks again in the backward pass, which saves memory. Raises `Mistake` where the model cannot."""
         if not self.model.supports_gradient_checkpointing:
             raise Mistake("train.checkpointing", f"{type(self.model).__name__} cannot do it", "Leave it out, and lower train.micro_batch instead")
         self.narrow = False  # the second pass runs inside the backward one, beyond the reach of `narrow`
-        newer = getattr(self.model, "activation_checkpointing_enable", None)  # the older name warns where there is this one
-        (newer or self.model.gradient_checkpointing_enable)({"use_reentrant": False})
+        checkpoints.recompute(self.model)
+        if isinstance(self.lm_head, Decoder):
+            checkpoints.recompute(self.lm_head.whole)
 
     def adapt(self, config: Any, one_product: bool = True) -> None:
         """Adds the adapters that a `peft` configuration describes; they alone learn. With `one_product`, see `lowrank`."""
