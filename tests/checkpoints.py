@@ -115,7 +115,7 @@ def _roberta_bytes(folder: Path) -> None:
 
 
 def _with_sentinels(folder: Path) -> None:
-    """A T5 tokenizer (a piece begins with the space before it, </s> at the end) with ten sentinels, numbered backwards as in its files."""
+    """A T5 tokenizer (a piece begins with the space before it, </s> at the end) with twenty sentinels, numbered backwards as in its files."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -124,7 +124,7 @@ def _with_sentinels(folder: Path) -> None:
     trainer = trainers.BpeTrainer(vocab_size=280, special_tokens=["<pad>", "</s>", "<unk>"], show_progress=False)
     tokenizer.train_from_iterator(SENTENCES, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)])
-    tokenizer.add_special_tokens([f"<extra_id_{i}>" for i in reversed(range(10))])
+    tokenizer.add_special_tokens([f"<extra_id_{i}>" for i in reversed(range(20))])
     names = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=96, **names).save_pretrained(folder)
 

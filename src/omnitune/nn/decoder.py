@@ -123,7 +123,7 @@ def _widen(whole: Any, rows: int) -> None:
     own = None if last.weight is whole.get_input_embeddings().weight else last.weight.clone()
     checkpoints.widen(whole, len(whole.get_input_embeddings().weight) + rows)
     if own is not None:
-        whole.get_output_embeddings().weight.copy_(checkpoints.widened(own, rows))
+        whole.get_output_embeddings().weight = nn.Parameter(checkpoints.widened(own, rows))  # transformers has tied it meanwhile
 
 
 def _same(x: Tensor) -> Tensor:
