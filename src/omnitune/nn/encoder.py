@@ -326,7 +326,7 @@ class Encoder(nn.Module):
             model, state = self.lm_head.joined(model, state)
         checkpoints.write(model, folder, state)
         if self.adapted:
-            adapters.write(self.model, folder)
+            adapters.write(self.model, folder, self._inside())
 
     def load(self, folder: Path) -> None:
         """Reads what `save` wrote: weights where they are there, the adapter where it is there.
@@ -345,9 +345,13 @@ class Encoder(nn.Module):
         if not self.filled:
             raise Mistake(str(folder), "no weights here", "Copy the folder again, with model.safetensors")
         if (folder / "adapter_config.json").exists():
-            adapters.read(self.model, folder)
+            adapters.read(self.model, folder, self._inside())
             lowrank.merge_products(self.model)
             self.adapted = True
+
+    def _inside(self) -> str:
+        """What the names of its weights begin with in the model that is saved, where adapters must know that."""
+        return f"{self.lm_head.encoder}." if isinstance(self.lm_head, Decoder) else ""
 
     def merge(self) -> None:
         """Folds adapters into the weights: the same answers without the extra products."""
