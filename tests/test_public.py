@@ -16,7 +16,7 @@ NAMES = {
     "BERT", "GPT", "Artifact", "Attend", "Auto", "Bias", "Category", "Classify", "Concat", "Data", "Forecast", "Freeze", "Full", "Generate", "Image",
     "Label", "LoRA", "MaskedImage", "MaskedText", "Match", "Mistake", "NextSentence", "Number", "Pretrained", "Probe", "Recipe", "Reconstruct",
     "Regress", "Report", "Sampling", "Series", "Table", "Text", "Train", "TransformerXL", "ViT", "check", "compare", "fit", "generate", "infer",
-    "load", "search",
+    "load", "search", "Denoise",
 }  # fmt: skip
 COMMANDS = {
     "fit": {"source", "changes", "--target", "-t", "--minutes", "--out", "--resume", "--log", "--quiet", "-q", "--json"},

@@ -33,6 +33,8 @@ class Architecture:
         patch: side of the patches that it cuts a picture into, in pixels; None where it cuts none.
         post_norm: whether its norms stand behind what they sum up, as in the first Transformers, which bear smaller steps than later ones.
         remembers: whether it reads the pieces of a text in order, each told of those before it.
+        decodes: whether it is the encoder of a model that writes a text from another (T5, BART).
+        start: of such a model the token that what it writes begins with; None where that is not known.
     """
 
     width: int
@@ -44,6 +46,8 @@ class Architecture:
     patch: int | None = None
     post_norm: bool = False
     remembers: bool = False
+    decodes: bool = False
+    start: int | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ class Backbone(Component, ABC):
         return ()
 
     def says(self) -> bool:
-        """Whether it comes with trained layers that say words (`nn.lm_head`), not only with tokens."""
+        """Whether it comes with trained layers that say words (`nn.lm_head`, `nn.decoder`), not only with tokens."""
         return False
 
     @abstractmethod

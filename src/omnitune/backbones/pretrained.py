@@ -109,8 +109,11 @@ class Pretrained(Backbone):
         types = int(getattr(config, "type_vocab_size", None) or 0)
         patch, remembers = getattr(config, "patch_size", None), getattr(config, "remembers", False)
         patch = patch if isinstance(patch, int) else None
-        causal = checkpoints.causal(config)
-        return Architecture(checkpoints.width(config), attention, causal, tied, types=types, patch=patch, remembers=remembers)
+        causal, decodes = checkpoints.causal(config), checkpoints.conditional(config) is not None
+        start = getattr(config, "decoder_start_token_id", None) if decodes else None
+        return Architecture(
+            checkpoints.width(config), attention, causal, tied, types=types, patch=patch, remembers=remembers, decodes=decodes, start=start
+        )
 
     def stamp(self) -> tuple[Any, ...]:
         """See `Backbone.stamp`: the folder, and the size and time of each file there that holds no weights."""
@@ -121,7 +124,10 @@ class Pretrained(Backbone):
         from omnitune.nn import checkpoints, weights
         from omnitune.nn.lm_head import LMHead
 
-        head = LMHead.of(checkpoints.configuration(self.folder, self.where))
+        config = checkpoints.configuration(self.folder, self.where)
+        if checkpoints.conditional(config):
+            return any("decoder" in name.split(".") for name in weights.names(weights.files(self.folder, self.where), self.where))
+        head = LMHead.of(config)
         return head is not None and not head.lacking(weights.names(weights.files(self.folder, self.where), self.where))
 
     def save_processor(self, folder: Path, facts: Facts | None = None) -> None:

@@ -70,7 +70,9 @@ class Text(Modality):
         """What a task must know that asks about its words: whether the backbone is `causal`, its words `tied`, and whether it `says` them by trained
         layers of its own; whether the tokenizer marks where a text `ends`, the number of the `mask` token (None for none), of `special` ones, of
         those that end a sentence (`stops`) and of the one that pads (`padding`), how many `words` there are and `types` of tokens, whether texts
-        are `parted` into words, what stands around a `pair` of texts and around a `single` one, and whether they are read in `pieces`."""
+        are `parted` into words, what stands around a `pair` of texts and around a `single` one, whether they are read in `pieces` and the most
+        tokens of one (`limit`); of the encoder of a model that writes (`decodes`) the token that a target begins with (`start`) and those that stand
+        for spans of a text (`sentinels`)."""
         tokenizer = self.backbone.tokenizer(facts)
         words = self._read_by(facts["max_tokens"], facts)
         row, several = words.read(["a", "a a"])
@@ -80,6 +82,7 @@ class Text(Modality):
             "special": sorted(tokenizer.all_special_ids), "stops": words.stops(), "padding": words.padding,
             "words": len(tokenizer), "types": made.types,
             "parted": max(several.words) > 0, "pair": words.pair(), "single": sum(word < 0 for word in row.words), "pieces": self.pieces,
+            "limit": words.limit, "decodes": made.decodes, "start": made.start, "sentinels": words.sentinels(),
         }  # fmt: skip
 
     def frame(self, facts: Facts) -> _words.Frame:

@@ -3,6 +3,8 @@
 Shape letters: B rows, L tokens, D width, V vocabulary, N tokens that are asked about.
 """
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -17,7 +19,27 @@ from omnitune.nn.tokens import Loss, View
 NOT_ASKED = -1
 
 
-class LanguageHead(Head):
+class WordsHead(Head, ABC):
+    """Words that are asked for, with their losses. Each counts like any other, whatever row it stands in."""
+
+    def loss(self, view: View, target: dict[str, Tensor]) -> Loss:
+        """Of a row: the mean cross-entropy of its words, times `weight`."""
+        total, *_ = self._ask(view, target)
+        return Loss(total, target["weight"].sum())
+
+    def measure(self, view: View, target: dict[str, Tensor]) -> tuple[Tensor, Loss]:
+        """(B, 2): the cross-entropy of all words of a row, in nats, and how many of them are right; and the loss."""
+        total, losses_N, right_N, rows_N = self._ask(view, target, right=True)
+        found_B2 = losses_N.new_zeros(len(target["weight"]), 2)
+        found_B2.index_add_(0, rows_N, torch.stack([losses_N, right_N.float()], 1))
+        return found_B2, Loss(total, target["weight"].sum())
+
+    @abstractmethod
+    def _ask(self, view: View, target: dict[str, Tensor], right: bool = False) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The loss, and of each word that is asked for its own loss, whether it is right (where that costs more, only if asked), and its row."""
+
+
+class LanguageHead(WordsHead):
     """Words from the tokens of one input, as its checkpoint says them (`LMHead`), or by the table that its backbone reads words from (tied: Press
     and Wolf 2017, https://arxiv.org/abs/1608.05859), or by the tables of its clusters (`AdaptiveHead`). No logit is made where nothing is asked.
 
@@ -45,20 +67,7 @@ class LanguageHead(Head):
         table: Tensor = own.table(read_VD) if own else read_VD
         return table
 
-    def loss(self, view: View, target: dict[str, Tensor]) -> Loss:
-        """Of a row: the mean cross-entropy of its words, times `weight`."""
-        total, *_ = self._ask(view, target)
-        return Loss(total, target["weight"].sum())
-
-    def measure(self, view: View, target: dict[str, Tensor]) -> tuple[Tensor, Loss]:
-        """(B, 2): the cross-entropy of all words of a row, in nats, and how many of them are right; and the loss."""
-        total, losses_N, right_N, rows_N = self._ask(view, target, right=True)
-        found_B2 = losses_N.new_zeros(len(target["weight"]), 2)
-        found_B2.index_add_(0, rows_N, torch.stack([losses_N, right_N.float()], 1))
-        return found_B2, Loss(total, target["weight"].sum())
-
     def _ask(self, view: View, target: dict[str, Tensor], right: bool = False) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The loss, and of each word that is asked for its own loss, whether it is right (where that costs more, only if asked), and its row."""
         tokens, labels_BL = view.streams[self.of], target["labels"]
         rows_N, places_N = (labels_BL >= 0).nonzero(as_tuple=True)
         asked_B = (labels_BL >= 0).sum(1).clamp(min=1)
