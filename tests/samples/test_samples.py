@@ -283,7 +283,7 @@ def test_smollm_knows_english_and_answers() -> None:
         asked = [{"role": "user", "content": "What is the capital of France?"}]
         prompt = tokenizer.apply_chat_template(asked, add_generation_prompt=True, return_tensors="pt", return_dict=True)
         answer = tokenizer.decode(model.generate(**prompt, max_new_tokens=12, do_sample=False)[0, prompt["input_ids"].shape[1] :])
-    assert 5 < perplexity < 16, perplexity
+    assert 6 < perplexity < 16, perplexity
     assert "Paris" in answer, answer
 
 
