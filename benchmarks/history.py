@@ -1,17 +1,18 @@
 """The history of GPT, measured: every generation pre-trained on the same text, then asked what it is worth downstream.
 
-python benchmarks/history.py [MODEL ...] [--size tiny|small|medium|gpt2] [--seeds 3] [--documents N] [--minutes M] [--runs runs/history]
-                             [--out docs/history.md]
+python benchmarks/history.py [MODEL ...] [--size tiny|small|medium|gpt2] [--seeds 3] [--text SOURCE] [--documents N] [--minutes M]
+                             [--runs runs/history] [--out docs/history.md]
 
 All models hold about as many weights. Each is trained twice: on the same bytes, read once, and for the same minutes, as often as it gets
 through them. A part that is finished is not made again, so this can be killed and started anew; the page is written from what is whole,
-after each model. `--size gpt2` has the published size, for a GPU.
+after each model. `--size gpt2` has the published size, for a GPU, and needs a larger text than the sample: any table with a column `text`.
 """
 
 import argparse
+import json
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import history_measured
 import history_page
 from transformers import logging as transformers_logging
 
-from omnitune import Artifact, fit, load
+from omnitune import Artifact, Mistake, fit, load
 from omnitune.recipe import Recipe, read
 
 TEXT = "sample:cmake-manual"
@@ -46,6 +47,7 @@ class Size:
         minutes: of training, where all have the same.
         labelled: rows of the downstream tasks.
         lr: of pre-training.
+        text: where the documents are.
     """
 
     depth: int
@@ -57,12 +59,13 @@ class Size:
     minutes: float
     labelled: int
     lr: float
+    text: str = TEXT
 
 
 SIZES = {
     "tiny": Size(3, 192, 64, 2048, 16, 400, 0.4, 1000, 2e-3),
-    "small": Size(4, 256, 128, 4096, 16, 600, 4.0, 2000, 1e-3),
-    "medium": Size(8, 512, 256, 8192, 16, 1817, 60.0, 8000, 6e-4),
+    "small": Size(4, 256, 128, 4096, 16, 600, 2.0, 2000, 1e-3),
+    "medium": Size(8, 512, 256, 8192, 16, 1817, 30.0, 8000, 6e-4),
     "gpt2": Size(12, 768, 512, 32_000, 64, 1817, 30.0, 20_000, 3e-4),
 }
 
@@ -100,8 +103,9 @@ def main(words: Sequence[str] | None = None) -> None:
     warnings.simplefilter("ignore")
     transformers_logging.set_verbosity_error()
     size = SIZES[given.size]
-    size = replace(size, documents=given.documents or size.documents, minutes=given.minutes or size.minutes)
+    size = replace(size, documents=given.documents or size.documents, minutes=given.minutes or size.minutes, text=given.text)
     whole = given.runs / given.size / f"{size.documents}"
+    same(size, whole)
     for seed in range(given.seeds):
         for name in given.models or MODELS:
             make(name, size, seed, whole / name / f"{seed}")
@@ -114,6 +118,7 @@ def asked(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", metavar="MODEL", help=", ".join(MODELS))
     parser.add_argument("--size", choices=SIZES, default="small")
+    parser.add_argument("--text", default=TEXT, help="Documents in a column `text`, as any recipe names its data.")
     parser.add_argument("--documents", type=int, help="Instead of the size's own.")
     parser.add_argument("--minutes", type=float, help="Instead of the size's own.")
     parser.add_argument("--seeds", type=int, default=3)
@@ -123,6 +128,17 @@ def asked(words: Sequence[str] | None) -> argparse.Namespace:
     if unknown := [name for name in given.models if name not in MODELS]:
         parser.error(f"no model called {unknown[0]!r}; there are {', '.join(MODELS)}")
     return given
+
+
+def same(size: Size, whole: Path) -> None:
+    """Raises `Mistake` where the runs in a folder were made with other settings: they would stand on one page."""
+    noted = whole / "size.json"
+    if not noted.exists():
+        whole.mkdir(parents=True, exist_ok=True)
+        noted.write_text(json.dumps(asdict(size), indent=1), encoding="utf-8")
+    before, now = json.loads(noted.read_text(encoding="utf-8")), asdict(size)
+    if other := [name for name in now if before.get(name) != now[name]]:
+        raise Mistake(str(whole), f"holds runs of another {', '.join(other)}", "Give another folder by --runs, or remove this one")
 
 
 def make(name: str, size: Size, seed: int, place: Path) -> None:
@@ -158,7 +174,7 @@ def pretrained(name: str, size: Size, budget: Values, seed: int, place: Path) ->
     """Trained on the documents without labels."""
     text = {"kind": "text", "backbone": backbone(name, size), "max_tokens": size.context, "pieces": True}
     return run({
-        "data": {"from": f"{TEXT}#{size.documents}"}, "inputs": {"text": text}, "tasks": {"language": {"kind": MODELS[name].task, "of": "text"}},
+        "data": {"from": f"{size.text}#{size.documents}"}, "inputs": {"text": text}, "tasks": {"language": {"kind": MODELS[name].task, "of": "text"}},
         "train": {"batch": size.batch, "lr": size.lr, "seed": seed} | budget,
     }, place)  # fmt: skip
 

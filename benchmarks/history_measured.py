@@ -39,7 +39,7 @@ def read_bytes(prepared: Prepared) -> int:
 
 
 def by_memory(made: Artifact, prepared: Prepared) -> dict[str, Any]:
-    """Bits per byte on the longest held-out documents, by memory; it tells no token from one before the memory, and asks for all of them."""
+    """Bits per byte on the longest held-out documents, by memory. Every token is asked for at every length."""
     rows, tokens = longest(prepared)
     config, train = made.model.backbones["text"].model.config, made.recipe.train
     own, found = config.eval_memory, {}

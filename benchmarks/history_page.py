@@ -46,7 +46,7 @@ def page(found: Found, entries: Mapping[str, Any], size: Any, metrics: Mapping[s
     several = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     return "\n".join([
         "# The history of GPT, measured", "", "Made by `make history`; do not edit.", "",
-        f"{size.documents} pages of the sample cmake-manual, less those held out, are read by every model: {size.depth} blocks, width about "
+        f"{size.documents:,} documents of `{size.text}`, less those held out, are read by every model: {size.depth} blocks, width about "
         f"{size.width}, {size.context} tokens at once, a tokenizer of {size.vocabulary:,} learned from the same text, batches of {size.batch} full "
         f"rows, rate {size.lr:g}, {several} seeds (of order and weights). Figures are means over seeds with 95 % t-intervals of the mean.", "",
         *pretraining(found, entries, size.minutes, figures), "", *memory(found, size.context, figures), *downstream(found, metrics), "",
@@ -94,7 +94,7 @@ def memory(found: Found, segment: int, figures: Mapping[str, str]) -> list[str]:
             lines.append(f"| {length} | {mean(values)} | {mean([seed.measured['memory']['0'] - v for seed, v in zip(seeds, values, strict=True)])} |")
         made += [
             f"## What {name} makes of what came before its segment", "",
-            f"On the {first['documents']} longest held-out pages, of {first['tokens']:,} tokens or more; segments of {segment} tokens, and as many "
+            f"On the {first['documents']} longest held-out documents, of {first['tokens']:,} tokens or more; segments of {segment} tokens, and as many "
             "of memory in training. Differences are taken seed by seed.", "", *lines, "", f"![bits per byte by memory]({figures['memory']})", "",
         ]  # fmt: skip
     return made
@@ -127,7 +127,7 @@ def cautions() -> list[str]:
         "## What these figures do not say", "",
         "- Small models and little text: at published sizes the order may be another. `--size gpt2` has the sizes for a GPU; it was not run here.",
         "- BERT sees both sides of a hidden word: its accuracy is not that of a model that reads from left to right, and it has no bits per byte.",
-        "- From nothing, a tokenizer is learned from the reviews; what is fine-tuned keeps that of the manual.",
+        "- From nothing, a tokenizer is learned from the reviews; what is fine-tuned keeps that of the text without labels.",
         "- Intervals are over seeds, on the same held-out documents: they do not say how another text would turn out.",
         "- Machines that other programs use too: what is learned in the same minutes is a lower bound then.",
     ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,15 @@ import history_page
 import ours
 import pytest
 
-from omnitune import load
+from omnitune import Mistake, load
 from omnitune.data.columns import Column
 from omnitune.data.prepared import prepare
 from omnitune.data.table import read as read_table
 from omnitune.recipe import read
 
 ROOT = Path(__file__).parents[2]
-MODELS = ["GPT-2", "Transformer-XL"]
-SIZE = history.Size(1, 16, 16, 300, 8, documents=40, minutes=0.02, labelled=160, lr=2e-3)
+MODELS = ["Transformer-XL", "GPT-2"]
+SIZE = history.Size(1, 16, 32, 300, 32, documents=48, minutes=0.02, labelled=120, lr=2e-3)
 SEEDS = 2
 
 
@@ -85,10 +86,10 @@ def test_the_figures_are_those_of_the_runs(done: Path) -> None:
     bits = [load(whole(done) / "GPT-2" / str(i) / "pretrained").report.value("language", "bits_per_byte") for i in range(SEEDS)]
     assert bits[0] != bits[1]
     mean, half = sum(bits) / 2, 12.706 * abs(bits[0] - bits[1]) / 2
-    cells = rows((done / "page.md").read_text(encoding="utf-8"), "## What they know of text")[0]
+    cells = rows((done / "page.md").read_text(encoding="utf-8"), "## What they know of text")[1]
     assert cells[4] == f"{mean:.3f} ± {half:.3f}"
     gain = [s.tuned.value("recommended", "auroc") - s.scratch.value("recommended", "auroc") for s in seeds]
-    labelled = rows((done / "page.md").read_text(encoding="utf-8"), "## What it is worth on labelled reviews")[0]
+    labelled = rows((done / "page.md").read_text(encoding="utf-8"), "## What it is worth on labelled reviews")[1]
     assert labelled[4].startswith(f"{sum(gain) / 2:+.3f} ±")
 
 
@@ -105,7 +106,8 @@ def test_models_read_the_same_bytes_for_the_same_time(done: Path) -> None:
         assert sum(piece.bytes for piece in pieces) == found(done)[name][0].measured["bytes"], "every byte is asked for once"
         curves = found(done)[name][0].pretrained.curves
         assert curves[-1]["epoch"] == pytest.approx(1)
-        assert found(done)[name][0].timed.curves[-1]["seconds"] == pytest.approx(60 * SIZE.minutes, rel=0.5)
+        timed = found(done)[name][0].timed.curves[-1]
+        assert timed["seconds"] >= 60 * SIZE.minutes and timed["epoch"] < 500, "the clock ends it"
 
 
 @pytest.mark.slow
@@ -147,6 +149,13 @@ def test_what_is_finished_is_not_run_again(done: Path, monkeypatch: pytest.Monke
     assert began == [("GPT-2/1/scratch", True)] and json.loads(lost.read_text(encoding="utf-8")) == before
 
 
+def test_runs_of_other_settings_do_not_get_onto_a_page(tmp_path: Path) -> None:
+    history.same(SIZE, tmp_path / "there")
+    history.same(SIZE, tmp_path / "there")
+    with pytest.raises(Mistake, match="there: holds runs of another minutes, text. Give another folder by --runs"):
+        history.same(replace(SIZE, minutes=1.0, text="manuals/"), tmp_path / "there")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["tiny", "small"])
 def test_models_hold_about_as_many_weights(name: str) -> None:
@@ -155,7 +164,7 @@ def test_models_hold_about_as_many_weights(name: str) -> None:
     for model, entry in history.MODELS.items():
         text = {"kind": "text", "backbone": history.backbone(model, size), "max_tokens": size.context, "pieces": True}
         tasks = {"language": {"kind": entry.task, "of": "text"}}
-        made: Any = read({"data": {"from": f"{history.TEXT}#200"}, "inputs": {"text": text}, "tasks": tasks})
+        made: Any = read({"data": {"from": f"{history.TEXT}#{size.documents}"}, "inputs": {"text": text}, "tasks": tasks})
         table = read_table(made.data.source)
         facts = made.inputs["text"].learn(Column(table, "text", range(len(table))))
         encoder = made.inputs["text"].backbone.encoder(facts)
