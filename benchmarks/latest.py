@@ -10,7 +10,7 @@ from jobs import JOBS, Job
 from work import interval
 
 Record = dict[str, Any]
-SIZES = ("rows", "epochs", "threads", "test_rows")
+SIZES = ("rows", "epochs", "threads", "test_rows", "machine")
 """Rounds are put together only where these are the same."""
 UNFAIR = """\
 - Times are whole jobs from the table to the classes of the test rows, libraries loaded and warm. omnitune reads, checks and parts the table
@@ -47,7 +47,7 @@ def merged(whole: Record, job: Job, taken: Sequence[Record], facts: Record, add:
     """`whole` with these rounds of a job: in the place of those that are there, or with `add` after them where sizes are the same.
 
     Args:
-        facts: `SIZES`, and peak memory where it was measured.
+        facts: `SIZES`, the machine among them, and peak memory where it was measured.
     """
     before = whole["jobs"].get(job.name, {})
     same = add and all(before.get(key) == facts[key] for key in SIZES)
@@ -103,7 +103,7 @@ def page(whole: Record) -> str:
     """The table, with machine and versions, what was left out and why, and what is unfair."""
     versions = ", ".join(f"{name} {number}" for name, number in whole["versions"].items())
     about = "`make bench`; ratios are medians of interleaved pairs: above 1, omnitune is faster."
-    lines = ["# Benchmarks", "", f"{whole['machine']}; {versions}. {about}", ""]
+    lines = ["# Benchmarks", "", f"{machines(whole)}; {versions}. {about}", ""]
     lines += [f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS), *(row(name, found) for name, found in whole["jobs"].items()), ""]
     lines += ["| job | against | ratio (range) |", "|---|---|---|"] if any(len(f["against"]) > 1 for f in whole["jobs"].values()) else []
     for name, found in whole["jobs"].items():
@@ -114,6 +114,15 @@ def page(whole: Record) -> str:
     if whole["skipped"]:
         lines += ["", "Not run:", "", *(f"- {name}: {why}" for name, why in whole["skipped"].items())]
     return "\n".join([*lines, "", "## What is unfair, and to whom", "", UNFAIR, "", "![ratios](latest.svg)", ""])
+
+
+def machines(whole: Record) -> str:
+    """Where jobs were measured; a job by name where it was not on the machine of the last run."""
+    elsewhere: dict[str, list[str]] = {}
+    for name, found in whole["jobs"].items():
+        if found["machine"] != whole["machine"]:
+            elsewhere.setdefault(found["machine"], []).append(name)
+    return "; ".join([whole["machine"], *(f"{', '.join(names)} on {machine}" for machine, names in elsewhere.items())])
 
 
 def row(name: str, found: Record) -> str:

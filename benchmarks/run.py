@@ -112,6 +112,7 @@ def measure(jobs: list[Job], plan: "rounds.Plan", given: argparse.Namespace) -> 
         plan = replace(plan, first=max(there))
     for job, taken in rounds.run(jobs, plan):
         facts = {"rows": plan.sizes.of(job), "epochs": plan.sizes.epochs(job), "threads": given.threads, "test_rows": taken.pop("test_rows")}
+        facts["machine"] = whole["machine"]
         whole = latest.merged(whole, job, [taken], facts | peaks.get(job.name, {}), add=given.add or job.name in started)
         started.add(job.name)
         latest.write(whole, given.out)

@@ -213,7 +213,7 @@ def taken(seconds: float = 2.0, peer: float = 6.0, right: float = 0.9, peer_righ
     }  # fmt: skip
 
 
-FACTS = {"rows": 200, "epochs": 3, "threads": 2, "test_rows": 100}
+FACTS = {"rows": 200, "epochs": 3, "threads": 2, "test_rows": 100, "machine": "m"}
 EMPTY: dict[str, Any] = {"machine": "m", "versions": {"torch": "2"}, "jobs": {}, "skipped": {}}
 
 
@@ -242,6 +242,14 @@ def test_a_job_measured_alone_leaves_the_others_and_rounds_of_one_size_add_up() 
     larger = latest.merged(whole, JOBS["text_full"], [taken(1.0)], FACTS | {"rows": 6000}, add=True)["jobs"]["text_full"]
     assert len(larger["rounds"]) == 1 and larger["rows"] == 6000 and "peak_mb" not in larger
     assert len(latest.merged(whole, JOBS["text_full"], [taken(1.0)], FACTS)["jobs"]["text_full"]["rounds"]) == 1
+
+
+def test_rounds_of_another_machine_do_not_add_up_and_the_page_says_whose_they_are() -> None:
+    whole = latest.merged(EMPTY, JOBS["text_full"], [taken()], FACTS)
+    whole = latest.merged(whole, JOBS["text_probe"], [taken()], FACTS) | {"machine": "n"}
+    whole = latest.merged(whole, JOBS["text_full"], [taken(1.0)], FACTS | {"machine": "n"}, add=True)
+    assert len(whole["jobs"]["text_full"]["rounds"]) == 1
+    assert "n; text_probe on m; torch 2" in latest.page(whole)
 
 
 def test_accuracies_beyond_their_intervals_are_flagged() -> None:
