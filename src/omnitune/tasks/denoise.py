@@ -86,27 +86,31 @@ class Denoise(SelfSupervised):
         from omnitune.nn.language import NOT_ASKED
 
         inputs = batch.inputs[self.of]
-        real_BL, present, cut = (inputs[name].numpy().astype(bool) for name in ("attention_mask", "present", "cut"))
-        shown, asked = list[Any](), list[Any]()
+        real_BL, cut = inputs["attention_mask"].numpy().astype(bool), inputs["cut"].tolist()
+        words_BL = np.where(inputs["present"].numpy()[:, None], inputs["words"].numpy(), -1)
+        asked = []
         for i, row in enumerate(batch.rows.tolist()):
-            ids, words = inputs["input_ids"][i].numpy()[real_BL[i]], inputs["words"][i].numpy()[real_BL[i]]
-            own = np.flatnonzero(words >= 0)
-            if len(own) < LEAST or not present[i]:
-                shown, asked = [*shown, ids], [*asked, ids[:0]]
-                continue
-            before, text, after = np.split(ids, [own[0], own[-1] + 1])
-            rest, target = self._holes(text, facts, rng or np.random.default_rng([row, len(text)]))
-            shown.append(np.concatenate([before, rest, after]))
-            whole = not facts["sentinels"]
-            asked.append(np.concatenate([before if whole else before[:0], target, after[:0] if whole and cut[i] else after]))
-        ids_BL, mask_BL = _padded(shown, facts["padding"])
-        labels_BT, _ = _padded(asked, NOT_ASKED)
-        rest_of = {name: tensor for name, tensor in inputs.items() if name != "words"}
-        made = rest_of | {"input_ids": torch.from_numpy(ids_BL), "attention_mask": torch.from_numpy(mask_BL)}
-        asked_B = torch.tensor([len(target) for target in asked])
+            ids, words = inputs["input_ids"][i].numpy()[real_BL[i]], words_BL[i, real_BL[i]]
+            asked.append(self._asked(ids, np.flatnonzero(words >= 0), cut[i], facts, rng or np.random.default_rng([row, len(ids)])))
+        ids_BL, mask_BL = _padded([shown for shown, _ in asked], facts["padding"])
+        labels_BT, told_BT = _padded([target for _, target in asked], NOT_ASKED)
+        rest = {name: tensor for name, tensor in inputs.items() if name != "words"}
+        made = rest | {"input_ids": torch.from_numpy(ids_BL), "attention_mask": torch.from_numpy(mask_BL)}
+        asked_B = torch.from_numpy(told_BT.sum(1))
         y_B2 = torch.stack([asked_B, torch.zeros_like(asked_B)], 1)
         seen = replace(batch, inputs=batch.inputs | {self.of: made})
         return seen, {"labels": torch.from_numpy(labels_BT), "y": y_B2, "weight": asked_B.float()}
+
+    def _asked(self, ids: Ids, own: Ids, cut: bool, facts: Facts, rng: np.random.Generator) -> tuple[Ids, Ids]:
+        """What is shown of a text and what is to be written, with the tokens around it; `own` are the places of its own tokens."""
+        import numpy as np
+
+        if len(own) < LEAST:
+            return ids, ids[:0]
+        before, text, after = np.split(ids, [own[0], own[-1] + 1])
+        rest, target = self._holes(text, facts, rng)
+        around = (before[:0], after) if facts["sentinels"] else (before, after[:0] if cut else after)
+        return np.concatenate([before, rest, after]), np.concatenate([around[0], target, around[1]])
 
     def _holes(self, text: Ids, facts: Facts, rng: np.random.Generator) -> tuple[Ids, Ids]:
         """The text with holes, and what is to be written: what was hidden, with its sentinels, or the whole text."""
