@@ -94,8 +94,8 @@ def memory(found: Found, segment: int, figures: Mapping[str, str]) -> list[str]:
             lines.append(f"| {length} | {mean(values)} | {mean([seed.measured['memory']['0'] - v for seed, v in zip(seeds, values, strict=True)])} |")
         made += [
             f"## What {name} makes of what came before its segment", "",
-            f"On the {first['documents']} longest held-out documents, of {first['tokens']:,} tokens or more; segments of {segment} tokens, and as many "
-            "of memory in training. Differences are taken seed by seed.", "", *lines, "", f"![bits per byte by memory]({figures['memory']})", "",
+            f"On the {first['documents']} longest held-out documents, of {first['tokens']:,} tokens or more; segments of {segment} tokens, and as "
+            "many of memory in training. Differences are taken seed by seed.", "", *lines, "", f"![bits per byte by memory]({figures['memory']})", "",
         ]  # fmt: skip
     return made
 

@@ -119,9 +119,8 @@ def test_a_memory_of_the_length_of_training_is_what_the_report_measured(done: Pa
         patch.setattr(history_measured, "MEMORIES", (0, SIZE.context))
         told = history_measured.by_memory(made, prepared)
     models = made.report.tasks["language"]["metrics"]["models"]
-    assert told["memory"] == pytest.approx(
-        {0: models["no memory"]["bits_per_byte"]["value"], 16: models["after"]["bits_per_byte"]["value"]}, rel=1e-4
-    )
+    wanted = {0: models["no memory"]["bits_per_byte"]["value"], SIZE.context: models["after"]["bits_per_byte"]["value"]}
+    assert told["memory"] == pytest.approx(wanted, rel=1e-4)
     assert told["documents"] == len(prepared.sources()["test"]) and made.model.backbones["text"].model.config.eval_memory is None
 
 
@@ -152,7 +151,7 @@ def test_what_is_finished_is_not_run_again(done: Path, monkeypatch: pytest.Monke
 def test_runs_of_other_settings_do_not_get_onto_a_page(tmp_path: Path) -> None:
     history.same(SIZE, tmp_path / "there")
     history.same(SIZE, tmp_path / "there")
-    with pytest.raises(Mistake, match="there: holds runs of another minutes, text. Give another folder by --runs"):
+    with pytest.raises(Mistake, match=r"there: holds runs of another minutes, text\. Give another folder by --runs"):
         history.same(replace(SIZE, minutes=1.0, text="manuals/"), tmp_path / "there")
 
 
