@@ -140,7 +140,7 @@ def test_rows_that_lack_nothing_leave_stand_ins_alone(fusion: Fusion, widths: di
 
 
 def test_hiding_teaches_stand_ins_in_training_only(fusion: Fusion) -> None:
-    tokens = of(streams(WIDTHS, rows=12), slice(3, -1))
+    tokens = of(streams(WIDTHS, rows=64), slice(3, -1))  # so many that of each input some row lacks nothing else
     module = made(fusion.replace(hide=0.5, dropout=0.0), WIDTHS)
     module.train()(tokens).pooled().square().sum().backward()
     assert all(p.grad is not None and p.grad.any() for n, p in module.named_parameters() if "stand_in" in n)
@@ -179,7 +179,7 @@ def test_half_precision_is_near(fusion: Fusion, widths: dict[str, int]) -> None:
 
 
 def test_two_inputs_are_read_together(fusion: Fusion) -> None:
-    """The exclusive or of two inputs, which no sum of what each says alone can give."""
+    """The exclusive or of two inputs, which no sum of what each says alone can give, and so not `late`."""
     torch.manual_seed(0)
     bits = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]).repeat(8, 1)
     vectors = torch.randn(2, 2, 8)
@@ -193,4 +193,4 @@ def test_two_inputs_are_read_together(fusion: Fusion) -> None:
         said = head(module(tokens).pooled())[:, 0]
         nn.functional.binary_cross_entropy_with_logits(said, bits.sum(1) % 2).backward()
         learner.step()
-    assert ((said > 0) == (bits.sum(1) == 1)).all()
+    assert ((said > 0) == (bits.sum(1) == 1)).all() == (fusion.kind != "late")

@@ -15,6 +15,7 @@ from omnitune.data.schema import Schema
 from omnitune.nn.encoder import Encoder
 from omnitune.nn.heads import Head, RowHead
 from omnitune.nn.language import LanguageHead
+from omnitune.nn.late import with_own
 from omnitune.nn.masked_words import MaskedWords
 from omnitune.nn.recall import Recall
 from omnitune.nn.tokens import Batch, Loss, Tokens, View
@@ -97,9 +98,9 @@ class Model(nn.Module):
         return tokens
 
     def losses(self, question: Question) -> dict[str, Loss]:
-        """The loss of every task; tasks that ask about the same batch share one forward pass."""
+        """The loss of every task, with that of inputs alone where the fusion wants it; tasks that ask about one batch share one forward pass."""
         views = self._views(question)
-        return {task: self.head(task).loss(views[id(batch)], target) for task, (batch, target) in question.asked.items()}
+        return {task: with_own(self.head(task), views[id(batch)], target) for task, (batch, target) in question.asked.items()}
 
     def answers(self, question: Question) -> dict[str, tuple[Tensor, Loss]]:
         """What metrics are made of, and the loss, of every task."""
