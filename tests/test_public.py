@@ -22,7 +22,7 @@ COMMANDS = {
     "fit": {"source", "changes", "--target", "-t", "--minutes", "--out", "--resume", "--log", "--quiet", "-q", "--json"},
     "infer": {"table", "changes", "--target", "-t", "--out", "--json"},
     "check": {"recipe", "changes", "--json"},
-    "predict": {"run", "rows", "--out", "--int8", "--json"},
+    "predict": {"run", "rows", "--out", "--int8", "--weights", "--json"},
     "generate": {
         "run",
         "--prompt",

@@ -1,15 +1,18 @@
 """What every fusion keeps to, run over every kind that is found."""
 
+import dataclasses
+import itertools
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from omnitune import recipe
 from omnitune.component import any_of, find, kinds
 from omnitune.errors import Mistake
 from omnitune.fusion import Fusion
-from omnitune.nn.tokens import Tokens
+from omnitune.nn.tokens import Mixture, Tokens
 from omnitune.settings import read_settings, settings
 
 WIDTHS = {"text": 12, "odd.name/ü": 5, "keys": 1}
@@ -106,6 +109,42 @@ def test_a_missing_value_is_not_a_zero(fusion: Fusion, widths: dict[str, int]) -
     module, tokens = made(fusion, widths).eval(), streams(widths)
     zeros = {name: Tokens(t.x_BLD, torch.ones_like(t.mask_BL), t.pool) for name, t in tokens.items()}
     assert not torch.allclose(read(module, of(tokens, [0])), read(module, of(zeros, [0])), atol=1e-3)
+
+
+@pytest.mark.parametrize("length", [1, 4], ids=["vectors", "sequences"])
+def test_any_inputs_may_be_missing(fusion: Fusion, widths: dict[str, int], length: int) -> None:
+    """The same row without some of its inputs, in every combination, is a different one each time, and none is infinite."""
+    module, generator = made(fusion, widths).eval(), torch.Generator().manual_seed(0)
+    present = torch.tensor(list(itertools.product([True, False], repeat=len(widths))))
+    row = {name: torch.randn(1, length, width, generator=generator).expand(len(present), -1, -1) for name, width in widths.items()}
+    some = {name: Tokens(x, torch.ones(x.shape[:2], dtype=torch.bool)).only(present[:, i]) for i, (name, x) in enumerate(row.items())}
+    said = read(module, some)
+    assert said.isfinite().all()
+    apart = (said[:, None] - said).abs().amax(2) + torch.eye(len(said))
+    assert apart.min() > 1e-3
+
+
+def test_weights_tell_what_is_read(fusion: Fusion, widths: dict[str, int]) -> None:
+    tokens = streams(widths)
+    fused = made(fusion, widths).eval()(tokens)
+    assert isinstance(fused, Mixture) == fusion.weighs
+    if isinstance(fused, Mixture):
+        weights, present = torch.stack([fused.weights[name] for name in widths], 1), torch.stack([t.present for t in tokens.values()], 1)
+        assert torch.equal(weights > 0, present)
+        torch.testing.assert_close(weights.sum(1), present.any(1).float())
+
+
+def test_inputs_that_settings_name_must_be_there(fusion: Fusion) -> None:
+    values = {"data": {"from": [{"a": 1.0, "y": 1.0}]}, "inputs": {"a": "number"}, "tasks": {"t": {"kind": "regress", "target": "y"}}}
+    for field in fusion.replace(**dict.fromkeys(asked(fusion), "a")).named():
+        recipe.read(values | {"fusion": {"kind": fusion.kind, field: "a"}})
+        with pytest.raises(Mistake, match=rf"fusion\.{field}: there is no input 'b'"):
+            recipe.read(values | {"fusion": {"kind": fusion.kind, field: "b"}})
+
+
+def asked(fusion: Fusion) -> list[str]:
+    """Settings that may name an input."""
+    return [field.name for field in dataclasses.fields(fusion) if field.type == "str | None"]
 
 
 def test_each_input_makes_a_difference(fusion: Fusion, widths: dict[str, int]) -> None:

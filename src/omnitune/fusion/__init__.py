@@ -19,6 +19,8 @@ class Fusion(Component, ABC):
 
     deep: ClassVar[bool] = False
     """Whether it is a Transformer of its own, which bears smaller steps than a linear layer."""
+    weighs: ClassVar[bool] = False
+    """Whether its module gives a `Mixture`, which tells how much each input counted in a row."""
 
     def named(self) -> dict[str, str]:
         """Inputs that settings name, by setting. None, unless a kind says otherwise."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -25,6 +25,8 @@ class Gated(Fusion):
         dropout: before the mixing layer.
         hide: share of inputs that training hides from a row, never its last, so that missing values are met before prediction.
     """
+
+    weighs: ClassVar[bool] = True
 
     width: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1

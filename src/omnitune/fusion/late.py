@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -26,6 +26,8 @@ class Late(Fusion):
         dropout: before the layer of each input.
         hide: share of inputs that training hides from a row, never its last.
     """
+
+    weighs: ClassVar[bool] = True
 
     width: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     weights: Literal["mean", "learned"] = "mean"
