@@ -13,16 +13,16 @@ from omnitune.component import find, kinds
 from omnitune.recipe import FAMILIES
 
 NAMES = {
-    "BERT", "GPT", "Artifact", "Attend", "Auto", "Bias", "Category", "Classify", "Concat", "Data", "Forecast", "Freeze", "Full", "Generate", "Image",
-    "Label", "LoRA", "MaskedImage", "MaskedText", "Match", "Mistake", "NextSentence", "Number", "Pretrained", "Probe", "Recipe", "Reconstruct",
-    "Regress", "Report", "Sampling", "Series", "Table", "Text", "Train", "TransformerXL", "ViT", "check", "compare", "fit", "generate", "infer",
-    "load", "search", "Denoise",
+    "BERT", "GPT", "Artifact", "Attend", "Auto", "Bias", "Category", "Classify", "Concat", "Cross", "Data", "Denoise", "Forecast", "Freeze",
+    "Full", "Gated", "Generate", "Image", "Label", "Late", "LoRA", "MaskedImage", "MaskedText", "Match", "Mistake", "NextSentence", "Number",
+    "Pretrained", "Probe", "Recipe", "Reconstruct", "Regress", "Report", "Sampling", "Series", "Table", "Text", "Train", "TransformerXL", "ViT",
+    "check", "compare", "fit", "generate", "infer", "load", "search",
 }  # fmt: skip
 COMMANDS = {
     "fit": {"source", "changes", "--target", "-t", "--minutes", "--out", "--resume", "--log", "--quiet", "-q", "--json"},
     "infer": {"table", "changes", "--target", "-t", "--out", "--json"},
     "check": {"recipe", "changes", "--json"},
-    "predict": {"run", "rows", "--out", "--int8", "--json"},
+    "predict": {"run", "rows", "--out", "--int8", "--weights", "--json"},
     "generate": {
         "run",
         "--prompt",

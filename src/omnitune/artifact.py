@@ -61,20 +61,21 @@ class Artifact:
         """The measurement made at the end of training."""
         return Report.read(self.path)
 
-    def predict(self, rows: Any, batch: int = 32, int8: bool = False) -> Any:
+    def predict(self, rows: Any, batch: int = 32, int8: bool = False, weights: bool = False) -> Any:
         """Answers in the order of the rows: `{task: {"value": ..., "probabilities": {...}}}` each, or `{"error": why}` for an unreadable row.
 
         Args:
             rows: one row (a mapping; gives one answer), a list of rows, a table or data frame, or the path of a file.
             batch: rows of middling length that are computed together; of long texts fewer, of short ones more.
             int8: linear layers of backbones multiply in 8 bits, on a CPU; `rounding` tells what that changes. Nothing saved is touched.
+            weights: each task's answer also has `weights`, how much each input counted; for fusions that weigh them (`gated`, `late`).
         """
-        answers = list(self.stream(rows, batch, int8))
+        answers = list(self.stream(rows, batch, int8, weights))
         return answers[0] if isinstance(rows, Mapping) and len(answers) == 1 else answers
 
-    def stream(self, rows: Any, batch: int = 32, int8: bool = False) -> Iterator[dict[str, Any]]:
+    def stream(self, rows: Any, batch: int = 32, int8: bool = False, weights: bool = False) -> Iterator[dict[str, Any]]:
         """As `predict`, one answer after the other; rows may be an endless iterator."""
-        return self._predictor(batch, int8)(rows)
+        return self._predictor(batch, int8, weights)(rows)
 
     def rounding(self, rows: Any = None) -> dict[str, Rounding]:
         """What int8 changes in the answers of every task, on up to 200 rows: of the run's test rows with their true answers, or of `rows`.
@@ -85,10 +86,10 @@ class Artifact:
         whole, rounded = self._predictor(32, False), self._predictor(32, True)
         return on_test(whole, rounded, self.path, self.lineage["table"]) if rows is None else on_given(whole, rounded, rows)
 
-    def _predictor(self, batch: int, int8: bool) -> Predictor:
+    def _predictor(self, batch: int, int8: bool, weights: bool = False) -> Predictor:
         asked = self.recipe.train.precision  # as it was measured, where this device can
         there = asked if asked == "float32" or int8 else precision(self.model.device)
-        return Predictor(self._int8 if int8 else self.model, self.recipe, self.schema, there, batch)
+        return Predictor(self._int8 if int8 else self.model, self.recipe, self.schema, there, batch, weights)
 
     @cached_property
     def _int8(self) -> Model:

@@ -183,13 +183,14 @@ def predict(
     rows: Annotated[str, typer.Argument(help="A table, as for fit.")],
     out: Annotated[Path | None, typer.Option(help="New file for the answers: .jsonl or .csv.")] = None,
     int8: Annotated[bool, typer.Option("--int8", help="Multiply in 8 bits, on the CPU, and say what it changes.")] = False,
+    weights: Annotated[bool, typer.Option("--weights", help="Tell how much each input counted (fusions gated and late).")] = False,
     as_json: Json = False,
 ) -> None:
     """Answer rows with a trained model, in their order."""
     from omnitune.commands.predict import predict, unread
 
     number = failed = 0
-    for answer in predict(run, rows, out, int8=int8, tell=lambda line: typer.echo(line, err=True)):
+    for answer in predict(run, rows, out, int8=int8, tell=lambda line: typer.echo(line, err=True), weights=weights):
         number += 1
         failed += unread(answer)
         if as_json:
@@ -208,6 +209,9 @@ def _line(answer: dict[str, Any]) -> str:
 def _said(task: str, answer: Any) -> str:
     if isinstance(answer, str):  # why the row could not be read
         return f"{task}: {answer}"
+    if weights := answer.get("weights"):
+        said = _said(task, {name: of for name, of in answer.items() if name != "weights"})
+        return f"{said} [{', '.join(f'{name} {weight:.2f}' for name, weight in weights.items())}]"
     value, probabilities = answer["value"], answer.get("probabilities")
     if value is None:
         return f"{task}: nothing, since an input is missing"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from omnitune.component import find, kinds
 from omnitune.data.batches import ahead, encode
 from omnitune.data.files import JSON, ending
 from omnitune.data.hub import is_dataset
@@ -18,6 +19,7 @@ from omnitune.data.schema import Schema
 from omnitune.data.table import Table, read
 from omnitune.data.written import read_as
 from omnitune.errors import Mistake, did_you_mean
+from omnitune.fusion import Fusion
 from omnitune.nn.tokens import Batch
 from omnitune.recipe import Recipe
 from omnitune.training.device import autocast
@@ -29,6 +31,8 @@ CHUNK = 512
 """Rows sorted by length together: enough to leave little padding, few enough to stream."""
 CHUNK_OF_MEDIA = 4
 """Batches of files that are opened together: they are in memory until they are answered."""
+WEIGHTS = "\0weights"
+"""Among outputs by task, those of no task: the weights of inputs."""
 TOKENS = 64
 """Of a row of middling length. A batch holds as many tokens as `batch` such rows: short rows go in many at a time, long ones a few."""
 
@@ -41,12 +45,17 @@ class Predictor:
         recipe, schema: how it was trained.
         precision: of forward passes.
         batch: rows of middling length that are computed together; of long texts fewer, of short ones more.
+        weights: also tell how much each input counted, as `weights` beside each task's `value`; the fusion must weigh inputs.
     """
 
-    def __init__(self, model: Model, recipe: Recipe, schema: Schema, precision: str, batch: int = 32) -> None:
+    def __init__(self, model: Model, recipe: Recipe, schema: Schema, precision: str, batch: int = 32, weights: bool = False) -> None:
         self.model, self.recipe, self.schema, self.precision, self.batch = model.eval(), recipe, schema, precision, batch
         self.media = any(modality.media for modality in recipe.inputs.values())
         self.tasks = {name: task for name, task in recipe.tasks.items() if task.answers}
+        self.weights = weights
+        if weights and not recipe.fusion.weighs:
+            fix = f"Train with fusion: {' or '.join(kind for kind in kinds(Fusion) if find(Fusion, kind).weighs)}"
+            raise Mistake("predict", f"fusion {recipe.fusion.kind} gives inputs no weights", fix)
         if not self.tasks:
             raise Mistake("predict", "no task of this model answers rows", "A model that writes texts is asked by `omnitune generate`")
 
@@ -62,9 +71,17 @@ class Predictor:
         for chunk, root in _chunks(source, columns, lists, CHUNK_OF_MEDIA * self.batch if self.media else CHUNK):
             opened = [self._open(row, root) for row in chunk]
             outputs = self._outputs([values for values in opened if not isinstance(values, str)])
-            decoded = {name: iter(task.decode(outputs[name], self.schema.tasks[name])) for name, task in self.tasks.items() if outputs}
+            decoded = {name: iter(self._decoded(name, outputs)) for name in self.tasks if outputs}
             for values in opened:
                 yield {"error": values} if isinstance(values, str) else {name: next(answers) for name, answers in decoded.items()}
+
+    def _decoded(self, name: str, outputs: dict[str, Array]) -> list[Row]:
+        """The answers of a task."""
+        answers: list[Row] = self.tasks[name].decode(outputs[name], self.schema.tasks[name])
+        if WEIGHTS not in outputs or not self.tasks[name].supervised:
+            return answers
+        weights = (dict(zip(self.model.inputs, row, strict=True)) for row in outputs[WEIGHTS].tolist())
+        return [answer | {"weights": of} for answer, of in zip(answers, weights, strict=True)]
 
     def outputs(self, table: Table, numbers: Array) -> dict[str, Array]:
         """What heads predict of those rows of `table` that can be read, undecoded: by task, first dimension their number."""
@@ -84,7 +101,7 @@ class Predictor:
         if not made:
             return {}
         order = np.argsort(np.concatenate(cuts))
-        return {name: np.concatenate([outputs[name] for outputs in made])[order] for name in self.tasks}
+        return {name: np.concatenate([outputs[name] for outputs in made])[order] for name in made[0]}
 
     def _cut(self, sizes: list[int]) -> list[list[int]]:
         """Places of rows, longest first, in batches of about equally many tokens."""
@@ -103,8 +120,12 @@ class Predictor:
     @torch.inference_mode()
     def _forward(self, batch: Batch) -> dict[str, Array]:
         with autocast(self.model.device, self.precision):
-            outputs = self.model.predict(batch.to(self.model.device))
-        return {name: outputs[name].float().cpu().numpy() for name in self.tasks}
+            view = self.model(batch.to(self.model.device))
+            outputs = self.model.predicted(view)
+        told = {name: outputs[name] for name in self.tasks}
+        if self.weights:
+            told[WEIGHTS] = torch.stack([view.fused.weights[name] for name in self.model.inputs], 1)
+        return {name: output.float().cpu().numpy() for name, output in told.items()}
 
     def _open(self, row: Row, root: Path | None) -> Row | str:
         """The row's values as modalities take them, or what is wrong with it."""

@@ -203,7 +203,7 @@ def read(source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) 
 
 def check(recipe: Recipe) -> None:
     """What one field alone cannot tell: names that must meet, columns that must differ, checkpoints that must be there."""
-    between = (*_shared_columns(recipe), *_asked_inputs(recipe), *_compared_inputs(recipe), *_pieces(recipe))
+    between = (*_shared_columns(recipe), *_asked_inputs(recipe), *_compared_inputs(recipe), *_fused_inputs(recipe), *_pieces(recipe))
     wrong = [*between, *_metric_names(recipe), *_backbones(recipe)]
     if wrong:
         raise Mistake.together(wrong)
@@ -247,6 +247,12 @@ def _compared_inputs(recipe: Recipe) -> Iterable[Mistake]:
                 yield Mistake(f"tasks.{name}", f"there is no input {of!r} to compare", did_you_mean(of, list(recipe.inputs)))
         if len(set(compared)) < len(compared):
             yield Mistake(f"tasks.{name}", f"compares input {compared[0]!r} with itself", "Name two inputs")
+
+
+def _fused_inputs(recipe: Recipe) -> Iterable[Mistake]:
+    for field, name in recipe.fusion.named().items():
+        if name not in recipe.inputs:
+            yield Mistake(f"fusion.{field}", f"there is no input {name!r}", did_you_mean(name, list(recipe.inputs)))
 
 
 def _metric_names(recipe: Recipe) -> Iterable[Mistake]:

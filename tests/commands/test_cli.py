@@ -60,6 +60,21 @@ def test_answers_come_in_the_order_of_the_rows(place: Path) -> None:
     assert run("predict", place / "first", place / "table.csv").stdout.startswith("class: ")
 
 
+@pytest.mark.slow
+def test_weights_of_inputs_are_told_where_there_are_any(place: Path) -> None:
+    assert run("fit", place / "first.yaml", "fusion=gated", "--out", place / "gated", "--quiet").exit_code == 0
+    inputs = list(json.loads(run("predict", place / "gated", place / "table.csv", "--weights", "--json").stdout.splitlines()[0])["class"]["weights"])
+    assert run("predict", place / "gated", place / "table.csv", "--weights", "--out", place / "weights.csv").exit_code == 0
+    with (place / "weights.csv").open() as file:
+        for row in csv.DictReader(file):
+            assert sum(float(row[f"class@{name}"]) for name in inputs) == pytest.approx(1)
+            assert [row[f"class@{name}"] for name in inputs] == [row[f"value@{name}"] for name in inputs]
+    assert f"[{inputs[0]} 0." in run("predict", place / "gated", place / "table.csv", "--weights").stdout
+    assert "@" not in run("predict", place / "gated", place / "table.csv").stdout
+    refused = run("predict", place / "first", place / "table.csv", "--weights")
+    assert refused.exit_code == 2 and "fusion concat gives inputs no weights" in refused.stderr and "gated or late" in refused.stderr
+
+
 def test_a_row_that_cannot_be_read_is_counted(place: Path) -> None:
     (place / "odd.jsonl").write_text('{"a": "1.5", "b": "2", "color": "red"}\n{"a": "many", "b": "2", "color": "red"}\n')
     done = run("predict", place / "first", place / "odd.jsonl", "--json")

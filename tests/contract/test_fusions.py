@@ -1,15 +1,18 @@
 """What every fusion keeps to, run over every kind that is found."""
 
+import dataclasses
+import itertools
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from omnitune import recipe
 from omnitune.component import any_of, find, kinds
 from omnitune.errors import Mistake
 from omnitune.fusion import Fusion
-from omnitune.nn.tokens import Tokens
+from omnitune.nn.tokens import Mixture, Tokens
 from omnitune.settings import read_settings, settings
 
 WIDTHS = {"text": 12, "odd.name/ü": 5, "keys": 1}
@@ -108,6 +111,42 @@ def test_a_missing_value_is_not_a_zero(fusion: Fusion, widths: dict[str, int]) -
     assert not torch.allclose(read(module, of(tokens, [0])), read(module, of(zeros, [0])), atol=1e-3)
 
 
+@pytest.mark.parametrize("length", [1, 4], ids=["vectors", "sequences"])
+def test_any_inputs_may_be_missing(fusion: Fusion, widths: dict[str, int], length: int) -> None:
+    """The same row without some of its inputs, in every combination, is a different one each time, and none is infinite."""
+    module, generator = made(fusion, widths).eval(), torch.Generator().manual_seed(0)
+    present = torch.tensor(list(itertools.product([True, False], repeat=len(widths))))
+    row = {name: torch.randn(1, length, width, generator=generator).expand(len(present), -1, -1) for name, width in widths.items()}
+    some = {name: Tokens(x, torch.ones(x.shape[:2], dtype=torch.bool)).only(present[:, i]) for i, (name, x) in enumerate(row.items())}
+    said = read(module, some)
+    assert said.isfinite().all()
+    apart = (said[:, None] - said).abs().amax(2) + torch.eye(len(said))
+    assert apart.min() > 1e-3
+
+
+def test_weights_tell_what_is_read(fusion: Fusion, widths: dict[str, int]) -> None:
+    tokens = streams(widths)
+    fused = made(fusion, widths).eval()(tokens)
+    assert isinstance(fused, Mixture) == fusion.weighs
+    if isinstance(fused, Mixture):
+        weights, present = torch.stack([fused.weights[name] for name in widths], 1), torch.stack([t.present for t in tokens.values()], 1)
+        assert torch.equal(weights > 0, present)
+        torch.testing.assert_close(weights.sum(1), present.any(1).float())
+
+
+def test_inputs_that_settings_name_must_be_there(fusion: Fusion) -> None:
+    values = {"data": {"from": [{"a": 1.0, "y": 1.0}]}, "inputs": {"a": "number"}, "tasks": {"t": {"kind": "regress", "target": "y"}}}
+    for field in fusion.replace(**dict.fromkeys(asked(fusion), "a")).named():
+        recipe.read(values | {"fusion": {"kind": fusion.kind, field: "a"}})
+        with pytest.raises(Mistake, match=rf"fusion\.{field}: there is no input 'b'"):
+            recipe.read(values | {"fusion": {"kind": fusion.kind, field: "b"}})
+
+
+def asked(fusion: Fusion) -> list[str]:
+    """Settings that may name an input."""
+    return [field.name for field in dataclasses.fields(fusion) if field.type == "str | None"]
+
+
 def test_each_input_makes_a_difference(fusion: Fusion, widths: dict[str, int]) -> None:
     module, tokens = made(fusion, widths).eval(), streams(widths, rows=12)
     whole = of(tokens, slice(len(widths), -1))
@@ -140,7 +179,7 @@ def test_rows_that_lack_nothing_leave_stand_ins_alone(fusion: Fusion, widths: di
 
 
 def test_hiding_teaches_stand_ins_in_training_only(fusion: Fusion) -> None:
-    tokens = of(streams(WIDTHS, rows=12), slice(3, -1))
+    tokens = of(streams(WIDTHS, rows=64), slice(3, -1))  # so many that of each input some row lacks nothing else
     module = made(fusion.replace(hide=0.5, dropout=0.0), WIDTHS)
     module.train()(tokens).pooled().square().sum().backward()
     assert all(p.grad is not None and p.grad.any() for n, p in module.named_parameters() if "stand_in" in n)
@@ -179,7 +218,7 @@ def test_half_precision_is_near(fusion: Fusion, widths: dict[str, int]) -> None:
 
 
 def test_two_inputs_are_read_together(fusion: Fusion) -> None:
-    """The exclusive or of two inputs, which no sum of what each says alone can give."""
+    """The exclusive or of two inputs, which no sum of what each says alone can give, and so not `late`."""
     torch.manual_seed(0)
     bits = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]).repeat(8, 1)
     vectors = torch.randn(2, 2, 8)
@@ -193,4 +232,4 @@ def test_two_inputs_are_read_together(fusion: Fusion) -> None:
         said = head(module(tokens).pooled())[:, 0]
         nn.functional.binary_cross_entropy_with_logits(said, bits.sum(1) % 2).backward()
         learner.step()
-    assert ((said > 0) == (bits.sum(1) == 1)).all()
+    assert ((said > 0) == (bits.sum(1) == 1)).all() == (fusion.kind != "late")

@@ -90,7 +90,7 @@ def predicted(model: Model, prepared: Prepared, rows: Any) -> dict[str, torch.Te
 def test_there_are_kinds() -> None:
     assert {"text", "image", "number", "category"} <= set(INPUTS)
     assert {"classify", "label", "regress"} <= set(TASKS)
-    assert {"concat", "attend"} <= set(FUSIONS)
+    assert {"concat", "attend", "cross", "gated", "late"} <= set(FUSIONS)
 
 
 @pytest.mark.slow

@@ -101,7 +101,7 @@ def test_the_page_shows_every_part(html):
         "1 min 23 s",
     ):
         assert word in html
-    assert html.count("<svg ") == 9
+    assert html.count("<svg ") == 10
 
 
 def test_the_terminal_shows_before_and_after():
@@ -173,3 +173,15 @@ def test_figures_are_short():
     assert [figure(v) for v in (None, 0.0, 0.91234, 12.345, 123.45, 1234567.0, 0.00012)] == [
         "n/a", "0.000", "0.912", "12.35", "123.5", "1,234,567", "0.0001",
     ]  # fmt: skip
+
+
+def test_what_each_input_is_worth_stands_in_a_table_and_a_plot(written, html):
+    markdown = (written / "report.md").read_text(encoding="utf-8")
+    told = report().tasks["mood"]["inputs"]["metrics"]
+    value = figure(told["models"]["a|ge alone"]["accuracy"]["value"])
+    assert f"| a\\|ge alone | {value} [" in markdown and "| all - this [95 % interval] |" in markdown
+    assert "| &lt;i>text&lt;/i> | 0.700 [0.600, 0.800] |" in markdown
+    assert markdown.count("### What each input is worth") == html.count("<h3>What each input is worth</h3>") == 1
+    assert "&lt;i&gt;text&lt;/i&gt; alone" in html and 'id="task0-inputs-figure_1"' in html
+    last = next(line for line in markdown.splitlines() if line.startswith("| a\\|ge alone"))
+    assert last.endswith("| better |"), "all inputs are better than this one"

@@ -94,7 +94,9 @@ def test_wider_heads_learn_in_smaller_steps(tmp_path) -> None:
     (tmp_path / "model.safetensors").touch()  # a rate needs the shape alone
     wide = auto.resolve(recipe(backbone=str(tmp_path)), 500, CPU)[0].head_lr
     assert wide == pytest.approx(auto.resolve(recipe(), 500, CPU)[0].head_lr / 2, rel=0.4)
-    assert wide > auto.resolve(recipe("fusion=attend", backbone=str(tmp_path)), 500, CPU)[0].head_lr
+    for fusion in ("attend", "cross"):
+        assert wide > auto.resolve(recipe(f"fusion={fusion}", backbone=str(tmp_path)), 500, CPU)[0].head_lr
+    assert wide == auto.resolve(recipe("fusion=gated", backbone=str(tmp_path)), 500, CPU)[0].head_lr
 
 
 def test_a_decoder_bears_smaller_steps_than_a_linear_head() -> None:

@@ -73,7 +73,7 @@ def close(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> No
         torch.testing.assert_close(found[name], weight, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("fusion", ["concat", "attend"])
+@pytest.mark.parametrize("fusion", ["concat", "attend", "cross"])
 @pytest.mark.parametrize("name", NAMES)
 def test_heads_alone(name: str, fusion: str) -> None:
     wanted, off = trained(recipe(name, f"fusion={fusion}", "train.cache=0"))

@@ -128,9 +128,20 @@ def test_heads_on_a_text(tasks: list[str], monkeypatch: pytest.MonkeyPatch) -> N
     same(text_recipe(tasks), monkeypatch)
 
 
-def test_small_encoders_and_a_fusion(monkeypatch: pytest.MonkeyPatch) -> None:
-    gentle = [setting | {"head_lr": setting["head_lr"] / 20} for setting in SETTINGS]  # at large steps rounding grows beyond what is asked here
-    same(table(), monkeypatch, gentle)
+@pytest.mark.parametrize(("fusion", "gentler"), [("concat", 20), ("gated", 100), ("{kind: late, own: 0, weights: learned}", 20)])
+def test_small_encoders_and_a_fusion(fusion: str, gentler: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At large steps rounding grows beyond what is asked here; most of all in a gate that starts at zero, whose first gradients are hardly more."""
+    gentle = [setting | {"head_lr": setting["head_lr"] / gentler} for setting in SETTINGS]
+    same(table(f"fusion={fusion}"), monkeypatch, gentle)
+
+
+@pytest.mark.parametrize("fusion", ["gated", "late"])
+def test_a_text_in_a_fusion_that_weighs(fusion: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    same(text_recipe(["classify"], f"fusion={fusion}"), monkeypatch, SETTINGS[:3])
+
+
+def test_heads_that_learn_of_each_input_learn_one_after_the_other() -> None:
+    assert Tries(resolved(table("fusion=late"))).alone == "fusion late trains a head of each input as well"
 
 
 def test_nothing_is_clipped(monkeypatch: pytest.MonkeyPatch) -> None:

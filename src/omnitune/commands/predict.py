@@ -19,17 +19,24 @@ FORMATS = (".csv", ".jsonl")
 
 
 def predict(
-    run: str | Path, rows: Any, out: str | Path | None = None, batch: int = 32, int8: bool = False, tell: Callable[[str], None] | None = None
+    run: str | Path,
+    rows: Any,
+    out: str | Path | None = None,
+    batch: int = 32,
+    int8: bool = False,
+    tell: Callable[[str], None] | None = None,
+    weights: bool = False,
 ) -> Iterator[Answer]:
     """The answers of a saved model, streamed; with `out` also written to a file as they come.
 
     Args:
         run: the folder of a finished run.
         rows: a file, or anything `Artifact.predict` takes.
-        out: a new file, `.csv` (a column a task and a probability) or `.jsonl`, there once it is whole.
+        out: a new file, `.csv` (a column a task, a probability and a weight) or `.jsonl`, there once it is whole.
         batch: as for `Artifact.predict`.
         int8: linear layers multiply in 8 bits, on the CPU.
         tell: is told what int8 changes, before the first answer.
+        weights: also how much each input counted.
 
     Raises:
         Mistake: no finished run, no readable rows, or a file that is there already, of another ending or cannot be written.
@@ -38,7 +45,7 @@ def predict(
     artifact = artifacts.load(run, torch.device("cpu") if int8 else None)
     if int8 and tell:
         tell(changes(artifact, rows))
-    answers = artifact.stream(rows, batch, int8)
+    answers = artifact.stream(rows, batch, int8, weights)
     return answers if path is None else _written(answers, path, "error" if "error" not in artifact.recipe.tasks else "why_unread")
 
 
@@ -57,7 +64,8 @@ def unread(answer: Answer) -> bool:
 
 
 def flat(answer: Answer, error: str = "error") -> Answer:
-    """An answer as columns: `task`, and `task:class` for each probability; `error` (or as it is called) where the row could not be read."""
+    """An answer as columns: `task`, `task:class` for each probability, `task@input` for each weight; `error`, or as it is called, where the row
+    could not be read."""
     if unread(answer):
         return {error: answer["error"]}
     columns: Answer = {}
@@ -65,6 +73,7 @@ def flat(answer: Answer, error: str = "error") -> Answer:
         value = said["value"]
         columns[task] = "|".join(map(str, value)) if isinstance(value, list) else value
         columns |= {f"{task}:{name}": p for name, p in said.get("probabilities", {}).items()}
+        columns |= {f"{task}@{name}": weight for name, weight in said.get("weights", {}).items()}
     return columns | {error: ""}
 
 

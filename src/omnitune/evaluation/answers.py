@@ -1,19 +1,26 @@
 """Answers: what a model says about rows, beside what is true, in the order of the rows."""
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from omnitune.data.batches import Batches
+from omnitune.data.batches import Batches, Question
 from omnitune.data.held import Held
 from omnitune.nn.heads import Head
+from omnitune.nn.tokens import Loss
 from omnitune.training.device import autocast
 from omnitune.training.model import Model
 
 Array = np.ndarray[Any, Any]
+Pieces = dict[str, Tensor]
+K = TypeVar("K", bound=Hashable)
+SUMS = ("sum", "count")
+"""What a batch has one of; of all else there is one a row."""
 
 
 @dataclass(frozen=True)
@@ -40,44 +47,48 @@ def answer(model: Model, batches: Batches | Held, precision: str, remembers: boo
     """The answers of every task; `batches` are unshuffled. No graph is built. Without `remembers` no piece of a text is told of those before."""
     model.eval()
     with model.apart(remembers):
-        rows, found = _answers(model, batches, precision)
-    order = places(np.concatenate(rows), batches.rows)
-    ordered = {task: _ordered(batches.rows, order, {k: np.concatenate(v) for k, v in pieces.items()}) for task, pieces in found.items()}
-    return {task: _together(model.head(task), answers) for task, answers in ordered.items()}
+        found = gather(batches, lambda question: of_question(question, model.answers(question)), model.device, precision)
+    return {task: together(model.head(task), batches.rows, pieces) for task, pieces in found.items()}
 
 
-def _answers(model: Model, batches: Batches | Held, precision: str) -> tuple[list[Array], dict[str, dict[str, list[Any]]]]:
-    """The rows of each batch, and what there is of each task, in pieces."""
+def gather(batches: Batches | Held, ask: Callable[[Question], Mapping[K, Pieces]], device: torch.device, precision: str) -> dict[K, dict[str, Array]]:
+    """What `ask` says of every batch, joined, rows in the order of `batches.rows`; of `SUMS` one entry a batch."""
     rows: list[Array] = []
-    found: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
+    found: dict[K, dict[str, list[Array]]] = defaultdict(lambda: defaultdict(list))
     for question in batches.epoch():
         rows.append(question.rows)
-        with autocast(model.device, precision):
-            answers = model.answers(question.to(model.device))
-        for task, (p, loss) in answers.items():
-            target = question.asked[task][1]
-            pieces = {"p": p.float(), "y": target["y"], "weight": target["weight"], "sum": loss.sum[None], "count": loss.count[None]}
+        with autocast(device, precision):
+            asked = ask(question.to(device))
+        for key, pieces in asked.items():
             for name, piece in pieces.items():
-                found[task][name].append(piece.cpu().numpy())
-    return rows, found
+                found[key][name].append(piece.cpu().numpy())
+    order = places(np.concatenate(rows), batches.rows)
+    joined = {key: {name: np.concatenate(parts) for name, parts in pieces.items()} for key, pieces in found.items()}
+    return {key: {name: whole if name in SUMS else whole[order] for name, whole in pieces.items()} for key, pieces in joined.items()}
+
+
+def of_question(question: Question, answers: Mapping[str, tuple[Tensor, Loss]]) -> dict[str, Pieces]:
+    """What `together` needs, by task."""
+    found = {}
+    for task, (p, loss) in answers.items():
+        target = question.asked[task][1]
+        found[task] = {"p": p.float(), "y": target["y"], "weight": target["weight"], "sum": loss.sum[None], "count": loss.count[None]}
+    return found
+
+
+def together(head: Head, rows: Array, found: Mapping[str, Array]) -> Answers:
+    """Answers of `rows`, from the pieces of all batches."""
+    count = found["count"].sum()
+    loss = float(found["sum"].sum() / count) if count else float("nan")
+    there = known(found["y"], found["weight"])
+    y, p = head.together(found["y"], found["p"], there)
+    return Answers(rows, y, there, p, loss)
 
 
 def places(rows: Array, wanted: Array) -> Array:
     """Where in `rows` each of `wanted` stands; both hold the same different numbers."""
     sorter = np.argsort(rows, kind="stable")
     return sorter[np.searchsorted(rows, wanted, sorter=sorter)]
-
-
-def _ordered(rows: Array, order: Array, found: dict[str, Array]) -> Answers:
-    count = found["count"].sum()
-    loss = float(found["sum"].sum() / count) if count else float("nan")
-    y, weight = found["y"][order], found["weight"][order]
-    return Answers(rows, y, known(y, weight), found["p"][order], loss)
-
-
-def _together(head: Head, answers: Answers) -> Answers:
-    y, p = head.together(answers.y, answers.p, answers.known)
-    return replace(answers, y=y, p=p)
 
 
 def known(y: Array, weight: Array) -> Array:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from omnitune.data.prepared import Prepared
-from omnitune.evaluation import cautions, rows, stored
+from omnitune.evaluation import cautions, inputs, rows, stored
 from omnitune.evaluation.answers import Answers, answer
 from omnitune.evaluation.calibration import apply_temperature, temperature
 from omnitune.evaluation.details import details
@@ -17,7 +17,7 @@ from omnitune.evaluation.measure import Predictions, measure
 from omnitune.evaluation.report import Report
 from omnitune.evaluation.rivals import Rivals
 from omnitune.evaluation.validate import Validate
-from omnitune.nn.heads import ClassifyHead
+from omnitune.nn.heads import ClassifyHead, LinearHead
 from omnitune.training.device import peak_memory
 from omnitune.training.ladder import Training
 from omnitune.training.log import curves
@@ -60,7 +60,9 @@ class Assessment:
         self.model, self.prepared, self.rivals, self.recipe = model, prepared, rivals, prepared.recipe
         train = self.recipe.train
         self.validation = validate.answers() if len(prepared.parts["validation"]) else {}
-        self.test = answer(model, prepared.batches("test", int(train.micro_batch)), train.precision) if len(prepared.parts["test"]) else {}
+        test = prepared.batches("test", int(train.micro_batch))
+        self.examined = inputs.examine(model, test, train.precision) if len(prepared.parts["test"]) else inputs.Examined({})
+        self.test = self.examined.whole
         self.alone = self._answered_alone()
         for name, answers in self.validation.items():
             self._calibrate(name, _predictions(answers))
@@ -85,7 +87,19 @@ class Assessment:
             "metrics": measure(task.metrics(facts), models, self.recipe.train.seed),
             "details": details(task.form, rows.names(facts), raw, validation),
             "baselines": words,
+            **self._inputs(name, after),
         }
+
+    def _inputs(self, name: str, after: Predictions) -> dict[str, Any]:
+        """What inputs are worth to a task, and how much the fusion counts each; empty where there is one, or the task does not read their fusion."""
+        if len(self.model.inputs) == 1 or not isinstance(self.model.head(name), LinearHead):
+            return {}
+        seed, metrics = self.recipe.train.seed, self.recipe.tasks[name].metrics(self.prepared.schema.tasks[name])
+        found = {reads: _predictions(answers[name]) for reads, answers in self.examined.partly.items()}
+        partly = {reads: self._as_saved(name, self._counted(name, given)) for reads, given in found.items()}
+        weights = {of: weight[self.test[name].known] for of, weight in self.examined.weights.items()}
+        told = {"metrics": inputs.worth(metrics, after, partly, seed)} if partly else {"note": inputs.TOO_MANY}
+        return {"inputs": told | ({"weights": inputs.mean_weights(weights, seed)} if weights else {})}
 
     def _answered_alone(self) -> dict[str, Answers]:
         """What a model that remembers says about the test rows without its memory; nothing of others."""

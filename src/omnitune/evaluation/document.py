@@ -14,7 +14,7 @@ def document(report: "Report") -> str:
     """Tables of every task, then data, cost and how to repeat the run."""
     parts = [f"# {escape(report.name)}", METHOD, *cautions(report)]
     for name, task in report.tasks.items():
-        parts += [f"## {escape(name)}", *results(task), *_details(task["details"])]
+        parts += [f"## {escape(name)}", *results(task), *_inputs(task), *_details(task["details"])]
     parts += ["## Data", *data(report), "## Cost", markdown(tables.facts_table(report.cost, "cost") or [["cost"]])]
     if rungs := tables.rungs_table(report.cost):
         parts += ["## Rungs", markdown(rungs)]
@@ -40,6 +40,19 @@ def results(task: dict[str, Any]) -> list[str]:
     """Before and after, and what each model is."""
     rows = f"{task['metrics']['rows']:,} test rows."
     return [rows, markdown(tables.task_table(task["metrics"])), *([markdown(tables.model_table(task["baselines"]))] if task["baselines"] else [])]
+
+
+INPUTS = (
+    "The trained model on the same test rows, some inputs read as if they were missing. The last columns say what all inputs gain over that: "
+    "`better` means that what is left out helps."
+)
+
+
+def _inputs(task: dict[str, Any]) -> list[str]:
+    if "inputs" not in task:
+        return []
+    found = [markdown(table) for table in (tables.inputs_table(task), tables.weights_table(task)) if table]
+    return ["### What each input is worth", task["inputs"].get("note", INPUTS), *found]
 
 
 def data(report: "Report") -> list[str]:

@@ -57,9 +57,20 @@ def _section(report: "Report", number: int, name: str, task: dict[str, Any]) -> 
         "results": tables.task_table(metrics),
         "models": tables.model_table(task["baselines"]) if task["baselines"] else [],
         "bars": plots.bars(metrics, f"{salt}-bars"),
+        "inputs": _inputs(task, salt),
         "plots": [plot for plot in found if plot],
         "details": {title: table for title, table in shown.items() if table},
     }
+
+
+def _inputs(task: dict[str, Any], salt: str) -> dict[str, Any]:
+    """What each input is worth; empty where that was not asked."""
+    told = task.get("inputs", {})
+    if not told:
+        return {}
+    shown = [table for table in (tables.inputs_table(task), tables.weights_table(task)) if table]
+    bars = plots.bars(told["metrics"], f"{salt}-inputs") if "metrics" in told else ""
+    return {"words": told.get("note", document.INPUTS.replace("`", "")), "tables": shown, "bars": bars}
 
 
 def _climb(report: "Report", name: str, task: dict[str, Any], salt: str) -> str:

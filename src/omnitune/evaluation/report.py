@@ -21,7 +21,8 @@ class Report:
     Args:
         name: title of the run.
         tasks: by name: `form` (classes, labels or value); `metrics`, from `measure.measure`, its models among constant, simple, before and
-            after; `details`, from `details.details`; `baselines` {model: description}.
+            after; `details`, from `details.details`; `baselines` {model: description}; of several inputs `inputs`: `metrics` with some inputs
+            only, from `inputs.worth`, or a `note` why not, and `weights` {input: mean} where the fusion weighs them.
         curves: a dictionary a step (or a selection of steps): `step`, `epoch`, `seconds`, `losses` {task: mean}, `lr`, and `validation`
             {loss and task.metric: value} or None.
         cost: `seconds`, `rows_per_second`, `peak_memory_bytes`, `parameters_total`, `parameters_trainable`, `device`; more may follow.

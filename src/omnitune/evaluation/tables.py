@@ -130,6 +130,29 @@ def facts_table(facts: Mapping[str, Any], title: str) -> Table:
     return [[title, ""], *rows] if rows else []
 
 
+def inputs_table(task: Mapping[str, Any]) -> Table:
+    """What each input is worth to a task: a row for all inputs, and one for each of those that were measured with less; empty where none was."""
+    metrics = task.get("inputs", {}).get("metrics")
+    if not metrics:
+        return []
+    subject, higher = metrics["subject"], metrics["higher"]
+    table = [["what is read", *(title for name in higher for title in (f"{name} [{INTERVAL}]", f"all - this [{INTERVAL}]", ""))]]
+    for reads in [subject, *metrics["differences"]]:
+        row = [reads]
+        for name in higher:
+            difference = metrics["differences"].get(reads, {}).get(name)
+            row.append(interval(metrics["models"][reads][name]))
+            row += [interval(difference, sign=True), verdict(difference, higher[name])] if difference else ["", ""]
+        table.append(row)
+    return table
+
+
+def weights_table(task: Mapping[str, Any]) -> Table:
+    """How much the fusion counts each input, on average over the test rows; empty where it does not weigh them."""
+    rows = [[name, interval(weight)] for name, weight in task.get("inputs", {}).get("weights", {}).items()]
+    return [["input", f"mean weight [{INTERVAL}]"], *rows] if rows else []
+
+
 def rungs_table(cost: Mapping[str, Any]) -> Table:
     """What each rung of `tuning: auto` took and reached on the validation rows; empty for other runs."""
     rungs = cost.get("rungs", [])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from omnitune.component import Component
 
@@ -16,6 +16,15 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Fusion(Component, ABC):
     """A module from `{input: Tokens}` to `Tokens`."""
+
+    deep: ClassVar[bool] = False
+    """Whether it is a Transformer of its own, which bears smaller steps than a linear layer."""
+    weighs: ClassVar[bool] = False
+    """Whether its module gives a `Mixture`, which tells how much each input counted in a row."""
+
+    def named(self) -> dict[str, str]:
+        """Inputs that settings name, by setting. None, unless a kind says otherwise."""
+        return {}
 
     @abstractmethod
     def module(self, widths: Mapping[str, int]) -> nn.Module:

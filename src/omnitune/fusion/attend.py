@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import pydantic
 from pydantic import Field
@@ -28,6 +28,8 @@ class Attend(Fusion):
         dropout: in the blocks.
         hide: share of inputs that training hides from a row, never its last, so that missing values are met before prediction.
     """
+
+    deep: ClassVar[bool] = True
 
     width: Annotated[int, Field(ge=1)] = 192
     layers: Annotated[int, Field(ge=1)] = 3

@@ -1,6 +1,6 @@
-"""Fusions: from the tokens of several inputs to one sequence. A missing input is a learned stand-in, in training and in prediction alike.
+"""Fusions: from the tokens of several inputs to one sequence. A missing input is a learned stand-in, see `missing`.
 
-M is the number of inputs. Inputs are told apart by their order, so names may be anything.
+M is the number of inputs.
 """
 
 from collections.abc import Mapping
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from omnitune.nn import missing
 from omnitune.nn.block import Block
 from omnitune.nn.tokens import Tokens
 
@@ -41,12 +42,8 @@ class Concat(nn.Module):
     def forward(self, streams: Mapping[str, Tokens]) -> Tokens:
         """(B, 1, width), all real."""
         tokens = [streams[name] for name in self.inputs]
-        shown_BM = shown(torch.stack([t.present for t in tokens], 1), self.hide if self.training else 0.0)
-        parts = [
-            torch.where(shown_B[:, None], norm(t.pooled()), stand_in)
-            for t, shown_B, norm, stand_in in zip(tokens, shown_BM.T, self.norms, self.stand_ins, strict=True)
-        ]
-        x_BD = self.mix(torch.cat(parts, 1))
+        shown_BM = missing.shown(tokens, self.hide if self.training else 0.0)
+        x_BD = self.mix(torch.cat(missing.vectors(tokens, shown_BM, self.norms, self.stand_ins), 1))
         return Tokens(x_BD[:, None], torch.ones_like(shown_BM[:, :1]), "first")
 
 
@@ -71,15 +68,15 @@ class Attend(nn.Module):
         super().__init__()
         self.inputs, self.width, self.hide = list(widths), width, hide
         self.projections = nn.ModuleList(nn.Linear(w, width) for w in widths.values())
-        self.marks, self.stand_ins = (nn.ParameterList(_embedding(width) for _ in widths) for _ in range(2))
-        self.class_token = _embedding(width)
+        self.marks, self.stand_ins = (nn.ParameterList(missing.embedding(width) for _ in widths) for _ in range(2))
+        self.class_token = missing.embedding(width)
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
 
     def forward(self, streams: Mapping[str, Tokens]) -> Tokens:
         """(B, 1 + tokens of all inputs, width), read at the first."""
         tokens = [streams[name] for name in self.inputs]
-        shown_BM = shown(torch.stack([t.present for t in tokens], 1), self.hide if self.training else 0.0)
+        shown_BM = missing.shown(tokens, self.hide if self.training else 0.0)
         parts = [self._tokens(i, t.only(shown_B)) for i, (t, shown_B) in enumerate(zip(tokens, shown_BM.T, strict=True))]
         x_BLD = torch.cat([self.class_token.expand(len(shown_BM), 1, -1), *(x for x, _ in parts)], 1)
         mask_BL = torch.cat([torch.ones_like(shown_BM[:, :1]), *(mask for _, mask in parts)], 1)
@@ -88,22 +85,6 @@ class Attend(nn.Module):
         return Tokens(self.norm(x_BLD), mask_BL, "first")
 
     def _tokens(self, i: int, tokens: Tokens) -> tuple[Tensor, Tensor]:
-        """Tokens of input `i` and their mask; where the row has none, the stand-in is its first."""
-        x_BLD, mask_BL = self.projections[i](tokens.x_BLD), tokens.mask_BL
-        stands_BL = torch.zeros_like(mask_BL)
-        stands_BL[:, 0] = ~tokens.present
-        x_BLD = torch.where(stands_BL[..., None], self.stand_ins[i], x_BLD)
-        return x_BLD + self.marks[i], mask_BL | stands_BL
-
-
-def shown(present_BM: Tensor, hide: float) -> Tensor:
-    """`present_BM` with each input hidden with probability `hide`, but never the last one of a row (after ModDrop, Neverova et al. 2015,
-    https://arxiv.org/abs/1501.00102). So stand-ins learn even where no training row lacks an input."""
-    if not hide or present_BM.shape[1] == 1:
-        return present_BM
-    luck_BM = torch.rand(present_BM.shape, device=present_BM.device) * present_BM
-    return present_BM & ((luck_BM >= hide) | (luck_BM == luck_BM.amax(1, keepdim=True)))
-
-
-def _embedding(width: int) -> nn.Parameter:
-    return nn.Parameter(torch.randn(width) * 0.02)
+        """Tokens of input `i`, marked, and their mask."""
+        x_BLD, mask_BL = missing.sequence(tokens, self.projections[i], self.stand_ins[i])
+        return x_BLD + self.marks[i], mask_BL

@@ -1,4 +1,4 @@
-"""Batch, Tokens, View, Loss: what goes in, what flows between encoders, fusion and heads, and what comes out.
+"""Batch, Tokens, Mixture, View, Loss: what goes in, what flows between encoders, fusion and heads, and what comes out.
 
 Shape letters here and elsewhere: B rows of a batch, L tokens of a row, D width, C classes, K labels.
 """
@@ -48,6 +48,21 @@ class Tokens:
     def present(self) -> Tensor:
         """Rows with at least one real token, (B,) bool."""
         return self.mask_BL.any(1)
+
+
+@dataclass(frozen=True)
+class Mixture(Tokens):
+    """One fused vector a row that is a weighted sum over inputs, so that it can be told how much each input said.
+
+    Args:
+        weights: of each input, (B,) in [0, 1]; 0 where it is missing. Those of a row add up to 1; where all is missing, to 0.
+        alone: what each input gives by itself, masked where it is missing; empty where no head is to learn from that.
+        own: how much the losses of `alone` count beside that of all inputs together.
+    """
+
+    weights: Mapping[str, Tensor] = field(default_factory=dict)
+    alone: Mapping[str, Tokens] = field(default_factory=dict)
+    own: float = 0.0
 
 
 @dataclass(frozen=True)

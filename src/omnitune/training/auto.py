@@ -90,7 +90,7 @@ def _lr(recipe: Recipe, rows: int, device: torch.device) -> tuple[float, str]:
 
 
 def _head_lr(recipe: Recipe, rows: int, device: torch.device) -> tuple[float, str]:
-    if recipe.fusion.kind == "attend":
+    if recipe.fusion.deep:
         return 5e-4, "a Transformer from scratch does not bear the 3e-3 of a linear layer (measured, docs/log.md 2026-11-23)"
     if any(part.deep for part in (*recipe.tasks.values(), *recipe.inputs.values())):
         return HIGHEST, "a narrow Transformer from scratch beside the backbones bears what a backbone from scratch does"

@@ -15,6 +15,7 @@ from omnitune.data.schema import Schema
 from omnitune.nn.encoder import Encoder
 from omnitune.nn.heads import Head, RowHead
 from omnitune.nn.language import LanguageHead
+from omnitune.nn.late import with_own
 from omnitune.nn.masked_words import MaskedWords
 from omnitune.nn.recall import Recall
 from omnitune.nn.tokens import Batch, Loss, Tokens, View
@@ -97,22 +98,37 @@ class Model(nn.Module):
         return tokens
 
     def losses(self, question: Question) -> dict[str, Loss]:
-        """The loss of every task; tasks that ask about the same batch share one forward pass."""
-        views = self._views(question)
-        return {task: self.head(task).loss(views[id(batch)], target) for task, (batch, target) in question.asked.items()}
+        """The loss of every task, with that of inputs alone where the fusion wants it; tasks that ask about one batch share one forward pass."""
+        views = self.views(question)
+        return {task: with_own(self.head(task), views[id(batch)], target) for task, (batch, target) in question.asked.items()}
 
     def answers(self, question: Question) -> dict[str, tuple[Tensor, Loss]]:
         """What metrics are made of, and the loss, of every task."""
-        views = self._views(question)
-        return {task: self.head(task).measure(views[id(batch)], target) for task, (batch, target) in question.asked.items()}
+        return self.answered(question, self.views(question))
+
+    def answered(self, question: Question, views: Mapping[int, View]) -> dict[str, tuple[Tensor, Loss]]:
+        """The same of those tasks whose batch is in `views`, see there."""
+        asked = {task: of for task, of in question.asked.items() if id(of[0]) in views}
+        return {task: self.head(task).measure(views[id(batch)], target) for task, (batch, target) in asked.items()}
 
     def predict(self, batch: Batch) -> dict[str, Tensor]:
         """The prediction of every task that answers rows, first dimension B."""
-        view, heads = self(batch), {task: self.head(task) for task in self.tasks}
+        return self.predicted(self(batch))
+
+    def predicted(self, view: View) -> dict[str, Tensor]:
+        """The same, of rows that were read."""
+        heads = {task: self.head(task) for task in self.tasks}
         return {task: head.predict(view) for task, head in heads.items() if isinstance(head, RowHead)}
 
-    def _views(self, question: Question) -> dict[int, View]:
+    def views(self, question: Question) -> dict[int, View]:
+        """What was read of every batch that some task asks about, by the batch's `id`."""
         return {key: self(batch) for key, batch in {id(batch): batch for batch, _ in question.asked.values()}.items()}
+
+    def without(self, view: View, names: Collection[str]) -> View:
+        """What the same rows are without these inputs: what encoders made of the others is fused anew."""
+        nowhere = {name: torch.zeros_like(view.streams[name].present) for name in names}
+        streams = {name: tokens.only(nowhere[name]) if name in names else tokens for name, tokens in view.streams.items()}
+        return View(streams, self.fusion(streams), view.inputs)
 
     def paths(self) -> dict[str, str]:
         """How each backbone read its input, for the report."""

@@ -65,7 +65,7 @@ class Stacked:
         self.heads = {task: head for task in model.tasks if isinstance(head := model.head(task), LinearHead)}
         self.names = {id(p): name for name, p in self.learning.items()}
         self.lower = [name for name in self.leaves if not name.startswith("heads.")]
-        self.plain = all(name.startswith("fusion.stand_ins.") for name in self.lower)
+        self.plain = all(name.startswith(("fusion.stand_ins.", "fusion.nothing")) for name in self.lower)
         self.below = _Below(model)
         starts = [i for i, r in enumerate(recipes) if not i or dropouts(r) != dropouts(recipes[i - 1])]
         ends = [*starts[1:], len(recipes)]

@@ -36,6 +36,8 @@ def refusal(model: Model, recipe: Recipe) -> str | None:
         return "weights of a backbone learn"
     if not model.fusion.pools:
         return f"fusion {recipe.fusion.kind} reads single tokens"
+    if getattr(model.fusion, "own", 0.0):
+        return f"fusion {recipe.fusion.kind} trains a head of each input as well"
     if not all(isinstance(model.head(task), LinearHead) for task in recipe.tasks):
         return "a head is more than one layer"
     if recipe.train.minutes:
