@@ -60,12 +60,12 @@ __all__ = [
 _HOMES = {
     "artifact": ("Artifact", "load"), "backbones.bert": ("BERT",), "backbones.gpt": ("GPT",), "backbones.pretrained": ("Pretrained",),
     "backbones.spectrogram": ("Spectrogram",), "backbones.transformer_xl": ("TransformerXL",), "backbones.vit": ("ViT",),
-    "commands.check": ("check",), "commands.compare": ("compare",), "commands.fit": ("fit",), "commands.generate": ("Sampling", "generate"), "commands.infer": ("infer",),
-    "commands.search": ("search",), "data.table": ("Table",), "errors": ("Mistake",), "evaluation.report": ("Report",),
+    "commands.check": ("check",), "commands.compare": ("compare",), "commands.fit": ("fit",), "commands.generate": ("Sampling", "generate"),
+    "commands.infer": ("infer",), "commands.search": ("search",), "data.table": ("Table",), "errors": ("Mistake",), "evaluation.report": ("Report",),
     "fusion.attend": ("Attend",), "fusion.concat": ("Concat",), "modalities.audio": ("Audio",), "modalities.category": ("Category",),
     "modalities.image": ("Image",), "modalities.number": ("Number",), "modalities.series": ("Series",), "modalities.text": ("Text",),
-    "recipe": ("Data", "Recipe", "Train"), "tasks.classify": ("Classify",), "tasks.forecast": ("Forecast",), "tasks.generate": ("Generate",), "tasks.label": ("Label",),
-    "tasks.masked_image": ("MaskedImage",), "tasks.masked_text": ("MaskedText",), "tasks.match": ("Match",),
+    "recipe": ("Data", "Recipe", "Train"), "tasks.classify": ("Classify",), "tasks.forecast": ("Forecast",), "tasks.generate": ("Generate",),
+    "tasks.label": ("Label",), "tasks.masked_image": ("MaskedImage",), "tasks.masked_text": ("MaskedText",), "tasks.match": ("Match",),
     "tasks.next_sentence": ("NextSentence",), "tasks.reconstruct": ("Reconstruct",), "tasks.regress": ("Regress",), "tuning.auto": ("Auto",),
     "tuning.bias": ("Bias",), "tuning.freeze": ("Freeze",), "tuning.full": ("Full",), "tuning.lora": ("LoRA",), "tuning.probe": ("Probe",),
 }  # fmt: skip
