@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 FORMATS = "WAV, FLAC, OGG (Vorbis, Opus), MP3, AIFF, AU, CAF"
 ARRAY = b"\x93NUMPY"
 """How a list of samples begins once `data.media` made a file of it: .npy, which tells no rate."""
-WHOLE = ("WAV", "WAVEX", "FLAC", "AIFF", "AU", "W64", "RF64", "CAF")
-"""Formats whose header tells the true number of samples; that of MP3 may be an estimate."""
+UNKNOWN = 2**31 - 2**16
+"""Sizes from here on are what programs write into the head of a WAV file while they do not know its size."""
 LOUDEST = 16.0
 """Full scale is 1. Decoders may overshoot a little; whole numbers of 16 bits that somebody forgot to scale lie far beyond."""
 MEND = "Replace the file, or leave the value missing"
@@ -47,7 +47,7 @@ def read(data: bytes, rate: int, seconds: float, given: int | None) -> Wave:
         place = int((~np.isfinite(x_SC)).any(1).argmax())
         raise Mistake("", f"sample {place + 1:,} is no finite number (NaN or infinite)", MEND)
     if (loudest := float(np.abs(x_SC).max())) > LOUDEST:
-        raise Mistake("", f"its samples go up to {loudest:,.0f}, where full scale is 1", "Divide whole numbers of 16 bits by 32,768")
+        raise Mistake("", f"its samples go up to {loudest:,.0f}, where full scale is 1", f"Divide whole numbers of 16 bits by 32,768. {MEND}")
     return _resampled(x_SC.mean(1, dtype=np.float32), found, rate)
 
 
@@ -83,10 +83,7 @@ def _file(data: bytes, seconds: float) -> tuple[np.ndarray[Any, Any], int]:
     """(S, C), and the rate."""
     with _opened(data) as file:
         wanted = min(file.frames, math.ceil(seconds * file.samplerate))
-        x_SC = file.read(wanted, dtype="float32", always_2d=True)
-        if len(x_SC) < wanted and file.format in WHOLE:
-            raise Mistake("", f"a damaged sound: it ends after {len(x_SC):,} of {file.frames:,} samples", MEND)
-        return x_SC, int(file.samplerate)
+        return file.read(wanted, dtype="float32", always_2d=True), int(file.samplerate)
 
 
 @contextmanager
@@ -100,8 +97,17 @@ def _opened(data: bytes) -> Iterator[Any]:
     except (soundfile.LibsndfileError, TypeError) as error:
         said = str(getattr(error, "error_string", error)).strip().rstrip(".")
         raise Mistake("", f"not a sound that can be read, or its header is damaged ({said})", f"Formats: {FORMATS}") from None
+    if (size := _size(data)) > len(data):
+        raise Mistake("", f"a damaged sound: {len(data):,} of {size:,} bytes", MEND)
     with file:
         try:
             yield file
         except soundfile.LibsndfileError as error:
             raise Mistake("", f"a damaged sound: {error.error_string.strip().rstrip('.')}", MEND) from None
+
+
+def _size(data: bytes) -> int:
+    """Bytes that the head of a WAV or AIFF file promises; libsndfile would take what is there for all. 0 where it does not know."""
+    order: Any = {b"RIFF": "little", b"FORM": "big"}.get(data[:4])
+    size = int.from_bytes(data[4:8], order) if order else 0
+    return size + 8 if 0 < size < UNKNOWN else 0
