@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 LONGEST = 30.0
 """Seconds that are read where neither the recipe nor the checkpoint says how many."""
+SILENCE = 1.0
+"""Seconds of it behind a clip that Whisper hears; measured in docs/log.md."""
 SHARE = 0.2
 """Of a clip that one time mask hides at most; p of Park et al. 2019, table 1."""
 
@@ -41,6 +43,8 @@ class Audio(Modality):
         rate: samples a second of cells that are plain lists, which tell none.
         max_seconds: that are read, the first ones; what the checkpoint hears at a time where left out, 30 where it has no limit. The share of
             clips that are longer is reported.
+        silence: seconds behind each clip that are read too. Whisper was trained with silence behind what it hears, and tells in it of the whole:
+            1 for its checkpoints where left out, 0 for others.
         full_length: fill every clip up with silence to the length that Whisper or AST was trained on, at its cost.
         time_masks: stretches of time hidden in training (SpecAugment, Park et al. 2019, https://arxiv.org/abs/1904.08779), each up to a fifth of
             the clip.
@@ -59,6 +63,7 @@ class Audio(Modality):
     backbone: any_of(Backbone) = Field(default="spectrogram", validate_default=True)  # type: ignore[valid-type]
     rate: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     max_seconds: Annotated[float, Field(gt=0, le=3600)] | None = None
+    silence: Annotated[float, Field(ge=0, le=3600)] | None = None
     full_length: bool = False
     time_masks: Annotated[int, Field(ge=0, le=100)] = 0
     time_mask: Annotated[float, Field(gt=0, le=3600)] = 0.5
@@ -139,7 +144,7 @@ class Audio(Modality):
         if not wave:
             return x
         x = mel.normed(x) if self._hears["normalise"] else x
-        return _filled(x, self._hears["least"])
+        return _filled(x, max(self._hears["least"], len(x) + round(self._hears["silence"] * self._hears["rate"])))
 
     def _augmented(self, x: Tensor, rng: np.random.Generator) -> Tensor:
         from omnitune.nn import disturb
@@ -166,8 +171,8 @@ class Audio(Modality):
         hears = self._hears
         wave = hears["form"] == "wave" or (augment and self.noise is not None)
         versions = {"soundfile": soundfile.__libsndfile_version__, "soxr": soxr.__version__, "torch": torch.__version__}
-        settings = hears | versions | {"given": self.rate, "full": self.full_length, "wave": wave}
-        most = hears["seconds"] * (hears["rate"] if wave else 100 * hears["bins"])
+        settings = hears | versions | {"given": self.rate, "wave": wave}
+        most = hears["seconds"] * hears["rate"] if wave else 100 * (hears["seconds"] + hears["silence"]) * hears["bins"]
         return Decoder(self._wave_bytes if wave else self._spectrogram_bytes, settings, round(4 * most))
 
     def _wave_bytes(self, data: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -188,7 +193,7 @@ class Audio(Modality):
         from omnitune.nn import mel
 
         hears = {name: value for name, value in self._hears.items() if name not in ("form", "seconds")}
-        return (mel.log_mel if self._hears["form"] == "log_mel" else mel.fbank)(x_S, **hears, full=self.full_length)
+        return (mel.log_mel if self._hears["form"] == "log_mel" else mel.fbank)(x_S, **hears)
 
     def size(self, value: Any) -> int:
         """About how many frames of 10 ms."""
@@ -196,7 +201,7 @@ class Audio(Modality):
 
     @property
     def _hears(self) -> dict[str, Any]:
-        return _hears(self.backbone, self.max_seconds, self.full_length)
+        return _hears(self.backbone, self.max_seconds, self.silence, self.full_length)
 
     def encoder(self, facts: Facts) -> nn.Module:
         """A `SoundReader` with the checkpoint's weights."""
@@ -225,18 +230,20 @@ class Audio(Modality):
 
 
 @cache
-def _hears(backbone: Backbone, max_seconds: float | None, full_length: bool) -> dict[str, Any]:
-    """What the backbone expects, and the `seconds` that are read; its files are read once."""
-    found = backbone.sound()
+def _hears(backbone: Backbone, max_seconds: float | None, silence: float | None, full_length: bool) -> dict[str, Any]:
+    """What the backbone expects, the `seconds` that are read, and those of `silence` behind them; its files are read once."""
+    found, pretrained = backbone.sound(), backbone.architecture().pretrained
+    if silence is None:
+        silence = SILENCE if found["form"] == "log_mel" and pretrained else 0.0
     limit = {"log_mel": lambda: found["most"] / found["rate"], "fbank": lambda: (160 * found["most"] + 240) / found["rate"]}.get(found["form"])
-    if full_length and (limit is None or not backbone.architecture().pretrained):
+    if full_length and (limit is None or not pretrained):
         raise Mistake("full_length", "this backbone was not trained on clips of one length", "Leave full_length out")
     if limit is None:
-        return found | {"seconds": max_seconds or LONGEST}
+        return found | {"seconds": max_seconds or LONGEST, "silence": silence}
     longest = limit()
     if max_seconds is not None and max_seconds > longest:
         raise Mistake("max_seconds", f"the backbone hears {longest:g} seconds at a time", f"Set max_seconds to {longest:g} at most, or leave it out")
-    return found | {"seconds": max_seconds or (longest if backbone.architecture().pretrained else LONGEST)}
+    return found | {"seconds": max_seconds or (longest if pretrained else LONGEST), "silence": longest if full_length else silence}
 
 
 def _reader(backbone: Encoder) -> nn.Module:

@@ -18,17 +18,17 @@ FRAME, HOP, POINTS = 400, 160, 512
 FLOOR, EMPHASIS = 1.192092955078125e-07, 0.97
 
 
-def log_mel(x_S: Tensor, rate: int, bins: int, n_fft: int, hop: int, most: int, full: bool = False) -> Tensor:
-    """(T, M), as Whisper hears it (Radford et al. 2022, https://arxiv.org/abs/2212.04356, section 2.2), of the clip alone: the first frames of what
-    its extractor makes of the clip and the silence behind it.
+def log_mel(x_S: Tensor, rate: int, bins: int, n_fft: int, hop: int, most: int, silence: float = 0.0) -> Tensor:
+    """(T, M), as Whisper hears it (Radford et al. 2022, https://arxiv.org/abs/2212.04356, section 2.2), the first frames of what its
+    extractor makes of the clip and the silence behind it. T is even, since two frames are a token.
 
     Args:
         x_S: float32, at most `most` samples.
         rate, bins, n_fft, hop: of the spectrogram; windows of `n_fft` samples begin every `hop`.
         most: samples that the extractor fills up to.
-        full: with that silence. Else T is even, since two frames are a token.
+        silence: seconds of it that are kept.
     """
-    frames = most // hop if full else 2 * math.ceil(len(x_S) / (2 * hop))
+    frames = min(most // hop, 2 * math.ceil((len(x_S) + silence * rate) / (2 * hop)))
     filled = min(most, frames * hop + n_fft)
     x_S = torch.nn.functional.pad(x_S[:most], (0, filled - min(len(x_S), most)))
     waves_FT = torch.stft(x_S, n_fft, hop, window=torch.hann_window(n_fft), return_complex=True)[:, :-1]
@@ -38,11 +38,11 @@ def log_mel(x_S: Tensor, rate: int, bins: int, n_fft: int, hop: int, most: int, 
     return ((log_MT[:, :frames] + 4) / 4).T.contiguous()
 
 
-def fbank(x_S: Tensor, rate: int, bins: int, most: int, mean: float, std: float, patch: int, stride: int, full: bool = False) -> Tensor:
+def fbank(x_S: Tensor, rate: int, bins: int, most: int, mean: float, std: float, patch: int, stride: int, silence: float = 0.0) -> Tensor:
     """(T, M), as AST hears it (Gong et al. 2021, https://arxiv.org/abs/2104.01778): Kaldi's filter banks, less `mean`, by two `std`.
 
-    T is as many frames as patches of `patch` every `stride` need to hear all of the clip, no more than `most`; with `full`, `most`. What is
-    behind the clip is 0 before it is normed, as AST was trained.
+    T is as many frames as patches of `patch` every `stride` need to hear all of the clip and the seconds of `silence` behind it, no more than
+    `most`. That silence is 0 before it is normed, as AST was trained.
     """
     frames_TS = torch.nn.functional.pad(x_S, (0, max(0, FRAME - len(x_S)))).double().unfold(0, FRAME, HOP)[:most]
     frames_TS = frames_TS - frames_TS.mean(1, keepdim=True)
@@ -50,7 +50,8 @@ def fbank(x_S: Tensor, rate: int, bins: int, most: int, mean: float, std: float,
     windows_TS = (frames_TS - EMPHASIS * before_TS) * torch.hann_window(FRAME, periodic=False, dtype=torch.float64)
     power_TF = torch.fft.rfft(windows_TS, POINTS).abs() ** 2
     log_TM = (power_TF @ _kaldi(rate, bins)).clamp(min=FLOOR).log().float()
-    wanted = most if full else min(patch + stride * max(0, math.ceil((len(log_TM) - patch) / stride)), most)
+    heard = len(log_TM) + round(silence * rate / HOP)
+    wanted = min(patch + stride * max(0, math.ceil((heard - patch) / stride)), most)
     log_TM = torch.nn.functional.pad(log_TM, (0, 0, 0, max(0, wanted - len(log_TM))))[:wanted]
     return (log_TM - mean) / (2 * std)
 
