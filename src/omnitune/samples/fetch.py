@@ -17,9 +17,6 @@ from omnitune.errors import Mistake
 ENDINGS = {"pip": ".whl", "npm": ".tgz", "apt": ".deb"}
 ARCHIVES = {"pip": "wheel", "npm": "archive", "apt": "archive"}
 MISSING = {"npm": "Install Node.js, which brings npm", "apt": "It is a part of Debian and Ubuntu: take a machine with one of them"}
-CHECK = dict.fromkeys(("pip", "npm"), "Check the connection to the package registry, then try again") | {
-    "apt": "Run apt-get update once, then try again"
-}
 SHOWN = 5
 """Last lines of pip that a message repeats."""
 
@@ -91,13 +88,15 @@ def _download(package: Package, into: Path) -> Path:
     asked = {
         "pip": lambda: [*_pip(package), *options, f"{package.name}=={package.version}"],
         "npm": lambda: [_client(package, "npm"), "pack", f"{package.name}@{package.version}"],
-        "apt": lambda: [_client(package, "apt-get"), "download", "-q", "-o", "APT::Sandbox::User=root", f"{package.name}={package.version}"],
+        "apt": lambda: [*_apt(package, into.parent / "apt"), "download", f"{package.name}={package.version}"],
     }[package.client]()
     done = subprocess.run(asked, capture_output=True, text=True, errors="replace", cwd=into)
     found = list(into.glob(f"*{ENDINGS[package.client]}"))
     if done.returncode or len(found) != 1:
         said = " | ".join((done.stderr or done.stdout).strip().splitlines()[-SHOWN:])
-        raise Mistake(f"package {package}", f"{package.client} could not fetch it: {said}", CHECK[package.client])
+        raise Mistake(
+            f"package {package}", f"{package.client} could not fetch it: {said}", "Check the connection to the package registry, then try again"
+        )
     return found[0]
 
 
@@ -114,6 +113,18 @@ def _data_of(package: Path) -> io.BytesIO:
             return io.BytesIO(data[place + 60 : place + 60 + size])
         place += 60 + size + size % 2
     raise Mistake(str(package), "holds no files", "Delete it, and it is fetched again")
+
+
+def _apt(package: Package, home: Path) -> list[str]:
+    """apt-get with lists of its own, fetched once: the machine's only root may renew."""
+    command = [_client(package, "apt-get"), "-q", "-o", f"Dir::State::lists={home}/lists", "-o", f"Dir::Cache={home}/cache"]
+    command += ["-o", "APT::Sandbox::User=root", "-o", "Acquire::Languages=none"]
+    if not home.is_dir():
+        for name in ("lists/partial", "cache/archives/partial"):
+            (home / name).mkdir(parents=True)
+        if subprocess.run([*command, "update"], capture_output=True).returncode:
+            shutil.rmtree(home)  # the download says what is wrong, and the next one tries again
+    return command
 
 
 def _client(package: Package, name: str) -> str:
