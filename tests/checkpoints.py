@@ -229,6 +229,48 @@ def tiny_whisper() -> Path:
     return _write("whisper", "WhisperForConditionalGeneration", _config("WhisperConfig", **layers, **heads, **ids), _sound)
 
 
+def _waves(folder: Path) -> None:
+    from transformers import Wav2Vec2FeatureExtractor
+
+    Wav2Vec2FeatureExtractor(return_attention_mask=False).save_pretrained(folder)
+
+
+def _wave_config(name: str, **more: Any) -> Any:
+    """Two blocks over convolutions that make a token of every 20 samples, so that a tenth of a second has 80."""
+    conv = {"conv_dim": [16, 16], "conv_kernel": [10, 4], "conv_stride": [5, 4], "num_feat_extract_layers": 2}
+    place = {"num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4, "max_position_embeddings": 96}
+    return _config(name, vocab_size=32, **(TEXT_SIZES | {"num_hidden_layers": 2} | conv | place | more))
+
+
+def tiny_wav2vec2() -> Path:
+    """wav2vec 2.0 with its letters on top: group norm, over all of a clip."""
+    return _write("wav2vec2", "Wav2Vec2ForCTC", _wave_config("Wav2Vec2Config"), _waves)
+
+
+def tiny_wav2vec2_layer() -> Path:
+    """wav2vec 2.0 as the large ones are: layer norm in the convolutions, and before the blocks' halves."""
+    stable = {"feat_extract_norm": "layer", "do_stable_layer_norm": True}
+    return _write("wav2vec2-layer", "Wav2Vec2Model", _wave_config("Wav2Vec2Config", **stable), _waves)
+
+
+def tiny_hubert() -> Path:
+    """HuBERT."""
+    return _write("hubert", "HubertModel", _wave_config("HubertConfig"), _waves)
+
+
+def tiny_ast() -> Path:
+    """AST with a head: hears 64 frames of 32 bands, in overlapping patches."""
+
+    def processor(folder: Path) -> None:
+        from transformers import ASTFeatureExtractor
+
+        ASTFeatureExtractor(num_mel_bins=32, max_length=64, mean=-5.0, std=3.0).save_pretrained(folder)
+
+    sizes = {name: size for name, size in TEXT_SIZES.items() if name != "max_position_embeddings"}
+    config = _config("ASTConfig", num_mel_bins=32, max_length=64, **sizes)
+    return _write("ast", "ASTForAudioClassification", config, processor)
+
+
 def tiny_vit() -> Path:
     """ViT with a classification head: 16 patches and a class token."""
     return _write("vit", "ViTForImageClassification", _config("ViTConfig", **PICTURE_SIZES), _picture({"height": SIDE, "width": SIDE}))
@@ -311,6 +353,9 @@ TEXT: dict[str, Callable[[], Path]] = {
 PICTURE: dict[str, Callable[[], Path]] = {
     "vit": tiny_vit, "dinov2": tiny_dinov2, "clip": tiny_clip, "siglip": tiny_siglip, "efficientnet": tiny_efficientnet,
     "resnet": tiny_resnet, "convnext": tiny_convnext,
+}  # fmt: skip
+SOUND: dict[str, Callable[[], Path]] = {
+    "whisper": tiny_whisper, "wav2vec2": tiny_wav2vec2, "wav2vec2_layer": tiny_wav2vec2_layer, "hubert": tiny_hubert, "ast": tiny_ast,
 }  # fmt: skip
 ALL = TEXT | PICTURE | {"whisper": tiny_whisper}
 

@@ -17,7 +17,7 @@ from omnitune.recipe import Recipe
 
 FOLDER = Path(__file__).parents[1] / "recipes"
 RECIPES = sorted(FOLDER.rglob("*.yaml"))
-TINY = {"text": checkpoints.tiny_bert, "image": checkpoints.tiny_vit}
+TINY = {"text": checkpoints.tiny_bert, "image": checkpoints.tiny_vit, "audio": checkpoints.tiny_whisper}
 BLOCKS = 3
 """Of a tiny backbone."""
 ROWS = 60
@@ -60,6 +60,7 @@ def small(path: Path) -> Recipe:
     for name, given in values["inputs"].items():
         if isinstance(given, dict) and isinstance(given.get("backbone"), str):
             given["backbone"] = str(checkpoints.tiny_llama() if name in written else TINY[given["kind"]]())
+            given.pop("max_seconds", None)  # of which it hears one
     if isinstance(values.get("tuning"), dict) and "blocks" in values["tuning"]:
         values["tuning"]["blocks"] = min(values["tuning"]["blocks"], BLOCKS)
     train = values.get("train", {}) | {"epochs": 1}

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from omnitune.backbones.bert import BERT
     from omnitune.backbones.gpt import GPT
     from omnitune.backbones.pretrained import Pretrained
+    from omnitune.backbones.spectrogram import Spectrogram
     from omnitune.backbones.transformer_xl import TransformerXL
     from omnitune.backbones.vit import ViT
     from omnitune.commands.check import check
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from omnitune.fusion.cross import Cross
     from omnitune.fusion.gated import Gated
     from omnitune.fusion.late import Late
+    from omnitune.modalities.audio import Audio
     from omnitune.modalities.category import Category
     from omnitune.modalities.image import Image
     from omnitune.modalities.number import Number
@@ -53,24 +55,25 @@ if TYPE_CHECKING:
     from omnitune.tuning.probe import Probe
 
 __all__ = [
-    "BERT", "GPT", "Artifact", "Attend", "Auto", "Bias", "Category", "Classify", "Concat", "Cross", "Data", "Denoise", "Forecast", "Freeze",
-    "Full", "Gated", "Generate", "Image", "Label", "Late", "LoRA", "MaskedImage", "MaskedText", "Match", "Mistake", "NextSentence", "Number",
-    "Pretrained", "Probe", "Recipe", "Reconstruct", "Regress", "Report", "Sampling", "Series", "Table", "Text", "Train", "TransformerXL", "ViT",
-    "check", "compare", "fit", "generate", "infer", "load", "search",
+    "BERT", "GPT", "Artifact", "Attend", "Audio", "Auto", "Bias", "Category", "Classify", "Concat", "Cross", "Data", "Denoise", "Forecast",
+    "Freeze", "Full", "Gated", "Generate", "Image", "Label", "Late", "LoRA", "MaskedImage", "MaskedText", "Match", "Mistake", "NextSentence",
+    "Number", "Pretrained", "Probe", "Recipe", "Reconstruct", "Regress", "Report", "Sampling", "Series", "Spectrogram", "Table", "Text", "Train",
+    "TransformerXL", "ViT", "check", "compare", "fit", "generate", "infer", "load", "search",
 ]  # fmt: skip
 
 _HOMES = {
     "artifact": ("Artifact", "load"), "backbones.bert": ("BERT",), "backbones.gpt": ("GPT",), "backbones.pretrained": ("Pretrained",),
-    "backbones.transformer_xl": ("TransformerXL",), "backbones.vit": ("ViT",), "commands.check": ("check",), "commands.compare": ("compare",),
-    "commands.fit": ("fit",), "commands.generate": ("Sampling", "generate"), "commands.infer": ("infer",), "commands.search": ("search",),
-    "data.table": ("Table",), "errors": ("Mistake",), "evaluation.report": ("Report",), "fusion.attend": ("Attend",),
-    "fusion.concat": ("Concat",), "fusion.cross": ("Cross",), "fusion.gated": ("Gated",), "fusion.late": ("Late",),
-    "modalities.category": ("Category",), "modalities.image": ("Image",), "modalities.number": ("Number",), "modalities.series": ("Series",),
-    "modalities.text": ("Text",), "recipe": ("Data", "Recipe", "Train"), "tasks.classify": ("Classify",), "tasks.denoise": ("Denoise",),
-    "tasks.forecast": ("Forecast",), "tasks.generate": ("Generate",), "tasks.label": ("Label",), "tasks.masked_image": ("MaskedImage",),
-    "tasks.masked_text": ("MaskedText",), "tasks.match": ("Match",), "tasks.next_sentence": ("NextSentence",),
-    "tasks.reconstruct": ("Reconstruct",), "tasks.regress": ("Regress",), "tuning.auto": ("Auto",), "tuning.bias": ("Bias",),
-    "tuning.freeze": ("Freeze",), "tuning.full": ("Full",), "tuning.lora": ("LoRA",), "tuning.probe": ("Probe",),
+    "backbones.spectrogram": ("Spectrogram",), "backbones.transformer_xl": ("TransformerXL",), "backbones.vit": ("ViT",),
+    "commands.check": ("check",), "commands.compare": ("compare",), "commands.fit": ("fit",), "commands.generate": ("Sampling", "generate"),
+    "commands.infer": ("infer",), "commands.search": ("search",), "data.table": ("Table",), "errors": ("Mistake",),
+    "evaluation.report": ("Report",), "fusion.attend": ("Attend",), "fusion.concat": ("Concat",), "fusion.cross": ("Cross",),
+    "fusion.gated": ("Gated",), "fusion.late": ("Late",), "modalities.audio": ("Audio",), "modalities.category": ("Category",),
+    "modalities.image": ("Image",), "modalities.number": ("Number",), "modalities.series": ("Series",), "modalities.text": ("Text",),
+    "recipe": ("Data", "Recipe", "Train"), "tasks.classify": ("Classify",), "tasks.denoise": ("Denoise",), "tasks.forecast": ("Forecast",),
+    "tasks.generate": ("Generate",), "tasks.label": ("Label",), "tasks.masked_image": ("MaskedImage",), "tasks.masked_text": ("MaskedText",),
+    "tasks.match": ("Match",), "tasks.next_sentence": ("NextSentence",), "tasks.reconstruct": ("Reconstruct",), "tasks.regress": ("Regress",),
+    "tuning.auto": ("Auto",), "tuning.bias": ("Bias",), "tuning.freeze": ("Freeze",), "tuning.full": ("Full",), "tuning.lora": ("LoRA",),
+    "tuning.probe": ("Probe",),
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

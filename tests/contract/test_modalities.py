@@ -21,8 +21,13 @@ from omnitune.settings import read_settings, settings
 
 CHECKPOINTS: dict[str, Callable[[], Path]] = {"text": checkpoints.tiny_bert, "image": checkpoints.tiny_vit}
 """Small backbones for kinds that have one; other kinds are made with nothing set."""
-FROM_NOTHING = {"image of a vit": ("image", {"kind": "vit", "depth": 2, "width": 32, "heads": 2, "size": 32, "patch": 8})}
-"""Backbones without a checkpoint."""
+OTHERS: dict[str, Callable[[], tuple[str, Any]]] = {
+    "image of a vit": lambda: ("image", {"kind": "vit", "depth": 2, "width": 32, "heads": 2, "size": 32, "patch": 8}),
+    "audio of a whisper": lambda: ("audio", str(checkpoints.tiny_whisper())),
+    "audio of a wav2vec2": lambda: ("audio", str(checkpoints.tiny_wav2vec2())),
+    "audio of an ast": lambda: ("audio", str(checkpoints.tiny_ast())),
+}
+"""Further backbones of a kind."""
 HARD = [
     "", " \t\n", "7", " 3.5 ", "Größe 服 🎉 \u202e\u0000", "x" * 100_000, "word " * 200_000, "服" * 30_000,
     "half a character \ud800", "[SEP] <|endoftext|>", b"", b"\xff\xd8\xff", b"%!PS-Adobe-3.0", [], [1], {"a": 1}, object(), 1j,
@@ -54,10 +59,10 @@ class Walked(Sequence[Any]):
         raise AssertionError("walk, do not jump")
 
 
-@pytest.fixture(params=[*kinds(Modality), *FROM_NOTHING])
+@pytest.fixture(params=[*kinds(Modality), *OTHERS])
 def modality(request: pytest.FixtureRequest) -> Modality:
-    if request.param in FROM_NOTHING:
-        kind, backbone = FROM_NOTHING[request.param]
+    if request.param in OTHERS:
+        kind, backbone = OTHERS[request.param]()
         return read_settings(Holder, {"modality": {"kind": kind, "backbone": backbone}}).modality  # type: ignore[no-any-return]
     cls = find(Modality, request.param)
     return cls(backbone=str(CHECKPOINTS[request.param]())) if request.param in CHECKPOINTS else cls()  # type: ignore[call-arg]

@@ -35,6 +35,22 @@ def test_class_folders(tmp_path: Path) -> None:
     assert Column(table, "image", np.arange(4), media=True)[:] == [path.encode() for path in table.take("image", everything)]
 
 
+def test_folders_of_sounds(tmp_path: Path) -> None:
+    put(
+        tmp_path,
+        "classes/dog/2.wav",
+        "classes/cat/b.FLAC",
+        "classes/cat/cover.png",
+        "described/a.mp3",
+        "parts/train/dog/a.ogg",
+        "parts/test/cat/b.ogg",
+    )
+    assert read(tmp_path / "classes").take("audio", range(3)) == ["cat/b.FLAC", "cat/cover.png", "dog/2.wav"]
+    csv(tmp_path / "described" / "metadata.csv", file_name=["a.mp3"], words=["hello"])
+    assert read(tmp_path / "described").columns == ["audio", "words"]
+    assert set(read(tmp_path / "parts").take("audio", [0, 1])) == {"train/dog/a.ogg", "test/cat/b.ogg"}
+
+
 def test_metadata(tmp_path: Path) -> None:
     put(tmp_path, "images/a.png", "images/b.png")
     csv(tmp_path / "metadata.csv", file_name=["images/b.png", "images/a.png"], price=[1, 2])

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -215,7 +216,7 @@ def test_women_reviews_from_the_registry(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "rows"), [("adult", 48_842), ("elpv", 2_624), ("emoji", 1_906), ("italy-power", 1_096)])
+@pytest.mark.parametrize(("name", "rows"), [("adult", 48_842), ("elpv", 2_624), ("emoji", 1_906), ("italy-power", 1_096), ("sonic-samples", 207)])
 def test_tables_are_whole(name: str, rows: int) -> None:
     import pyarrow.parquet as pq
 
@@ -230,8 +231,43 @@ def test_tables_are_whole(name: str, rows: int) -> None:
         assert table["name"][0].as_py() == "grinning face" and len(set(table["category"].to_pylist())) == 9
     elif name == "italy-power":
         assert {len(day) for day in table["demand"].to_pylist()} == {24} and sum(table["summer"].to_pylist()) == 549
+    elif name == "sonic-samples":
+        assert all((folder / path).is_file() for path in table["audio"].to_pylist())
+        assert table["common"].null_count == 39 and len(set(table["family"].to_pylist())) == 18
     else:
         assert "?" not in table["occupation"].to_pylist() and table["occupation"].null_count == 2_809
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("apt-get") is None, reason="Debian's packages need Debian")
+def test_prompts_are_what_is_written_beside_them() -> None:
+    import pyarrow.parquet as pq
+    import soundfile
+
+    folder = samples.path("phone-prompts")
+    table = pq.read_table(folder / "data.parquet")
+    assert len(table) == 2_620 and set(table["language"].to_pylist()) == {"en", "es", "fr", "it", "ru"}
+    row = table.to_pylist()[2]
+    assert row == {
+        "audio": "audio/en/agent-alreadyon.wav", "language": "en",
+        "text": "That agent is already logged on. Please enter your agent number followed by the pound key.",
+    }  # fmt: skip
+    assert soundfile.info(folder / row["audio"]).samplerate == 8_000
+
+
+def test_an_archive_of_debian_is_read_too(tmp_path: Path) -> None:
+    inner = io.BytesIO()
+    with tarfile.open(fileobj=inner, mode="w:xz") as archive:
+        for name, data in {"./usr/share/a.txt": b"one", "./usr/lib/b.txt": b"no"}.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    parts = {"debian-binary": b"2.0\n", "control.tar": b"odd", "data.tar.xz": inner.getvalue()}
+    head = lambda name, data: f"{name:<16}{0:<12}{0:<6}{0:<6}{0:<8}{len(data):<10}`\n".encode()  # noqa: E731
+    body = b"".join(head(name, data) + data + b"\n" * (len(data) % 2) for name, data in parts.items())
+    (tmp_path / "a.deb").write_bytes(b"!<arch>\n" + body)
+    extract(tmp_path / "a.deb", "./usr/share/", tmp_path / "made")
+    assert [(p.name, p.read_bytes()) for p in (tmp_path / "made").rglob("*")] == [("a.txt", b"one")]
 
 
 @pytest.mark.slow

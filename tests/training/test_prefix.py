@@ -23,7 +23,7 @@ from omnitune.training.model import Model, tune
 from omnitune.training.prefix import Frozen
 from runs import ready
 
-NAMES = [name for name in checkpoints.ALL if name != "whisper"]
+NAMES = [*checkpoints.TEXT, *checkpoints.PICTURE, *checkpoints.SOUND]
 CUT = [name for name in NAMES if name not in ("resnet", "convnext", "t5")]
 """Those with several blocks of one class; the first block of T5 makes the positions of all others."""
 
@@ -35,13 +35,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def recipe(name: str, *overrides: str) -> Recipe:
-    kind = "text" if name in checkpoints.TEXT else "image"
+    kind = "text" if name in checkpoints.TEXT else "audio" if name in checkpoints.SOUND else "image"
     values: list[Any] = find(Modality, kind)().example(24, np.random.default_rng(0))  # type: ignore[type-abstract]
     values[5] = None
     return read(
         {
             "data": {"from": [{"x": x, "y": "ab"[i % 2]} for i, x in enumerate(values)], "split": [0.7, 0.3, 0]},
-            "inputs": {"x": {"kind": kind, "backbone": str(checkpoints.ALL[name]()), **({"augment": False} if kind == "image" else {})}},
+            "inputs": {
+                "x": {"kind": kind, "backbone": str((checkpoints.ALL | checkpoints.SOUND)[name]()), **({"augment": False} if kind == "image" else {})}
+            },
             "tasks": {"y": {"kind": "classify", "target": "y"}},
             "tuning": "probe",
             "train": {"epochs": 3, "batch": 8, "optimizer": "sgd", "lr": 0.05, "head_lr": 0.05},  # Adam makes rounding errors large

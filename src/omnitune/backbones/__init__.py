@@ -1,4 +1,4 @@
-"""Backbones: the Transformers (or convolutional networks) that read text, pictures, later sound."""
+"""Backbones: the Transformers (or convolutional networks) that read text, pictures and sound."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from omnitune.component import Component, kinds
+from omnitune.errors import Mistake
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -79,6 +80,10 @@ class Backbone(Component, ABC):
     @abstractmethod
     def picture(self) -> dict[str, Any]:
         """Of a picture backbone: `size` (height, width), `mean` and `std` per channel, `resample`, `crop_pct`."""
+
+    def sound(self) -> dict[str, Any]:
+        """Of a backbone of sound: what it expects to hear, see `_sound.facts`."""
+        raise Mistake(f"backbone {self.kind}", "hears no sound", "Choose a checkpoint of sound, or kind: spectrogram")
 
     @abstractmethod
     def architecture(self) -> Architecture:

@@ -20,7 +20,7 @@ def facts(folder: Path, config: dict[str, Any], where: str) -> dict[str, Any]:
     `crop_pct` is the share of the resized picture that the centre crop keeps. Without the file: the size of the model's configuration
     (224 where it has none), mean and standard deviation 0.5, bilinear: the defaults of ViT in transformers.
     """
-    values = _read(folder / FILE, where)
+    values = values_of(folder / FILE, where)
     own = config.get("vision_config") or config
     default = own.get("image_size") or 224
     size, crop = values.get("size"), values.get("crop_size") if values.get("do_center_crop") else None
@@ -41,7 +41,8 @@ def write(folder: Path, picture: dict[str, Any]) -> None:
     (folder / FILE).write_text(json.dumps(values, indent=2), encoding="utf-8")
 
 
-def _read(path: Path, where: str) -> dict[str, Any]:
+def values_of(path: Path, where: str) -> dict[str, Any]:
+    """A preprocessor_config.json as plain values; none where there is no file."""
     try:
         values = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except (ValueError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Pretrained: any Hugging Face checkpoint of an encoder, a decoder, a vision or a convolutional model."""
+"""Pretrained: any Hugging Face checkpoint of an encoder, a decoder, a vision, a convolutional or a sound model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from omnitune.backbones import Architecture, Backbone, Facts, _location, _picture
+from omnitune.backbones import Architecture, Backbone, Facts, _location, _picture, _sound
 from omnitune.component import component
 from omnitune.errors import Mistake
 
@@ -100,6 +100,10 @@ class Pretrained(Backbone):
         """See `Backbone.picture`."""
         return _picture.facts(self.folder, _config(self.folder, self.where), self.where)
 
+    def sound(self) -> dict[str, Any]:
+        """See `Backbone.sound`."""
+        return _sound.facts(self.folder, _config(self.folder, self.where), self.where)
+
     def architecture(self) -> Architecture:
         """See `Backbone.architecture`."""
         from omnitune.nn import checkpoints
@@ -137,7 +141,10 @@ class Pretrained(Backbone):
             if (self.folder / name).is_file():
                 (folder / name).parent.mkdir(exist_ok=True)
                 shutil.copyfile(self.folder / name, folder / name)
-        if any((self.folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "spiece.model")):
+        if _sound.known(_config(self.folder, self.where).get("model_type")):  # its decoder and the words of it stay behind
+            if not (folder / _picture.FILE).is_file():
+                _sound.write(folder, self.sound())
+        elif any((self.folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "spiece.model")):
             self.tokenizer().save_pretrained(str(folder))
         elif not (folder / _picture.FILE).is_file():
             _picture.write(folder, self.picture())

@@ -16,8 +16,11 @@ from omnitune.modalities.series import Series
 from omnitune.nn import values as cells
 
 PICTURES = re.compile(r"(?i)(data:image/.*|.*\.(jpe?g|png|bmp|gif|tiff?|webp|ppm|pgm|avif|jp2))", re.DOTALL)
-SOUNDS = re.compile(r"(?i)(data:audio/.*|.*\.(wav|flac|mp3|ogg|opus|m4a|aiff?))", re.DOTALL)
-MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*")
+SOUNDS = re.compile(r"(?i)(data:audio/.*|.*\.(wav|flac|mp3|ogg|oga|opus|aiff?|au|caf))", re.DOTALL)
+MAGIC = re.compile(rb"\xff\xd8\xff|\x89PNG|GIF8|BM|RIFF....WEBP|II\*\0|MM\0\*", re.DOTALL)
+HEARD = re.compile(rb"RIFF....WAVE|fLaC|OggS|ID3|\xff[\xf2\xf3\xfa\xfb]|FORM....AIF|\.snd|caff", re.DOTALL)
+"""How files of sound begin, those of MP3 with a note or with their first frame."""
+NAMES = {"image": "pictures", "audio": "sounds"}
 IDENTIFIER = re.compile(r"(?i)(.*[_\s.-])?(id|ids|uuid|guid|index|idx|key|hash)|unnamed: ?\d+|__index_level_\d+__|\s*|.+(Id|ID)")
 SEPARATORS = ("|", ";")
 FEW_CLASSES = 10
@@ -129,14 +132,20 @@ def as_target(look: Look) -> tuple[str, str]:
 
 def _media(look: Look) -> tuple[str | None, str] | None:
     first = look.present[:20]
-    if look.mostly(PICTURES):
-        return "image", "pictures as data: URIs" if str(first[0])[:5].lower() == "data:" else f"paths of pictures, such as {first[0]}"
+    for kind, names in (("image", PICTURES), ("audio", SOUNDS)):
+        if look.mostly(names):
+            uri = str(first[0])[:5].lower() == "data:"
+            return kind, f"{NAMES[kind]} as data: URIs" if uri else f"paths of {NAMES[kind]}, such as {first[0]}"
     contents = [value.get("bytes") if isinstance(value, dict) else value for value in first]
-    if all(isinstance(content, bytes) and content.startswith(MAGIC) for content in contents):
-        return "image", "bytes of pictures"
-    if all(isinstance(value, dict) and PICTURES.fullmatch(str(value.get("path"))) for value in first):
-        return "image", "paths of pictures"
-    return (None, "sound; there is no input for it yet") if look.mostly(SOUNDS) else None
+    for kind, begins in (("image", MAGIC), ("audio", HEARD)):
+        if all(isinstance(content, bytes) and begins.match(content) for content in contents):
+            return kind, f"bytes of {NAMES[kind]}"
+    for kind, ends in (("image", PICTURES), ("audio", SOUNDS)):
+        if all(isinstance(value, dict) and ends.fullmatch(str(value.get("path"))) for value in first):
+            return kind, f"paths of {NAMES[kind]}"
+    if all(isinstance(value, dict) and {"array", "sampling_rate"} <= value.keys() for value in first):
+        return "audio", "samples with their rate"
+    return None
 
 
 def _numbers(look: Look) -> tuple[str | None, str]:

@@ -25,6 +25,7 @@ LONGEST = 100
 """Letters of a name; YAML breaks the line of a longer one."""
 BACKBONES = {
     "text": ("sample:minilm-l6", "read by all-MiniLM-L6-v2: small, quick, English"),
+    "audio": ("sample:whisper-tiny-en", "heard by the encoder of Whisper tiny.en: small, quick"),
     "image": ("sample:efficientnet-lite0", "read by EfficientNet-Lite0: small, quick"),
 }
 

@@ -31,6 +31,6 @@ class Listed:
 def samples() -> list[Listed]:
     """Every sample. Nothing is fetched."""
     return [
-        Listed(name, sample.kind, (folder() / name).is_dir(), sample.package.megabytes, sample.licence, sample.about)
+        Listed(name, sample.kind, (folder() / name).is_dir(), sum(package.megabytes for package in sample.packages), sample.licence, sample.about)
         for name, sample in SAMPLES.items()
     ]

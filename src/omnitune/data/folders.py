@@ -2,7 +2,7 @@
 
 In this order: a data set saved by `datasets`; `metadata.csv` (or .jsonl, .parquet) that describes files by `file_name`; table files or
 sub-folders called train, validation, test (also `train-00000-of-00002.parquet`, also inside `data`); one table file; one sub-folder of
-pictures a class; .txt files, in sub-folders too, a row each. Hidden files are ignored, and so are .json files, which are mostly settings,
+pictures or sounds a class; .txt files, in sub-folders too, a row each. Hidden files are ignored, and so are .json files, which are mostly settings,
 unless there is nothing else but texts. Texts come last, since a README.txt lies beside many a table.
 """
 
@@ -25,8 +25,13 @@ PARTS = {
     "train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
     "test": "test", "testing": "test",
 }  # fmt: skip
+SEEN = 1000
+"""Names that tell whether a column names pictures or sounds."""
 SHARD = re.compile(rf"({'|'.join(PARTS)})(?:[-_]?\d+(?:-of-\d+)?)?")
 PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm", ".jp2", ".avif", ".ico", ".tga"}
+SOUNDS = {".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".au", ".caf"}
+COLUMNS = ("image", "audio")
+"""What a column of files is called."""
 
 ELSEWHERE = r"^(?i:data:|[a-z][a-z0-9+.-]*://|/|[a-z]:[\\/]|\\\\)"
 """Values that are no paths from here: data: URIs, URLs, absolute paths."""
@@ -60,7 +65,7 @@ def read_folder(folder: Path, texts: Collection[str] = ()) -> Found:
         str(folder),
         "nothing in this folder can be read",
         "Put one table file there, or train.csv and test.csv (or .parquet, .jsonl), or metadata.csv with a column file_name beside the "
-        "pictures, or one sub-folder of pictures a class, or .txt files",
+        "pictures or sounds, or one sub-folder of them a class, or .txt files",
     )
 
 
@@ -85,11 +90,12 @@ def _describes(path: Path) -> bool:
 
 
 def _with_images(piece: Piece) -> Piece:
-    """The column `file_name` is called `image`, as in picture folders of `datasets`."""
+    """The column `file_name` is called `image`, or `audio` where it names sounds, as in such folders of `datasets`."""
     names = piece.arrow.column_names
     if "file_name" not in names:
         raise Mistake(piece.name, "there is no column file_name", did_you_mean("file_name", names))
-    table = piece.arrow.rename_columns(["image" if name == "file_name" else name for name in names])
+    column = _column([Path(str(name)) for name in piece.arrow["file_name"].slice(0, SEEN).to_pylist()])
+    table = piece.arrow.rename_columns([column if name == "file_name" else name for name in names])
     return replace(piece, arrow=checked(piece.name, table))
 
 
@@ -118,7 +124,7 @@ def _part_folders(folder: Path, texts: Collection[str]) -> Found | None:
         return None
     if "" in parts:
         others = [path.name for path in folders if path.name.lower() not in PARTS]
-        if parts == {"train", ""} and any(_is_picture(file) for path in folders if path.name not in others for file in _files(path)):
+        if parts == {"train", ""} and any(_is_media(file) for path in folders if path.name not in others for file in _files(path)):
             return None
         raise Mistake(str(folder), f"beside the parts there is also {', '.join(others)}", "Move it elsewhere, or name it train, validation or test")
     if len(parts) < len(folders):
@@ -133,15 +139,21 @@ def _in_part(folder: Path, texts: Collection[str]) -> list[Piece]:
 
 
 def _below(table: pa.Table, folder: str) -> pa.Table:
-    """Paths of pictures in a sub-folder, as seen from above."""
-    if "image" not in table.column_names or not written.is_text(table.schema.field("image").type):
+    """Paths of pictures and sounds in a sub-folder, as seen from above."""
+    for column in COLUMNS:
+        table = _column_below(table, folder, column)
+    return table
+
+
+def _column_below(table: pa.Table, folder: str, column: str) -> pa.Table:
+    if column not in table.column_names or not written.is_text(table.schema.field(column).type):
         return table
-    images = table["image"].cast(pa.large_string())
+    images = table[column].cast(pa.large_string())
     elsewhere = pc.match_substring_regex(images, ELSEWHERE)
     paths = pc.if_else(
         elsewhere, images, pc.binary_join_element_wise(pa.scalar(folder, pa.large_string()), images, pa.scalar("/", pa.large_string()))
     )
-    return table.set_column(table.column_names.index("image"), "image", paths)
+    return table.set_column(table.column_names.index(column), column, paths)
 
 
 def _inside_data(folder: Path, texts: Collection[str]) -> Found | None:
@@ -178,21 +190,28 @@ def _one(folder: Path, tables: list[Path]) -> Path:
 
 
 def _classes(folder: Path, texts: Collection[str]) -> Found | None:
-    """One sub-folder a class: columns `image` and `label`."""
+    """One sub-folder a class: columns `image` (of sounds `audio`) and `label`."""
     files = {path.name: [file for file in sorted(path.rglob("*")) if file.is_file() and not _hidden(file, folder)] for path in _folders(folder)}
-    if not any(_is_picture(file) for listed in files.values() for file in listed):
+    if not any(_is_media(file) for listed in files.values() for file in listed):
         return None
+    column = _column([file for listed in files.values() for file in listed])
     images = [file.relative_to(folder).as_posix() for listed in files.values() for file in listed]
     labels = [name for name, listed in files.items() for _ in listed]
-    return Found([Piece(folder.name, pa.table({"image": images, "label": labels}))], folder)
+    return Found([Piece(folder.name, pa.table({column: images, "label": labels}))], folder)
 
 
 def _is_table(path: Path) -> bool:
     return is_table(path) and ending(path) != documents.ENDING
 
 
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in PICTURES
+def _is_media(path: Path) -> bool:
+    return path.suffix.lower() in PICTURES | SOUNDS
+
+
+def _column(files: Sequence[Path]) -> str:
+    """What a column of these files is called, by what most of them are."""
+    pictures, sounds = (sum(file.suffix.lower() in endings for file in files) for endings in (PICTURES, SOUNDS))
+    return COLUMNS[sounds > pictures]
 
 
 def _hidden(path: Path, root: Path) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
+from omnitune.data import sounds
 from omnitune.errors import Mistake
 
 T = TypeVar("T")
@@ -31,8 +32,8 @@ def open_media(value: Any, root: Path | None) -> bytes:
     """The encoded bytes that `value` stands for.
 
     Args:
-        value: a path, bytes, a `data:` URI, a mapping with `bytes` or `path` (as `datasets` keeps pictures and sound), a PIL picture, or a
-            file opened for reading.
+        value: a path, bytes, a `data:` URI, a mapping with `bytes` or `path` (as `datasets` keeps pictures and sound) or with `array` and
+            `sampling_rate`, samples in a list or array, a PIL picture, or a file opened for reading.
         root: folder that paths are relative to and must not leave, also not through links; the current folder where it is None.
 
     Raises:
@@ -50,7 +51,7 @@ def identity(value: Any, root: Path | None) -> bytes:
     Args:
         value, root: see `open_media`, which also tells what is raised.
     """
-    if isinstance(value, Mapping) and value.get("bytes") is None and value.get("path") is not None:
+    if isinstance(value, Mapping) and value.get("bytes") is None and value.get("array") is None and value.get("path") is not None:
         return identity(value["path"], root)
     if isinstance(value, (str, os.PathLike)) and not _says_itself(os.fspath(value)):
         path, facts = _at(os.fspath(value), Path.cwd() if root is None else root, lambda path: (path, path.stat()))
@@ -70,6 +71,8 @@ def _read(value: Any, root: Path) -> bytes:
         return _read_mapping(value, root)
     if type(value).__module__.startswith("PIL."):
         return _file_of(value)
+    if isinstance(value, (list, tuple)) or type(value).__module__ == "numpy":
+        return sounds.unrated(value)
     if hasattr(value, "read"):
         return _read(value.read(), root)
     if not isinstance(value, (str, os.PathLike)):
@@ -88,10 +91,12 @@ def _says_itself(text: str) -> bool:
 
 
 def _read_mapping(value: Mapping[Any, Any], root: Path) -> bytes:
+    if value.get("array") is not None:
+        return sounds.rated(value["array"], value.get("sampling_rate"))
     for key in ("bytes", "path"):
         if value.get(key) is not None:
             return _read(value[key], root)
-    raise Mistake("", f"{_shown(dict(value))} holds neither `bytes` nor `path`", FORMS)
+    raise Mistake("", f"{_shown(dict(value))} holds neither `bytes` nor `path`, nor an `array`", FORMS)
 
 
 def _at(text: str, root: Path, read: Callable[[Path], T]) -> T:

@@ -11,7 +11,7 @@ from omnitune.evaluation.tables import escape
 if TYPE_CHECKING:
     from omnitune.evaluation.report import Report
 
-PIPELINES = {"text-classification", "image-classification", "tabular-classification", "tabular-regression"}
+PIPELINES = {"text-classification", "image-classification", "audio-classification", "tabular-classification", "tabular-regression"}
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 

@@ -9,13 +9,14 @@ _STAGE = re.compile(r"(.*?)\b\d+\.")
 
 
 def find_blocks(model: nn.Module) -> tuple[list[str], list[nn.Module]]:
-    """Names and modules of the longest ModuleList whose members share one class; none where there is none. Experts of a mixture are no blocks.
+    """Names and modules of the longest ModuleList whose members share one class; none where there is none. Experts of a mixture are no blocks,
+    nor are the convolutions that make tokens of a wave.
 
     Where a model has stages, each with such a list (Swin, ConvNeXt, ResNet), the lists of all stages are one.
     """
     groups: dict[str, list[tuple[str, nn.Module]]] = {}
     for name, found in model.named_modules():
-        if isinstance(found, nn.ModuleList) and not name.endswith("experts"):
+        if isinstance(found, nn.ModuleList) and not name.endswith(("experts", "conv_layers")):
             like = _STAGE.sub(r"\1*.", name + ".", count=1) if _staged(model, name) else name
             groups.setdefault(like, []).extend((f"{name}.{i}", block) for i, block in enumerate(found))
     alike = [group for group in groups.values() if len({type(block) for _, block in group}) == 1]
@@ -42,8 +43,8 @@ def outside(blocks: list[str], parameters: list[str]) -> dict[str, int]:
 
 
 def unread(name: str) -> bool:
-    """Weights behind `pooler_output`, which nobody reads here, and the token that stands for hidden patches."""
-    return ".pooler." in name or name.endswith("mask_token")
+    """Weights behind `pooler_output`, which nobody reads here, and the token that stands for hidden patches or stretches of sound."""
+    return ".pooler." in name or name.endswith(("mask_token", "masked_spec_embed"))
 
 
 def _staged(model: nn.Module, name: str) -> bool:

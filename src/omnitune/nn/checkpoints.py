@@ -15,7 +15,12 @@ from omnitune.checksums import AGAIN
 from omnitune.errors import Mistake, did_you_mean
 from omnitune.nn import weights
 
-OURS = {"gpt3": "omnitune.nn.gpt", "transformer_xl": "omnitune.nn.transformer_xl", "vit_pooled": "omnitune.nn.vit"}
+OURS = {
+    "gpt3": "omnitune.nn.gpt",
+    "transformer_xl": "omnitune.nn.transformer_xl",
+    "vit_pooled": "omnitune.nn.vit",
+    "spectrogram": "omnitune.nn.spectrogram",
+}
 """Model types of this library, and where they are."""
 READ_AS = {"vit_mae": "vit"}
 """The ViTMAE of transformers hides patches at random whenever it is run. What it trained is a ViT, with the same names of weights."""

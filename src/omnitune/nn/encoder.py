@@ -17,6 +17,7 @@ from omnitune.nn import adapters, checkpoints, dropout, flat, kernels, lowrank, 
 from omnitune.nn.adaptive_head import AdaptiveHead
 from omnitune.nn.blocks import find_blocks, inside, outside, unread
 from omnitune.nn.decoder import Decoder
+from omnitune.nn.hearing import Hearing, equal, joined
 from omnitune.nn.lm_head import LMHead
 from omnitune.nn.recall import Place, Recall
 from omnitune.nn.replay import Cut
@@ -60,12 +61,14 @@ class Encoder(nn.Module):
         self.tokens = Counter[str]()
         self.channels_last = any(isinstance(module, nn.Conv2d) for block in self.blocks for module in block.modules())
         self.cut: Cut | None = None
+        self.hearing, self.heard_BL = Hearing.of(model), torch.zeros(0, 0, dtype=torch.bool)
         self.shown: patches.Shown | None = None
         self.remembers = bool(getattr(model.config, "remembers", False))
         self.recall, self.went_on = Recall.empty(), False
 
     def forward(self, place: Place | None = None, **inputs: Tensor) -> Tokens:
-        """Tokens of `input_ids` and `attention_mask` (B, L; padded on the right), `pixel_values` (B, 3, H, W) or `input_features`.
+        """Tokens of `input_ids` and `attention_mask` (B, L; padded on the right), `pixel_values` (B, 3, H, W), or `sound` (B, T, M) or (B, T) with
+        the `length` of each clip (B,), 0 where it is missing.
 
         Texts may have `token_type_ids` (B, L), where the model has types. With `visible` (B, K) beside pixels, only the patches at these places are
         computed, see `show`. Where `narrow` is set, one token a row: the one that pooling reads. With a `place`, a model that remembers goes on
@@ -74,6 +77,8 @@ class Encoder(nn.Module):
         if place is not None and self.remembers and place.any:
             return self._go_on(place, inputs["input_ids"], inputs["attention_mask"].bool())
         self._seek(inputs)
+        if "length" in inputs:
+            return self._sounds(inputs["length"], inputs["sound"])
         if "input_ids" in inputs:
             return self._texts(inputs["input_ids"], inputs["attention_mask"].bool(), inputs.get("token_type_ids"))
         return self._others(inputs)
@@ -82,14 +87,32 @@ class Encoder(nn.Module):
         """Tokens from what `cut` saw of a batch, without the blocks below it.
 
         Args:
-            hidden: (B, L, D) of texts, else as the block gave it.
-            mask_BL: of texts.
+            hidden: (B, L, D) of texts and sounds, else as the block gave it.
+            mask_BL: of texts and sounds.
         """
         assert self.cut is not None
+        if self.hearing and mask_BL is not None:
+            return self._sounds(mask_BL.sum(1), hidden, replayed=True)
         if mask_BL is not None:
             return self._texts(mask_BL.long(), mask_BL, hidden_BLD=hidden)
         with self.cut.replaced(hidden):
             return self._others({"pixel_values": hidden.new_zeros(len(hidden), 3, 1, 1)})
+
+    def _sounds(self, length_B: Tensor, sound: Tensor, replayed: bool = False) -> Tokens:
+        """Tokens of clips, or with `replayed` of what `cut` saw of them, those of one length at a time; see `Hearing`."""
+        assert self.hearing
+        made, seen = [], []
+        for length, rows in equal(length_B):
+            clips = sound[rows, :length]
+            with self._replaced(clips if replayed else None):
+                made.append((rows, self._others(self.hearing.blank(clips) if replayed else self.hearing.given(clips)).x_BLD))
+            seen += [(rows, self.cut.seen)] if self.cut and not replayed else []
+        blank_11D = torch.zeros(1, 1, self.width, device=sound.device)
+        x_BLD, mask_BL = joined(made, len(length_B), blank_11D)
+        self.heard_BL = mask_BL
+        if self.cut and not replayed:
+            self.cut.seen, self.heard_BL = joined(seen, len(length_B), blank_11D)
+        return self._tokens(x_BLD, mask_BL)
 
     def _others(self, inputs: dict[str, Tensor]) -> Tokens:
         """Tokens of what is no text: as many for each row, all real."""

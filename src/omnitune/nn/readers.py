@@ -50,3 +50,20 @@ class PictureReader(nn.Module):
         shown = {"visible": inputs["visible"]} if "visible" in inputs else {}
         tokens: Tokens = self.backbone(pixel_values=self.normalise(inputs["pixels"]), **shown)
         return tokens.only(inputs["present"])
+
+
+class SoundReader(nn.Module):
+    """Spectrograms or waves to tokens.
+
+    Args:
+        backbone: an encoder of sound.
+    """
+
+    def __init__(self, backbone: Encoder) -> None:
+        super().__init__()
+        self.backbone, self.width = backbone, backbone.width
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tokens:
+        """From `sound` (B, T, M) or (B, T), `length` and `present` (B,)."""
+        tokens: Tokens = self.backbone(sound=inputs["sound"], length=inputs["length"])
+        return tokens.only(inputs["present"])

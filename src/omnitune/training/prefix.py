@@ -25,7 +25,7 @@ Inputs = dict[str, Tensor]
 VERSION = 2
 """Of what is stored; a change of it leaves older files unused."""
 SAMPLE = 64
-"""Texts whose length tells how much room all will take."""
+"""Texts or sounds whose length tells how much room all will take."""
 MISSING = b"missing value   "
 LARGEST = float(np.finfo(np.float16).max)
 BOUND = 1e-3
@@ -77,7 +77,7 @@ class Prefix:
         for i, row in enumerate(found):
             hidden[i, : len(row)] = row
         inputs = {"hidden": torch.from_numpy(hidden), "present": torch.tensor([key != MISSING for key in keys])}
-        if self._texts():
+        if self._uneven():
             inputs["mask"] = torch.from_numpy(np.arange(hidden.shape[1]) < lengths[:, None])
         return inputs
 
@@ -99,15 +99,20 @@ class Prefix:
         assert self.store
         self.computed += len(rows)
         hidden = self._hidden(tokens).cpu().numpy()
-        masks = inputs["attention_mask"].bool().cpu().numpy() if self._texts() else np.ones(hidden.shape[:2], bool)
+        masks = self._mask(inputs).cpu().numpy() if self._uneven() else np.ones(hidden.shape[:2], bool)
         view = int(inputs["view"][0]) if "view" in inputs else None
         found = {key: row[mask] for key, row, mask in zip(self._keys(rows, view), hidden, masks, strict=True)}
         if self.bits == 16:
             found = {key: row for key, row in found.items() if np.abs(row).max(initial=0) <= LARGEST}
         self.store.write(list(found), list(found.values()))
 
-    def _texts(self) -> bool:
-        return self.encoder.reads_text and not self.pooled
+    def _uneven(self) -> bool:
+        """Whether rows have tokens of their own number: texts and sounds."""
+        return (self.encoder.reads_text or self.encoder.hearing is not None) and not self.pooled
+
+    def _mask(self, inputs: Inputs) -> Tensor:
+        """Which tokens of the last forward pass are real, (B, L)."""
+        return self.encoder.heard_BL if self.encoder.hearing else inputs["attention_mask"].bool()
 
     def _hidden(self, tokens: Tokens) -> Tensor:
         if self.pooled:
@@ -141,9 +146,9 @@ class Prefix:
         if train.precision != "float32":
             return f"it is computed in {train.precision}"
         rows = prepared.parts["train"]
-        rows = rows[:: -(-len(rows) // SAMPLE)] if self.encoder.reads_text else rows[:2]
+        rows = rows[:: -(-len(rows) // SAMPLE)] if self._uneven() else rows[:2]
         inputs = self.modality.encode(Column(self.table, self.column, rows, self.modality.media)[:], self.facts)
-        if self._texts() and "attention_mask" not in inputs:
+        if self.encoder.reads_text and not self.pooled and "attention_mask" not in inputs:
             return "its texts come without a mask"
         if not self._proved({name: tensor[:2].to(next(self.encoder.parameters()).device) for name, tensor in inputs.items()}):
             return f"{type(self.encoder.model).__name__} does not give the same tokens when it goes on from a block"
@@ -158,7 +163,7 @@ class Prefix:
         wanted = self.reader(inputs)
         hidden = self._hidden(wanted)
         self.places, self.shape = hidden.shape[1], tuple(hidden.shape[2:])
-        known = {"hidden": hidden, "present": inputs["present"]} | ({"mask": inputs["attention_mask"].bool()} if self._texts() else {})
+        known = {"hidden": hidden, "present": inputs["present"]} | ({"mask": self._mask(inputs)} if self._uneven() else {})
         vectors = wanted.only(inputs["present"]).pooled()
         try:
             same = torch.allclose(self._vectors(known), vectors, 1e-4, 1e-5)
@@ -182,7 +187,7 @@ class Prefix:
         return self.tokens(known).only(known["present"]).pooled()
 
     def _open(self, prepared: Prepared, inputs: Inputs) -> str | None:
-        tokens = float(inputs["attention_mask"].sum(1).float().mean()) if self._texts() else self.places
+        tokens = self._tokens(inputs) if self._uneven() else self.places
         wanted = int(self.bits // 8 * tokens * np.prod(self.shape) * self._looks(prepared))
         about = {"holds": "activations", "about": f"{self.encoder.model.config.name_or_path or 'a backbone'}: {self.part}"}
         opened = prepared.room.open(self.fingerprint(), wanted, about, f"<f{self.bits // 8}")
@@ -190,6 +195,12 @@ class Prefix:
             return opened
         self.store = opened
         return None
+
+    def _tokens(self, inputs: Inputs) -> float:
+        """A row, on average; of sounds by the longer of the two that were proved."""
+        if self.encoder.hearing is None:
+            return float(inputs["attention_mask"].sum(1).float().mean())
+        return float(self.places / inputs["length"][:2].max().clamp(min=1) * inputs["length"].float().mean())
 
     def _looks(self, prepared: Prepared) -> int:
         """How many rows will be kept, each fixed view of a training row counted."""
