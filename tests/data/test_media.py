@@ -118,7 +118,8 @@ def test_a_link_inside_the_root_is_followed(root: Path) -> None:
         ("data:nothing", "no data: URI"),
         ({"bytes": None, "path": None}, "neither"),
         (3.5, "3.5 is no file.*Give a path"),
-        ([1, 2], "is no file"),
+        (1.5, "is no file"),
+        (["a"], "something else than numbers"),
     ],
 )
 def test_mistakes_say_what_and_how(root: Path, value: object, words: str) -> None:

@@ -18,6 +18,7 @@ from transformers.models.efficientnet.image_processing_pil_efficientnet import E
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 import checkpoints
+from omnitune.data.media import open_media
 from omnitune.errors import Mistake
 from omnitune.modalities._decode import decode
 from omnitune.modalities.image import Image
@@ -173,6 +174,7 @@ def test_files_cut_anywhere_never_pass_unseen(form: str) -> None:
 
 
 def test_values_that_are_no_bytes_are_named() -> None:
+    assert "a list of numbers is no picture" in (image().check(open_media([1, 2], None)) or "")
     assert image().check("photo.jpg") == "expected the bytes of a picture file, got str"
 
 

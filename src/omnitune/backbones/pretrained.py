@@ -27,7 +27,7 @@ SHIFTED = ("roberta", "camembert", "mpnet", "longformer", "data2vec-text", "esm"
 
 @component
 class Pretrained(Backbone):
-    """A checkpoint with its weights.
+    """A checkpoint with its weights; an adapter beside them is added to them.
 
     Args:
         name: a directory in the Hugging Face layout (read without network), a name on the hub, or `sample:NAME`.
@@ -53,11 +53,24 @@ class Pretrained(Backbone):
         """Its files on this machine; fetched where it is a hub name."""
         return _location.locate(self.name, self.revision)
 
+    @property
+    def _weights(self) -> Path:
+        """Where its weights are; beside an adapter that came without them, those of the checkpoint that it was made for."""
+        from omnitune.nn import adapters, weights
+
+        folder = self.folder
+        if weights.there(folder) or not adapters.there(folder):
+            return folder
+        return Pretrained(adapters.base(folder, self.where)).folder
+
     def encoder(self, facts: Facts | None = None) -> Encoder:
         """See `Backbone.encoder`. Raises `Mistake` where files are missing, damaged, pickles or in need of code of their own."""
-        from omnitune.nn import checkpoints
+        from omnitune.nn import adapters, checkpoints
 
-        return self._encoder(checkpoints.read(self.folder, self.where), filled=True)
+        model = checkpoints.read(self._weights, self.where)
+        if adapters.there(self.folder):
+            adapters.fold(model, self.folder)
+        return self._encoder(model, filled=True)
 
     def skeleton(self, facts: Facts | None = None) -> Encoder:
         """See `Backbone.skeleton`."""
@@ -71,7 +84,7 @@ class Pretrained(Backbone):
 
         added = checkpoints.widen(model, _known(self.tokenizer())) if self.resize else 0
         model.config.name_or_path = "" if _location.is_directory(self.name) else self.name  # no path of this machine in what is saved
-        return Encoder(model, self._pool(model) if self.pool == "auto" else self.pool, filled, self.folder, added)
+        return Encoder(model, self._pool(model) if self.pool == "auto" else self.pool, filled, self._weights, added)
 
     def _pool(self, model: Any) -> Pool:
         """As its family wants."""
@@ -130,9 +143,9 @@ class Pretrained(Backbone):
 
         config = checkpoints.configuration(self.folder, self.where)
         if checkpoints.conditional(config):
-            return any("decoder" in name.split(".") for name in weights.names(weights.files(self.folder, self.where), self.where))
+            return any("decoder" in name.split(".") for name in weights.names(weights.files(self._weights, self.where), self.where))
         head = LMHead.of(config)
-        return head is not None and not head.lacking(weights.names(weights.files(self.folder, self.where), self.where))
+        return head is not None and not head.lacking(weights.names(weights.files(self._weights, self.where), self.where))
 
     def save_processor(self, folder: Path, facts: Facts | None = None) -> None:
         """See `Backbone.save_processor`."""

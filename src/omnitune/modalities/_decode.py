@@ -47,6 +47,8 @@ def _open(data: bytes) -> Image:
 
     if not data:
         raise Mistake("", "an empty file (0 bytes)", "Replace the file, or leave the value missing")
+    if data.startswith(b"\x93NUMPY"):  # what `data.media` makes of a list, which may be a sound
+        raise Mistake("", "a list of numbers is no picture", "Give a path below the table's folder, bytes, or a data: URI")
     try:
         image = Image.open(io.BytesIO(data), formats=_formats())
     except UnidentifiedImageError:

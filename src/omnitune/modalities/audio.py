@@ -201,7 +201,7 @@ class Audio(Modality):
 
     @property
     def _hears(self) -> dict[str, Any]:
-        return _hears(self.backbone, self.max_seconds, self.silence, self.full_length)
+        return _hears(self.backbone, self.max_seconds, self.silence, self.full_length, self.backbone.stamp())
 
     def encoder(self, facts: Facts) -> nn.Module:
         """A `SoundReader` with the checkpoint's weights."""
@@ -230,8 +230,9 @@ class Audio(Modality):
 
 
 @cache
-def _hears(backbone: Backbone, max_seconds: float | None, silence: float | None, full_length: bool) -> dict[str, Any]:
-    """What the backbone expects, the `seconds` that are read, and those of `silence` behind them; its files are read once."""
+def _hears(backbone: Backbone, max_seconds: float | None, silence: float | None, full_length: bool, stamp: tuple[Any, ...]) -> dict[str, Any]:
+    """What the backbone expects, the `seconds` that are read, and those of `silence` behind them; its files are read once as long as they stay as
+    they are."""
     found, pretrained = backbone.sound(), backbone.architecture().pretrained
     if silence is None:
         silence = SILENCE if found["form"] == "log_mel" and pretrained else 0.0

@@ -1,6 +1,7 @@
 """Adapters inside a model, through `peft`: put in, read, write, fold into the weights."""
 
 import copy
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from omnitune.errors import Mistake
 
 NAME = "default"
 PREFIX = "base_model.model."  # of every name in a PEFT file
+CONFIG = "adapter_config.json"
+WEIGHTS = "adapter_model.safetensors"
 
 
 def inject(model: nn.Module, config: Any) -> None:
@@ -36,7 +39,7 @@ def write(model: Any, folder: Path, inside: str = "") -> None:
     config.target_modules = {inside + name for name in config.target_modules}
     config.save_pretrained(str(folder))
     state = get_peft_model_state_dict(model, adapter_name=NAME, save_embedding_layers=False)
-    path = folder / "adapter_model.safetensors"
+    path = folder / WEIGHTS
     path.unlink(missing_ok=True)  # never written into: other processes may have it mapped
     save_file({PREFIX + inside + name: t.detach().contiguous() for name, t in state.items()}, path, {"format": "pt"})
 
@@ -51,7 +54,7 @@ def read(model: nn.Module, folder: Path, inside: str = "") -> None:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    path = folder / "adapter_model.safetensors"
+    path = folder / WEIGHTS
     try:
         config: Any = PeftConfig.from_pretrained(os.fspath(folder))
         config.target_modules = {name.removeprefix(inside) for name in config.target_modules}
@@ -66,6 +69,41 @@ def read(model: nn.Module, folder: Path, inside: str = "") -> None:
         raise Mistake(str(path), f"weights do not fit this model: {(lacking or found.unexpected_keys)[0]}", "Copy the folder again")
     if any(not t.isfinite().all() for t in state.values()):
         raise Mistake(str(path), "damaged: weights that are not finite", "Copy the folder again")
+
+
+def there(folder: Path) -> bool:
+    """Whether an adapter lies in the folder."""
+    return (folder / CONFIG).is_file()
+
+
+def base(folder: Path, where: str) -> str:
+    """The name of the checkpoint that the adapter in `folder` was made for. Raises `Mistake` where it does not tell."""
+    try:
+        name = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["base_model_name_or_path"]
+    except (OSError, ValueError, KeyError, TypeError):
+        name = None
+    if not isinstance(name, str) or not name:
+        raise Mistake(where, f"holds an adapter without weights, and its {CONFIG} names no base_model_name_or_path", "Copy the folder again")
+    return name
+
+
+def fold(model: nn.Module, folder: Path) -> None:
+    """Adds the adapter of `folder` to the weights of `model`, a part of the model that it was made for. Raises `Mistake` as `read`."""
+    read(model, folder, _inside(model, folder))
+    merge(model)
+
+
+def _inside(model: nn.Module, folder: Path) -> str:
+    """What names of the adapter begin with that those of `model` do not."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(folder / WEIGHTS, "pt") as file:
+            layer = next(iter(file.keys()), "").removeprefix(PREFIX).partition(".lora_")[0]
+    except (SafetensorError, OSError):
+        return ""  # `read` says what is wrong
+    own, parts = {name for name, _ in model.named_modules()}, layer.split(".")
+    return next((".".join([*parts[:i], ""]) for i in range(len(parts)) if ".".join(parts[i:]) in own), "")
 
 
 def without(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -373,7 +373,7 @@ class Encoder(nn.Module):
                 self.lm_head.fill(folder, self.model, str(folder))
         if not self.filled:
             raise Mistake(str(folder), "no weights here", "Copy the folder again, with model.safetensors")
-        if (folder / "adapter_config.json").exists():
+        if adapters.there(folder):
             adapters.read(self.model, folder, self._inside())
             lowrank.merge_products(self.model)
             self.adapted = True

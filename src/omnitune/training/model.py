@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from omnitune.data.batches import Question
 from omnitune.data.schema import Schema
+from omnitune.errors import Mistake
 from omnitune.nn.encoder import Encoder
 from omnitune.nn.heads import Head, RowHead
 from omnitune.nn.language import LanguageHead
@@ -182,10 +183,18 @@ class Model(nn.Module):
 
 
 def tune(model: Model, recipe: Recipe) -> None:
-    """Sets which weights of the backbones learn, adding adapters, their dropout, and whether activations are computed twice to save memory."""
+    """Sets which weights of the backbones learn, adding adapters, their dropout, and whether activations are computed twice to save memory.
+
+    Raises:
+        Mistake: no task has weights of its own, and those of the backbones stay as they are.
+    """
     for encoder in model.backbones.values():
         layers, attention = (None if isinstance(share, str) else share for share in (recipe.train.dropout, recipe.train.attention_dropout))
         encoder.set_dropout(layers, attention)  # before adapters come, which have a dropout of their own
         recipe.tuning.apply(encoder)
         if recipe.train.checkpointing:
             encoder.recompute()
+    learns = (p.requires_grad for part in (*model.backbones.values(), model.heads) for p in part.parameters())
+    if model.backbones and recipe.tuning.kind != "auto" and not any(learns):  # a ladder begins with a rung that learns
+        wrong = f"{recipe.tuning.kind} leaves the backbone as it is, and {' and '.join(recipe.tasks)} say words by it alone: nothing would learn"
+        raise Mistake("tuning", wrong, "Choose full, freeze, bias or lora")
