@@ -167,7 +167,7 @@ def test_each_input_learns_to_answer_alone(task: str) -> None:
         for row in range(4):
             if present[row, i]:
                 one = {name: t[[row]] for name, t in target.items()}
-                expected = expected + 0.5 * head.loss(View({}, Tokens(tokens.x_BLD[[row]], tokens.mask_BL[[row]], "first")), one).sum
+                expected = expected + 0.5 / 3 * head.loss(View({}, Tokens(tokens.x_BLD[[row]], tokens.mask_BL[[row]], "first")), one).sum
     found = with_own(head, view, target)
     torch.testing.assert_close(found.sum, expected)
     assert found.count == 4

@@ -22,7 +22,7 @@ class Late(Fusion):
     Args:
         width: of the vector that each input becomes before a head reads it; `auto`: that of the widest input, and a single input passes as it is.
         weights: `mean`: every input that is there counts the same; `learned`: by a weight of its own, the same for all rows.
-        own: how much the loss of each input alone counts beside the loss of their average; 0 turns it off.
+        own: how much the mean loss of the inputs alone counts beside the loss of their average; 0 turns it off.
         dropout: before the layer of each input.
         hide: share of inputs that training hides from a row, never its last.
     """

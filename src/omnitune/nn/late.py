@@ -26,7 +26,7 @@ class Late(nn.Module):
         widths: D of every input.
         width: D of the result; None: that of the widest input, and a single input passes as it is.
         learn: whether weights of the inputs are learned, the same for all rows; else all count the same.
-        own: how much the loss of each input by itself counts beside the loss of their mean.
+        own: how much the mean loss of the inputs by themselves counts beside the loss of their mean.
         dropout: share of each normed vector that training drops.
         hide: share of present inputs that training hides.
     """
@@ -60,10 +60,10 @@ class Late(nn.Module):
 
 
 def with_own(head: Head, view: View, target: dict[str, Tensor]) -> Loss:
-    """The loss of `head`, and where the fusion gives what inputs say alone, `own` times the sum of its losses on each. A row does not count for an
+    """The loss of `head`, and where the fusion gives what inputs say alone, `own` times the mean of its losses on that. A row does not count for an
     input that it lacks. The count stays that of the target, so sums over rows stay exact."""
     loss, fused = head.loss(view, target), view.fused
     if not isinstance(fused, Mixture) or not fused.alone or not isinstance(head, LinearHead):
         return loss
     each = [head.loss(replace(view, fused=tokens), target | {"weight": target["weight"] * tokens.present}).sum for tokens in fused.alone.values()]
-    return Loss(loss.sum + fused.own * torch.stack(each).sum(), loss.count)
+    return Loss(loss.sum + fused.own * torch.stack(each).mean(), loss.count)
