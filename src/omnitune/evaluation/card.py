@@ -64,6 +64,8 @@ def _example(report: "Report") -> str:
 def _question(report: "Report", form: str) -> str:
     if form == "tokens":
         return "text-generation" if any(task["kind"] == "generate" for task in report.recipe.get("tasks", {}).values()) else "fill-mask"
+    if form == "ranks":
+        return "tabular-classification"  # the hub has no name for recommendation
     if form == "pixels":
         return "image-feature-extraction"
     if form in ("series", "rebuilt"):
