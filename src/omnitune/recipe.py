@@ -242,7 +242,7 @@ def _pieces(recipe: Recipe) -> Iterable[Mistake]:
 
 def _ranked_inputs(recipe: Recipe) -> Iterable[Mistake]:
     for name, task in recipe.tasks.items():
-        fit = [of for of, modality in recipe.inputs.items() if type(modality).items is not Modality.items]
+        fit = [of for of, modality in recipe.inputs.items() if type(modality).ranked is not Modality.ranked]
         of = task.of if isinstance(task, Rank) else None
         if of is not None and of not in fit:
             yield Mistake(f"tasks.{name}.of", f"{of!r} is no input of histories", did_you_mean(of, fit))

@@ -65,5 +65,5 @@ def _learned(recipe: Recipe, task: Task, inputs: dict[str, Facts], table: Table,
         return task.learn_from(getattr(recipe.inputs[task.of], task.asks)(inputs[task.of]))
     facts = task.learn({column: Column(table, column, train) for column in task.columns()})
     if isinstance(task, Rank) and task.of is not None:
-        return task.learn_from(facts, recipe.inputs[task.of].items(inputs[task.of]))
+        return task.learn_from(facts, recipe.inputs[task.of].ranked(inputs[task.of]))
     return facts

@@ -114,7 +114,7 @@ class Modality(Component, ABC):
         """Of what can be rebuilt from tokens: what a task must know that asks for all of it, as plain JSON values."""
         raise AssertionError(f"{self.kind} cannot be rebuilt")  # which the recipe's check sees before
 
-    def items(self, facts: Facts) -> Facts:
+    def ranked(self, facts: Facts) -> Facts:
         """Of histories: what a task must know that ranks their items, as plain JSON values."""
         raise AssertionError(f"{self.kind} has no items")  # which the recipe's check sees before
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import pydantic
 from pydantic import Field
 
-from omnitune.component import component
+from omnitune.component import any_of, component
 from omnitune.modalities import Facts, Modality
+from omnitune.modalities import _described as described
 from omnitune.modalities import _history as history
 from omnitune.nn import values as cells
+from omnitune.settings import Settings, settings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,13 +25,38 @@ ACTIONS = 100
 """Kinds of action that have a vector of their own, the most frequent ones."""
 
 
+@settings
+class Items(Settings):
+    """A table of items, one a row. A saved model holds what it says, and needs the table no more.
+
+    Args:
+        source: `from` in YAML: as of `data`.
+        id: the column with the ids.
+        columns: columns that describe an item, each read by a kind of input; a cell may be a list, whose members are read one by one. What
+            is pretrained is not tuned.
+        unknown: `refuse` histories and targets with items that it does not have, or let them do `without` a description.
+    """
+
+    source: Any = Field(validation_alias=pydantic.AliasChoices("from", "source"))
+    id: str = "id"
+    columns: Annotated[dict[str, any_of(Modality)], Field(min_length=1)] = Field(default_factory=dict, validate_default=True)  # type: ignore[valid-type]
+    unknown: Literal["refuse", "without"] = "refuse"
+
+    @pydantic.field_validator("columns")
+    @classmethod
+    def _describes(cls, columns: dict[str, Modality]) -> dict[str, Modality]:
+        if wrong := next((name for name, modality in columns.items() if modality.kind == "behaviour"), None):
+            raise ValueError(f"{wrong!r} cannot be a history: an item is described by what it is")
+        return columns
+
+
 @component
 class Behaviour(Modality):
     """The items of a user from old to new, read by a small Transformer (SASRec, Kang and McAuley 2018, https://arxiv.org/abs/1808.09781).
 
     A cell is a list of ids or of `{item, time, action}`, or a text that writes one: JSON, or ids with | between them. Times are seconds or dates,
     and must not fall; actions are names, such as `view`, `buy` or a rating. An empty list is a missing value. An item that training did not show
-    is read by the vector of unknown ones.
+    is read by the vector of unknown ones, beside what `items` says of it.
 
     Args:
         width: of its tokens, and of the vector of an item.
@@ -41,6 +68,8 @@ class Behaviour(Modality):
         causal: an item sees itself and those before it, so that `rank` asks at every one of them what came next; else all of them (BERT4Rec,
             Sun et al. 2019, https://arxiv.org/abs/1904.06690), and only the last is asked for.
         hide: share of items that training reads as unknown, so that the vector of unknown ones is learned.
+        items: a table that describes them; those that no row shows are candidates of `rank` too.
+        time: the column with the time of the row, which no item of a history may come after.
     """
 
     lists: ClassVar[bool] = True
@@ -54,6 +83,8 @@ class Behaviour(Modality):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
     causal: bool = True
     hide: Annotated[float, Field(ge=0, lt=1)] = 0.01
+    items: Items | None = None
+    time: str | None = None
 
     @pydantic.field_validator("heads")
     @classmethod
@@ -75,7 +106,7 @@ class Behaviour(Modality):
         """As `learn_items`, of histories alone."""
         return self.learn_items(values, ())
 
-    def learn_items(self, values: Sequence[Any], taken: Iterable[Any]) -> Facts:
+    def learn_items(self, values: Sequence[Any], taken: Iterable[Any], table: Mapping[Any, Mapping[str, Any]] | None = None) -> Facts:
         """`items`: all ids, the most frequent first, and their `counts`; the first `own` of them have a vector; `actions`; `gap`: mean and
         deviation of the logarithm of seconds between items, None without times; `longest`: items read of the longest history; `cut`: the share of
         longer ones.
@@ -83,6 +114,7 @@ class Behaviour(Modality):
         Args:
             values: histories.
             taken: items that were taken after them; None where there is none.
+            table: cells of what describes items, by id and column.
         """
         counted = _Counted(self.max_items)
         for value in values:
@@ -90,9 +122,19 @@ class Behaviour(Modality):
         for item in taken:
             if not cells.missing(item):
                 counted.count(cells.name(item), cells.scalar(item))
-        return counted.facts(self.min_count)
+        for item in table or ():
+            counted.counts.setdefault(cells.name(item), 0)
+            counted.first.setdefault(cells.name(item), item)
+        facts = counted.facts(self.min_count)
+        return facts | ({} if self.items is None or table is None else {"described": self._described(facts, table)})
 
-    def items(self, facts: Facts) -> Facts:
+    def _described(self, facts: Facts, table: Mapping[Any, Mapping[str, Any]]) -> Facts:
+        assert self.items is not None
+        by_name = {cells.name(item): of_item for item, of_item in table.items()}
+        rows, seen = [by_name.get(cells.name(item), {}) for item in facts["items"]], sum(count > 0 for count in facts["counts"])
+        return {name: described.learn(modality, [row.get(name) for row in rows], seen) for name, modality in self.items.columns.items()}
+
+    def ranked(self, facts: Facts) -> Facts:
         """`items` and their `counts`, and whether the encoder is `causal`."""
         return {"items": facts["items"], "counts": facts["counts"], "causal": self.causal}
 
@@ -127,9 +169,12 @@ class Behaviour(Modality):
 
     def encoder(self, facts: Facts) -> nn.Module:
         """A `BehaviourEncoder`."""
-        from omnitune.nn.behaviour import BehaviourEncoder, ItemVectors
+        from omnitune.nn.behaviour import BehaviourEncoder
+        from omnitune.nn.items import ItemVectors
 
-        items = ItemVectors(len(facts["items"]), facts["own"], self.width, self.hide)
+        columns = self.items.columns if self.items else {}
+        parts = [described.description(columns[name], learned, self.width) for name, learned in facts.get("described", {}).items()]
+        items = ItemVectors(len(facts["items"]), facts["own"], self.width, self.hide, parts)
         actions = 1 + len(facts["actions"]) if facts["actions"] else 0
         timed = facts["gap"] is not None
         return BehaviourEncoder(items, facts["longest"], actions, timed, self.layers, self.heads, self.dropout, self.causal)

@@ -1,6 +1,6 @@
 """Behaviour: what somebody took, one item after the other, read by a small Transformer.
 
-Shape letters: B rows, L items of a history, N items that have a place, D width.
+Shape letters: B rows, L items of a history, D width.
 """
 
 from collections.abc import Mapping
@@ -9,41 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from omnitune.nn.block import Block
+from omnitune.nn.items import ItemVectors
 from omnitune.nn.tokens import Tokens
-
-UNKNOWN = 0
-"""The place of every item that neither training nor a table knows."""
-
-
-class ItemVectors(nn.Module):
-    """One vector an item: its own, or the learned stand-in of items that have none.
-
-    Args:
-        items: N, places 1 to N.
-        own: how many of them, the first, have a vector of their own.
-        width: D.
-        hide: share of items that training reads as if they had no vector of their own, so that the stand-in learns.
-    """
-
-    def __init__(self, items: int, own: int, width: int, hide: float = 0.0) -> None:
-        super().__init__()
-        self.count, self.own, self.width, self.hide = items, own, width, hide
-        self.ids = nn.Embedding(1 + own, width)
-        nn.init.normal_(self.ids.weight, std=0.02)
-
-    def forward(self, places: Tensor) -> Tensor:
-        """Vectors of these places, (*places.shape, D); each distinct place is computed once."""
-        distinct_U, back = torch.unique(places, return_inverse=True)
-        vectors: Tensor = self.vectors(distinct_U)[back]
-        return vectors
-
-    def vectors(self, places_U: Tensor) -> Tensor:
-        """Of different places, (U, D)."""
-        own_U = places_U <= self.own
-        if self.training and self.hide:
-            own_U = own_U & (torch.rand(places_U.shape, device=places_U.device) >= self.hide)
-        vectors: Tensor = self.ids(torch.where(own_U, places_U, UNKNOWN))
-        return vectors
 
 
 class BehaviourEncoder(nn.Module):

@@ -3,13 +3,17 @@
 Shape letters: B rows, L items of a history, C candidates, N places that are asked what came next, D width.
 """
 
+import math
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
-from omnitune.nn.behaviour import BehaviourEncoder, ItemVectors
+from omnitune.nn.behaviour import BehaviourEncoder
 from omnitune.nn.heads import RowHead
+from omnitune.nn.items import ItemVectors
 from omnitune.nn.linear_cross_entropy import linear_cross_entropy
 from omnitune.nn.ranking import figures, first
 from omnitune.nn.tokens import Loss, View
@@ -29,12 +33,16 @@ class RankHead(RowHead):
         encoder: its encoder.
         exclude: whether what stands in the history is no candidate.
         top: candidates that a prediction names.
+        kind: of the loss, see `Rank`.
+        samples: candidates that training compares the right one with, drawn anew for each batch; all where left out, and when measured.
     """
 
     def __init__(
-        self, width: int, counts: Sequence[int], of: str | None, encoder: BehaviourEncoder | None, exclude: bool = True, top: int = 10
-    ) -> None:
+        self, width: int, counts: Sequence[int], of: str | None, encoder: BehaviourEncoder | None, exclude: bool = True, top: int = 10,
+        kind: Literal["softmax", "bpr", "pointwise"] = "softmax", samples: int | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
+        self.kind, self.samples = kind, samples
         self.of, self.exclude, self.top, self.candidates = of, exclude, top, len(counts)
         self._encoder = (encoder,)  # in a tuple, so that its weights are not this module's too
         self.own = None if encoder else ItemVectors(self.candidates, self.candidates, width)
@@ -61,23 +69,48 @@ class RankHead(RowHead):
         return user_BD
 
     def loss(self, view: View, target: dict[str, Tensor]) -> Loss:
-        """Cross-entropy over all candidates, the mean over the places of a row that are asked, times `weight`."""
+        """The mean over the places of a row that are asked, times `weight`."""
         with torch.autocast(view.fused.x_BLD.device.type, enabled=False):
             x_ND, y_N, row_N = self._asked(view, target)
             count_B = torch.zeros_like(target["weight"]).index_add(0, row_N, torch.ones_like(row_N, dtype=torch.float32))
             scale_N = (target["weight"] / count_B.clamp(min=1))[row_N]
-            every_CD = self.items.vectors(torch.arange(1, self.candidates + 1, device=x_ND.device))
-            total, _, _ = linear_cross_entropy(x_ND, every_CD, self.usual, y_N, scale_N)
+            samples = self.samples if self.training else None
+            if samples is None and self.kind == "softmax":
+                total, _, _ = linear_cross_entropy(x_ND, self.items.every(), self.usual, y_N, scale_N)
+            else:
+                total = (self._compared(x_ND, y_N, samples) * scale_N).sum()
             return Loss(total, target["weight"].sum())
+
+    def _compared(self, x_ND: Tensor, y_N: Tensor, samples: int | None) -> Tensor:
+        """The loss of each place that is asked, (N,), against some candidates or all."""
+        every_C = torch.arange(self.candidates, device=x_ND.device)
+        some_S = every_C if samples is None else torch.randint(self.candidates, (samples,), device=x_ND.device)
+        vectors_ND, vectors_SD = self.items(torch.cat([y_N, some_S]) + 1).split([len(y_N), len(some_S)])
+        own_N1: Tensor = ((x_ND * vectors_ND).sum(1) + self.usual[y_N])[:, None]
+        other_NS, wrong_NS = torch.addmm(self.usual[some_S], x_ND, vectors_SD.T), some_S != y_N[:, None]
+        if self.kind == "softmax":  # those drawn stand for all others (Bengio and Senecal 2003)
+            stands_for = math.log((self.candidates - 1) / len(some_S))
+            all_N: Tensor = torch.cat([own_N1, (other_NS + stands_for).masked_fill(~wrong_NS, -torch.inf)], 1).logsumexp(1)
+            return all_N - own_N1[:, 0]
+        each_NS = softplus(other_NS - own_N1 if self.kind == "bpr" else other_NS) * wrong_NS
+        others_N = each_NS.sum(1) / wrong_NS.sum(1).clamp(min=1)
+        losses_N: Tensor = others_N if self.kind == "bpr" else others_N + softplus(-own_N1[:, 0])
+        return losses_N
 
     def measure(self, view: View, target: dict[str, Tensor]) -> tuple[Tensor, Loss]:
         """What `figures` gives of the scores, and the loss."""
         return figures(self._scores(view), target["y"], target.get("drawn")), self.loss(view, target)
 
     def predict(self, view: View) -> Tensor:
-        """The best candidates, then how likely each of them is, (B, 2 top); -1 and 0 where there are fewer."""
-        places_BK, best_BK = first(self._scores(view).softmax(1).clamp(min=0), self.top)
-        return torch.cat([places_BK.float(), best_BK], 1)
+        """The best candidates, then their scores, (B, 2 top); -1 and 0 where there are fewer. A score is a probability among candidates (softmax) or
+        of its own (pointwise), or says no more than the order (bpr)."""
+        score_BC = self._scores(view)
+        places_BK, best_BK = first(score_BC, self.top)
+        if self.kind == "softmax":
+            best_BK = (best_BK - score_BC.logsumexp(1, keepdim=True)).exp()
+        elif self.kind == "pointwise":
+            best_BK = best_BK.sigmoid()
+        return torch.cat([places_BK.float(), best_BK.masked_fill(places_BK < 0, 0.0)], 1)
 
     def _asked(self, view: View, target: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Vectors, right candidates and rows of all places that are asked, (N, D), (N,), (N,): the ends of rows, then what came before."""
@@ -92,8 +125,7 @@ class RankHead(RowHead):
     def _scores(self, view: View) -> Tensor:
         """(B, C) float32, minus infinity for what stands in the history already."""
         with torch.autocast(view.fused.x_BLD.device.type, enabled=False):
-            every_CD = self.items.vectors(torch.arange(1, self.candidates + 1, device=self.usual.device))
-            score_BC = torch.addmm(self.usual, self.user(view), every_CD.T)
+            score_BC = torch.addmm(self.usual, self.user(view), self.items.every().T)
             return self._without_seen(score_BC, view) if self.exclude and self.of is not None else score_BC
 
     def _without_seen(self, score_BC: Tensor, view: View) -> Tensor:
