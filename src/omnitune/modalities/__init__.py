@@ -45,6 +45,8 @@ class Modality(Component, ABC):
 
     lists: ClassVar[bool] = False
     """A value is itself a list."""
+    of_texts: ClassVar[bool] = False
+    """Of lists: a list of texts is one value, not a column of values that are written as texts."""
     deep: ClassVar[bool] = False
     """Its encoder is a Transformer from scratch, which bears smaller steps than a linear layer."""
 

@@ -74,7 +74,7 @@ def _written(text: str) -> datetime | int | float:
 
 
 def _members(value: Any) -> list[Any]:
-    """Of a list, of a text that writes one in JSON, or of ids with | between them."""
+    """Of a list, of a text that writes one in JSON or ids with | between them, or of a number, which is what a file without types makes of one id."""
     if isinstance(value, str):
         bare = value.strip()
         if not bare.startswith("["):
@@ -85,6 +85,8 @@ def _members(value: Any) -> list[Any]:
             raise Wrong(f"{bare[:40]!r} begins like a list in JSON, but is none") from None
     if hasattr(value, "tolist") and getattr(value, "ndim", 0) == 1:
         value = value.tolist()
+    if isinstance(value, Real):
+        return [value]
     if not isinstance(value, (list, tuple)):
         raise Wrong(f"expected a list of items, got {type(value).__name__}")
     return list(value)

@@ -31,15 +31,15 @@ class Items(Settings):
 
     Args:
         source: `from` in YAML: as of `data`.
-        id: the column with the ids.
         columns: columns that describe an item, each read by a kind of input; a cell may be a list, whose members are read one by one. What
             is pretrained is not tuned.
+        id: the column with the ids.
         unknown: `refuse` histories and targets with items that it does not have, or let them do `without` a description.
     """
 
     source: Any = Field(validation_alias=pydantic.AliasChoices("from", "source"))
+    columns: dict[str, any_of(Modality)] = Field(min_length=1)  # type: ignore[valid-type]
     id: str = "id"
-    columns: Annotated[dict[str, any_of(Modality)], Field(min_length=1)] = Field(default_factory=dict, validate_default=True)  # type: ignore[valid-type]
     unknown: Literal["refuse", "without"] = "refuse"
 
     @pydantic.field_validator("columns")
@@ -54,7 +54,8 @@ class Items(Settings):
 class Behaviour(Modality):
     """The items of a user from old to new, read by a small Transformer (SASRec, Kang and McAuley 2018, https://arxiv.org/abs/1808.09781).
 
-    A cell is a list of ids or of `{item, time, action}`, or a text that writes one: JSON, or ids with | between them. Times are seconds or dates,
+    A cell is a list of ids or of `{item, time, action}`, or a text that writes one: JSON, or ids with | between them; a number
+    is the id of a single one. Times are seconds or dates,
     and must not fall; actions are names, such as `view`, `buy` or a rating. An empty list is a missing value. An item that training did not show
     is read by the vector of unknown ones, beside what `items` says of it.
 
@@ -73,6 +74,7 @@ class Behaviour(Modality):
     """
 
     lists: ClassVar[bool] = True
+    of_texts: ClassVar[bool] = True
     deep: ClassVar[bool] = True
 
     width: Annotated[int, Field(ge=1)] = 64

@@ -24,10 +24,12 @@ class Metric:
     Args:
         compute: from answers `y` (n, ...) and predictions (n, ...) to a float; nan where it is undefined on these rows.
         higher_is_better: its direction.
+        resampled: whether drawing rows anew tells how sure it is; not where a figure grows with the different rows that there are.
     """
 
     compute: Callable[[Array, Array], float]
     higher_is_better: bool = True
+    resampled: bool = True
 
 
 def of_form(form: Form, outputs: int) -> dict[str, Metric]:

@@ -89,7 +89,7 @@ class RankHead(RowHead):
         own_N1: Tensor = ((x_ND * vectors_ND).sum(1) + self.usual[y_N])[:, None]
         other_NS, wrong_NS = torch.addmm(self.usual[some_S], x_ND, vectors_SD.T), some_S != y_N[:, None]
         if self.kind == "softmax":  # those drawn stand for all others (Bengio and Senecal 2003)
-            stands_for = math.log((self.candidates - 1) / len(some_S))
+            stands_for = math.log(self.candidates / len(some_S))
             all_N: Tensor = torch.cat([own_N1, (other_NS + stands_for).masked_fill(~wrong_NS, -torch.inf)], 1).logsumexp(1)
             return all_N - own_N1[:, 0]
         each_NS = softplus(other_NS - own_N1 if self.kind == "bpr" else other_NS) * wrong_NS

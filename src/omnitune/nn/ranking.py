@@ -25,7 +25,7 @@ def rank_metrics(candidates: int) -> dict[str, Metric]:
     """For y (n,) and p (n, FIGURES + K), see `figures`. `coverage` is the share of all candidates that stands in some row's list."""
     names = ("ndcg@10", "hit_rate@10", "hit_rate@50", "mrr")
     made = {name: Metric(partial(_mean, column=i)) for i, name in enumerate(names)}
-    return made | {"coverage@10": Metric(partial(_coverage, candidates=candidates))}
+    return made | {"coverage@10": Metric(partial(_coverage, candidates=candidates), resampled=False)}
 
 
 def _mean(y: Array, p: Array, column: int) -> float:
