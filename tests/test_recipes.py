@@ -61,6 +61,8 @@ def small(path: Path) -> Recipe:
         if isinstance(given, dict) and isinstance(given.get("backbone"), str):
             given["backbone"] = str(checkpoints.tiny_llama() if name in written else TINY[given["kind"]]())
             given.pop("max_seconds", None)  # of which it hears one
+        if isinstance(given, dict):
+            given.pop("items", None)  # a table of the recipe's own items, which no example is
     if isinstance(values.get("tuning"), dict) and "blocks" in values["tuning"]:
         values["tuning"]["blocks"] = min(values["tuning"]["blocks"], BLOCKS)
     train = values.get("train", {}) | {"epochs": 1}

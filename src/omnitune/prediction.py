@@ -67,7 +67,8 @@ class Predictor:
                 row of a stream or in any row else; None is a missing value.
         """
         columns = {self.recipe.column(name) for name in self.recipe.inputs}
-        lists = {self.recipe.column(name) for name, modality in self.recipe.inputs.items() if modality.lists}
+        inputs = {self.recipe.column(name): modality for name, modality in self.recipe.inputs.items()}
+        lists = {column: (list, np.ndarray) if m.of_texts else (list, np.ndarray, str) for column, m in inputs.items() if m.lists}
         for chunk, root in _chunks(source, columns, lists, CHUNK_OF_MEDIA * self.batch if self.media else CHUNK):
             opened = [self._open(row, root) for row in chunk]
             outputs = self._outputs([values for values in opened if not isinstance(values, str)])
@@ -150,13 +151,13 @@ class Predictor:
         return max(1, tokens + TOKENS * self.media)
 
 
-def _column(value: Any, lists: bool) -> bool:
-    """Whether it holds the values of many rows, which may themselves be lists."""
-    return isinstance(value, (list, np.ndarray)) and (not lists or (len(value) > 0 and isinstance(value[0], (list, np.ndarray, str))))
+def _column(value: Any, lists: tuple[type, ...] | None) -> bool:
+    """Whether it holds the values of many rows, which may themselves be lists; then `lists` are the types that such a value may have."""
+    return isinstance(value, (list, np.ndarray)) and (lists is None or (len(value) > 0 and isinstance(value[0], lists)))
 
 
-def _chunks(source: Any, columns: set[str], lists: set[str], size: int) -> Iterator[tuple[list[Row], Path | None]]:
-    if isinstance(source, Mapping) and not is_dataset(source) and not any(_column(source.get(c), c in lists) for c in columns):
+def _chunks(source: Any, columns: set[str], lists: Mapping[str, tuple[type, ...]], size: int) -> Iterator[tuple[list[Row], Path | None]]:
+    if isinstance(source, Mapping) and not is_dataset(source) and not any(_column(source.get(c), lists.get(c)) for c in columns):
         source = [source]
     if (
         isinstance(source, Iterable)

@@ -18,6 +18,7 @@ from omnitune.modalities import Modality
 from omnitune.nn.metrics import of_form
 from omnitune.settings import Settings, plain, read_settings, settings
 from omnitune.tasks import SelfSupervised, Task
+from omnitune.tasks.rank import Rank
 from omnitune.tuning import Tuning
 
 FAMILIES: dict[str, type[Component]] = {
@@ -203,7 +204,8 @@ def read(source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) 
 
 def check(recipe: Recipe) -> None:
     """What one field alone cannot tell: names that must meet, columns that must differ, checkpoints that must be there."""
-    between = (*_shared_columns(recipe), *_asked_inputs(recipe), *_compared_inputs(recipe), *_fused_inputs(recipe), *_pieces(recipe))
+    inputs = (*_shared_columns(recipe), *_asked_inputs(recipe), *_ranked_inputs(recipe), *_compared_inputs(recipe), *_fused_inputs(recipe))
+    between = (*inputs, *_pieces(recipe))
     wrong = [*between, *_metric_names(recipe), *_backbones(recipe)]
     if wrong:
         raise Mistake.together(wrong)
@@ -237,6 +239,14 @@ def _pieces(recipe: Recipe) -> Iterable[Mistake]:
         same = [other for other in recipe.inputs if other != name and recipe.column(other) == recipe.column(name)]
         if same:
             yield Mistake(f"inputs.{name}.pieces", f"input {same[0]!r} reads the same column", "Copy the column under another name")
+
+
+def _ranked_inputs(recipe: Recipe) -> Iterable[Mistake]:
+    for name, task in recipe.tasks.items():
+        fit = [of for of, modality in recipe.inputs.items() if type(modality).ranked is not Modality.ranked]
+        of = task.of if isinstance(task, Rank) else None
+        if of is not None and of not in fit:
+            yield Mistake(f"tasks.{name}.of", f"{of!r} is no input of histories", did_you_mean(of, fit))
 
 
 def _compared_inputs(recipe: Recipe) -> Iterable[Mistake]:

@@ -67,7 +67,9 @@ def test_an_adapter_alone_finds_the_weights_that_it_was_made_for(tmp_path: Path,
 
 def test_an_adapter_that_peft_trained_around_the_whole_model(tmp_path: Path) -> None:
     folder = shutil.copytree(checkpoints.tiny_llama(), tmp_path / "llama")
-    whole: Any = get_peft_model(AutoModelForCausalLM.from_pretrained(folder), LoraConfig(target_modules=["q_proj", "v_proj"], init_lora_weights=False))
+    whole: Any = get_peft_model(
+        AutoModelForCausalLM.from_pretrained(folder), LoraConfig(target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    )
     whole.save_pretrained(folder)
     with torch.no_grad():
         wanted = whole.base_model.model.model(input_ids=torch.arange(2, 10)[None]).last_hidden_state
@@ -76,9 +78,11 @@ def test_an_adapter_that_peft_trained_around_the_whole_model(tmp_path: Path) -> 
 
 def test_an_adapter_of_another_model_is_told(tmp_path: Path) -> None:
     folder = shutil.copytree(checkpoints.tiny_llama(), tmp_path / "llama")
-    other: Any = get_peft_model(AutoModelForCausalLM.from_pretrained(checkpoints.tiny_gpt2()), LoraConfig(target_modules=["c_attn"], fan_in_fan_out=True))
+    other: Any = get_peft_model(
+        AutoModelForCausalLM.from_pretrained(checkpoints.tiny_gpt2()), LoraConfig(target_modules=["c_attn"], fan_in_fan_out=True)
+    )
     other.save_pretrained(folder)
-    with pytest.raises(Mistake, match="no adapter for this model|do not fit this model"):
+    with pytest.raises(Mistake, match=r"no adapter for this model|do not fit this model"):
         Pretrained(str(folder)).encoder()
 
 

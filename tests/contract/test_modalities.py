@@ -101,8 +101,10 @@ def test_examples_differ_and_pass_the_check(modality: Modality) -> None:
     assert values == modality.example(20, rng())
 
 
-@pytest.mark.parametrize("value", [[1], {"a": 1}, object(), 1j], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize("value", [[1], [1j], {"a": 1}, object(), 1j], ids=lambda value: type(value).__name__)
 def test_junk_is_refused_with_words(modality: Modality, value: Any) -> None:
+    if value == [1] and modality.lists and modality.check(["an id"]) is None:
+        pytest.skip("a list of one id is no junk")
     problem = modality.check(value)
     assert isinstance(problem, str) and len(problem) > 10
     assert "0x" not in problem

@@ -271,6 +271,31 @@ def test_an_archive_of_debian_is_read_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_movielens_tells_of_no_later_rating_and_of_none_that_is_tested() -> None:
+    import pyarrow.parquet as pq
+
+    films = {row["film"]: row for row in pq.read_table(samples.path("movielens-100k-films") / "data.parquet").to_pylist()}
+    assert len(films) == 1_682 and films["1"] == {
+        "film": "1",
+        "title": "Toy Story (1995)",
+        "year": 1995,
+        "genres": ["Animation", "Children's", "Comedy"],
+    }
+    parts = {part: pq.read_table(samples.path("movielens-100k") / f"{part}.parquet").to_pylist() for part in ("train", "test")}
+    assert {part: len(rows) for part, rows in parts.items()} == {"train": 80_000, "test": 20_000}
+    trained = {(row["user"], row["film"]) for row in parts["train"]}
+    for row in parts["test"]:
+        assert len(row["history"]) <= 50 and all(step["time"] <= row["time"] and (row["user"], step["item"]) in trained for step in row["history"])
+    following = {part: pq.read_table(samples.path("movielens-100k-next") / f"{part}.parquet").to_pylist() for part in ("train", "validation", "test")}
+    assert {len(rows) for rows in following.values()} == {943}
+    for early, late in (("train", "validation"), ("validation", "test")):
+        for before, after in zip(following[early], following[late], strict=True):
+            last = after["history"][-1]
+            assert before["user"] == after["user"] and after["history"][:-1] == before["history"]
+            assert (last["item"], last["time"]) == (before["next"], before["time"]) and after["time"] >= last["time"]
+
+
+@pytest.mark.slow
 def test_the_manual_has_every_page_with_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import pyarrow.parquet as pq
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from omnitune.data import histories
 from omnitune.data.columns import Column
 from omnitune.data.decoded import Decoded
 from omnitune.data.table import Table
@@ -30,6 +31,7 @@ def columns_exist(recipe: Recipe, table: Table) -> None:
     """Raises one `Mistake` naming every column the recipe reads and the table lacks."""
     wanted = {f"inputs.{name}": [recipe.column(name)] for name in recipe.inputs}
     wanted |= {f"tasks.{name}": list(task.columns()) for name, task in recipe.tasks.items()} | {"data.by": list(recipe.data.by)}
+    wanted |= histories.columns(recipe)
     missing = [
         Mistake(where, f"{table.name} has no column {column!r}", did_you_mean(column, table.columns))
         for where, columns in wanted.items()
@@ -69,6 +71,7 @@ def _bad_rows(recipe: Recipe, table: Table, decoded: Mapping[str, Decoded]) -> I
     for task in recipe.tasks.values():
         for column in task.columns():
             yield from (BadRow(r, column, p) for r, p in Column(table, column, every).problems(task.check))
+    yield from (BadRow(*found) for found in histories.problems(recipe, table))
 
 
 def list_bad_rows(path: Path, table: Table, bad: list[BadRow]) -> None:

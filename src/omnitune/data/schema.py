@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from omnitune.data import histories
 from omnitune.data.columns import Column
 from omnitune.data.table import Table
 from omnitune.recipe import Recipe
 from omnitune.tasks import SelfSupervised, Task
+from omnitune.tasks.rank import Rank
 
 Facts = dict[str, Any]
 
@@ -49,7 +51,9 @@ class Schema:
 def learn(recipe: Recipe, table: Table, parts: dict[str, np.ndarray[Any, Any]]) -> Schema:
     """Counts on the training rows of `table`."""
     train = parts["train"]
-    inputs = {n: m.learn(Column(table, recipe.column(n), train, m.media)) for n, m in recipe.inputs.items()}
+    inputs = {
+        n: histories.learn(recipe, n, table, train) or m.learn(Column(table, recipe.column(n), train, m.media)) for n, m in recipe.inputs.items()
+    }
     tasks = {n: _learned(recipe, t, inputs, table, train) for n, t in recipe.tasks.items()}
     read = {recipe.column(name) for name in recipe.inputs}
     columns = {column: kind for column, kind in sorted(table.kinds.items()) if column in read}
@@ -59,4 +63,7 @@ def learn(recipe: Recipe, table: Table, parts: dict[str, np.ndarray[Any, Any]]) 
 def _learned(recipe: Recipe, task: Task, inputs: dict[str, Facts], table: Table, train: np.ndarray[Any, Any]) -> Facts:
     if isinstance(task, SelfSupervised):
         return task.learn_from(getattr(recipe.inputs[task.of], task.asks)(inputs[task.of]))
-    return task.learn({column: Column(table, column, train) for column in task.columns()})
+    facts = task.learn({column: Column(table, column, train) for column in task.columns()})
+    if isinstance(task, Rank) and task.of is not None:
+        return task.learn_from(facts, recipe.inputs[task.of].ranked(inputs[task.of]))
+    return facts

@@ -65,6 +65,8 @@ def _question(report: "Report", form: str) -> str:
     if form == "tokens":
         asked = {task["kind"] for task in report.recipe.get("tasks", {}).values()}
         return "text-generation" if "generate" in asked else "text2text-generation" if "denoise" in asked else "fill-mask"
+    if form == "ranks":
+        return "tabular-classification"  # the hub has no name for recommendation
     if form == "pixels":
         return "image-feature-extraction"
     if form in ("series", "rebuilt"):

@@ -34,7 +34,8 @@ def measure(metrics: Mapping[str, Metric], predictions: Mapping[str, Predictions
     """Every metric of every model, and how the last model differs from each other one.
 
     The intervals are 95 % percentile intervals of the bootstrap over rows (Efron 1979). All models see the same resamples, so
-    that differences are paired. Where a metric is undefined the value is None.
+    that differences are paired. Where a metric is undefined the value is None;
+    a metric that resamples say nothing of has no interval.
 
     Args:
         metrics: by name.
@@ -73,7 +74,7 @@ def _draws(metrics: Mapping[str, Metric], predictions: Mapping[str, Predictions]
         rows = rng.integers(n, size=n)
         for model, given in predictions.items():
             y, p = given.y[rows], given.p[rows]
-            for name, metric in metrics.items():
+            for name, metric in ((name, metric) for name, metric in metrics.items() if metric.resampled):
                 drawn[model][name][i] = metric.compute(y, p)
     return drawn
 

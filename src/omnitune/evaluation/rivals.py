@@ -7,7 +7,7 @@ import numpy as np
 
 from omnitune.data.columns import Column
 from omnitune.data.prepared import Prepared
-from omnitune.evaluation import baselines, before, futures, pairs, pixels, rebuilt, texts
+from omnitune.evaluation import baselines, before, futures, pairs, pixels, ranks, rebuilt, texts
 from omnitune.evaluation.answers import known
 from omnitune.nn.tokens import Batch
 from omnitune.training.model import Model
@@ -99,6 +99,8 @@ def _features(model: Model, prepared: Prepared, parts: dict[str, Array]) -> dict
 
 
 def _of_task(name: str, prepared: Prepared, probed: dict[str, Array], frozen: dict[str, Array] | None) -> Rivals:
+    if prepared.recipe.tasks[name].form == "ranks":
+        return Rivals(*ranks.rivals(prepared, name))
     form, classes = prepared.recipe.tasks[name].form, len(prepared.schema.tasks[name].get("classes", ()))
     train = truth(prepared, name, prepared.parts["train"])
     true = {part: truth(prepared, name, rows) for part, rows in probed.items()}

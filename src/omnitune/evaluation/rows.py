@@ -49,8 +49,8 @@ def _counted(task: Task) -> bool:
 
 
 def names(learned: dict[str, Any]) -> list[str]:
-    """Names of a task's classes or labels; none for values."""
-    return [name_of(value) for value in learned.get("classes", learned.get("labels", ()))]
+    """Names of a task's classes, labels or items; none for values."""
+    return [name_of(value) for value in learned.get("classes", learned.get("labels", learned.get("items", ())))]
 
 
 def doubts(prepared: Prepared, data: dict[str, Any]) -> list[Caution]:
@@ -118,7 +118,7 @@ def _classes(prepared: Prepared, task: str) -> dict[str, dict[str, int]]:
 
 
 def _leaks(prepared: Prepared, name: str) -> list[Caution]:
-    if not prepared.recipe.tasks[name].supervised:
+    if not prepared.recipe.tasks[name].supervised or prepared.recipe.tasks[name].form == "ranks":
         return []
     recipe, some = prepared.recipe, sample(prepared.once(prepared.parts["train"]), LEAK_ROWS, prepared.recipe.train.seed)
     true = truth(prepared, name, some)
@@ -134,6 +134,7 @@ def _unanswered(prepared: Prepared, name: str) -> Iterator[Caution]:
     without = len(rows) - len(true.y) - true.partly - (0 if labels else unseen)
     if unseen:
         what = "label that no training row has; it is left out of them" if labels else "class that no training row has; they are not measured"
+        what = "item that is no candidate; they are not measured" if task.form == "ranks" else what
         yield caution("unseen_class", f"tasks.{name}", f"{unseen:,} rows have a {what}.")
     if without > 0:
         yield caution("unanswered", f"tasks.{name}", f"{without:,} rows have no answer; they teach and measure nothing here.")

@@ -45,6 +45,8 @@ class Modality(Component, ABC):
 
     lists: ClassVar[bool] = False
     """A value is itself a list."""
+    of_texts: ClassVar[bool] = False
+    """Of lists: a list of texts is one value, not a column of values that are written as texts."""
     deep: ClassVar[bool] = False
     """Its encoder is a Transformer from scratch, which bears smaller steps than a linear layer."""
 
@@ -113,6 +115,10 @@ class Modality(Component, ABC):
     def whole(self, facts: Facts) -> Facts:
         """Of what can be rebuilt from tokens: what a task must know that asks for all of it, as plain JSON values."""
         raise AssertionError(f"{self.kind} cannot be rebuilt")  # which the recipe's check sees before
+
+    def ranked(self, facts: Facts) -> Facts:
+        """Of histories: what a task must know that ranks their items, as plain JSON values."""
+        raise AssertionError(f"{self.kind} has no items")  # which the recipe's check sees before
 
     @abstractmethod
     def example(self, n: int, rng: np.random.Generator) -> list[Any]:

