@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from omnitune.evaluation.report import Report
     from omnitune.fusion.attend import Attend
     from omnitune.fusion.concat import Concat
+    from omnitune.modalities.behaviour import Behaviour, Items
     from omnitune.modalities.category import Category
     from omnitune.modalities.image import Image
     from omnitune.modalities.number import Number
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from omnitune.tasks.masked_text import MaskedText
     from omnitune.tasks.match import Match
     from omnitune.tasks.next_sentence import NextSentence
+    from omnitune.tasks.rank import Rank
     from omnitune.tasks.reconstruct import Reconstruct
     from omnitune.tasks.regress import Regress
     from omnitune.tuning.auto import Auto
@@ -49,10 +51,10 @@ if TYPE_CHECKING:
     from omnitune.tuning.probe import Probe
 
 __all__ = [
-    "BERT", "GPT", "Artifact", "Attend", "Auto", "Bias", "Category", "Classify", "Concat", "Data", "Forecast", "Freeze", "Full", "Generate", "Image",
-    "Label", "LoRA", "MaskedImage", "MaskedText", "Match", "Mistake", "NextSentence", "Number", "Pretrained", "Probe", "Recipe", "Reconstruct",
-    "Regress", "Report", "Sampling", "Series", "Table", "Text", "Train", "TransformerXL", "ViT", "check", "compare", "fit", "generate", "infer",
-    "load", "search",
+    "BERT", "GPT", "Artifact", "Attend", "Auto", "Behaviour", "Bias", "Category", "Classify", "Concat", "Data", "Forecast", "Freeze", "Full",
+    "Generate", "Image", "Items", "Label", "LoRA", "MaskedImage", "MaskedText", "Match", "Mistake", "NextSentence", "Number", "Pretrained", "Probe",
+    "Rank", "Recipe", "Reconstruct", "Regress", "Report", "Sampling", "Series", "Table", "Text", "Train", "TransformerXL", "ViT", "check", "compare",
+    "fit", "generate", "infer", "load", "search",
 ]  # fmt: skip
 
 _HOMES = {
@@ -60,11 +62,13 @@ _HOMES = {
     "backbones.transformer_xl": ("TransformerXL",), "backbones.vit": ("ViT",), "commands.check": ("check",),
     "commands.compare": ("compare",), "commands.fit": ("fit",), "commands.generate": ("Sampling", "generate"), "commands.infer": ("infer",),
     "commands.search": ("search",), "data.table": ("Table",), "errors": ("Mistake",), "evaluation.report": ("Report",),
-    "fusion.attend": ("Attend",), "fusion.concat": ("Concat",), "modalities.category": ("Category",), "modalities.image": ("Image",),
+    "fusion.attend": ("Attend",), "fusion.concat": ("Concat",), "modalities.behaviour": ("Behaviour", "Items"),
+    "modalities.category": ("Category",), "modalities.image": ("Image",),
     "modalities.number": ("Number",), "modalities.series": ("Series",), "modalities.text": ("Text",), "recipe": ("Data", "Recipe", "Train"),
     "tasks.classify": ("Classify",), "tasks.forecast": ("Forecast",), "tasks.generate": ("Generate",), "tasks.label": ("Label",),
     "tasks.masked_image": ("MaskedImage",), "tasks.masked_text": ("MaskedText",), "tasks.match": ("Match",),
-    "tasks.next_sentence": ("NextSentence",), "tasks.reconstruct": ("Reconstruct",), "tasks.regress": ("Regress",), "tuning.auto": ("Auto",),
+    "tasks.next_sentence": ("NextSentence",), "tasks.rank": ("Rank",), "tasks.reconstruct": ("Reconstruct",),
+    "tasks.regress": ("Regress",), "tuning.auto": ("Auto",),
     "tuning.bias": ("Bias",), "tuning.freeze": ("Freeze",), "tuning.full": ("Full",), "tuning.lora": ("LoRA",), "tuning.probe": ("Probe",),
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

@@ -224,7 +224,12 @@ def test_movielens_tells_of_no_later_rating_and_of_none_that_is_tested() -> None
     import pyarrow.parquet as pq
 
     films = {row["film"]: row for row in pq.read_table(samples.path("movielens-100k-films") / "data.parquet").to_pylist()}
-    assert len(films) == 1_682 and films["1"] == {"film": "1", "title": "Toy Story (1995)", "year": 1995, "genres": ["Animation", "Children's", "Comedy"]}
+    assert len(films) == 1_682 and films["1"] == {
+        "film": "1",
+        "title": "Toy Story (1995)",
+        "year": 1995,
+        "genres": ["Animation", "Children's", "Comedy"],
+    }
     parts = {part: pq.read_table(samples.path("movielens-100k") / f"{part}.parquet").to_pylist() for part in ("train", "test")}
     assert {part: len(rows) for part, rows in parts.items()} == {"train": 80_000, "test": 20_000}
     trained = {(row["user"], row["film"]) for row in parts["train"]}
