@@ -27,6 +27,11 @@ def test_lists_and_texts_of_lists_are_read_alike(value: Any) -> None:
     assert encoded["items"].tolist() == [[places["a"], 0, places["7"]]] and encoded["known"].all()
 
 
+def test_a_number_is_the_id_of_one() -> None:
+    assert Behaviour().encode([7, "7", 8], FACTS)["items"].tolist() == Behaviour().encode([["7"], [7.0], ["8"]], FACTS)["items"].tolist()
+    assert Behaviour().size(7) == 1
+
+
 @pytest.mark.parametrize("value", [None, NAN, "", "  ", [], "[]"])
 def test_nothing_is_missing(value: Any) -> None:
     assert Behaviour().check(value) is None
