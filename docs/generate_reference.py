@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from omnitune.commands.kinds import Setting, described, kinds, written
+from omnitune.modalities.behaviour import Items
 from omnitune.recipe import Data, Recipe, Train
 
 PAGE = Path(__file__).with_name("reference.md")
@@ -23,6 +24,7 @@ def page() -> str:
             family = kind.family
             parts.append(f"## Kinds of {family}\n")
         parts.append(f"### {kind.name}\n\n{kind.about}\n\n{table(kind.settings)}\n" if kind.settings else f"### {kind.name}\n\n{kind.about}\n")
+        parts += [f"Its `items`:\n\n{table(described(Items))}\n"] if kind.name == "behaviour" else []
     return "\n".join(parts)
 
 

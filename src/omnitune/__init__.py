@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from omnitune.fusion.gated import Gated
     from omnitune.fusion.late import Late
     from omnitune.modalities.audio import Audio
+    from omnitune.modalities.behaviour import Behaviour, Items
     from omnitune.modalities.category import Category
     from omnitune.modalities.image import Image
     from omnitune.modalities.number import Number
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from omnitune.tasks.masked_text import MaskedText
     from omnitune.tasks.match import Match
     from omnitune.tasks.next_sentence import NextSentence
+    from omnitune.tasks.rank import Rank
     from omnitune.tasks.reconstruct import Reconstruct
     from omnitune.tasks.regress import Regress
     from omnitune.tuning.auto import Auto
@@ -55,10 +57,10 @@ if TYPE_CHECKING:
     from omnitune.tuning.probe import Probe
 
 __all__ = [
-    "BERT", "GPT", "Artifact", "Attend", "Audio", "Auto", "Bias", "Category", "Classify", "Concat", "Cross", "Data", "Denoise", "Forecast",
-    "Freeze", "Full", "Gated", "Generate", "Image", "Label", "Late", "LoRA", "MaskedImage", "MaskedText", "Match", "Mistake", "NextSentence",
-    "Number", "Pretrained", "Probe", "Recipe", "Reconstruct", "Regress", "Report", "Sampling", "Series", "Spectrogram", "Table", "Text", "Train",
-    "TransformerXL", "ViT", "check", "compare", "fit", "generate", "infer", "load", "search",
+    "BERT", "GPT", "Artifact", "Attend", "Audio", "Auto", "Behaviour", "Bias", "Category", "Classify", "Concat", "Cross", "Data", "Denoise",
+    "Forecast", "Freeze", "Full", "Gated", "Generate", "Image", "Items", "Label", "Late", "LoRA", "MaskedImage", "MaskedText", "Match", "Mistake",
+    "NextSentence", "Number", "Pretrained", "Probe", "Rank", "Recipe", "Reconstruct", "Regress", "Report", "Sampling", "Series", "Spectrogram",
+    "Table", "Text", "Train", "TransformerXL", "ViT", "check", "compare", "fit", "generate", "infer", "load", "search",
 ]  # fmt: skip
 
 _HOMES = {
@@ -67,13 +69,13 @@ _HOMES = {
     "commands.check": ("check",), "commands.compare": ("compare",), "commands.fit": ("fit",), "commands.generate": ("Sampling", "generate"),
     "commands.infer": ("infer",), "commands.search": ("search",), "data.table": ("Table",), "errors": ("Mistake",),
     "evaluation.report": ("Report",), "fusion.attend": ("Attend",), "fusion.concat": ("Concat",), "fusion.cross": ("Cross",),
-    "fusion.gated": ("Gated",), "fusion.late": ("Late",), "modalities.audio": ("Audio",), "modalities.category": ("Category",),
-    "modalities.image": ("Image",), "modalities.number": ("Number",), "modalities.series": ("Series",), "modalities.text": ("Text",),
-    "recipe": ("Data", "Recipe", "Train"), "tasks.classify": ("Classify",), "tasks.denoise": ("Denoise",), "tasks.forecast": ("Forecast",),
-    "tasks.generate": ("Generate",), "tasks.label": ("Label",), "tasks.masked_image": ("MaskedImage",), "tasks.masked_text": ("MaskedText",),
-    "tasks.match": ("Match",), "tasks.next_sentence": ("NextSentence",), "tasks.reconstruct": ("Reconstruct",), "tasks.regress": ("Regress",),
-    "tuning.auto": ("Auto",), "tuning.bias": ("Bias",), "tuning.freeze": ("Freeze",), "tuning.full": ("Full",), "tuning.lora": ("LoRA",),
-    "tuning.probe": ("Probe",),
+    "fusion.gated": ("Gated",), "fusion.late": ("Late",), "modalities.audio": ("Audio",), "modalities.behaviour": ("Behaviour", "Items"),
+    "modalities.category": ("Category",), "modalities.image": ("Image",), "modalities.number": ("Number",), "modalities.series": ("Series",),
+    "modalities.text": ("Text",), "recipe": ("Data", "Recipe", "Train"), "tasks.classify": ("Classify",), "tasks.denoise": ("Denoise",),
+    "tasks.forecast": ("Forecast",), "tasks.generate": ("Generate",), "tasks.label": ("Label",), "tasks.masked_image": ("MaskedImage",),
+    "tasks.masked_text": ("MaskedText",), "tasks.match": ("Match",), "tasks.next_sentence": ("NextSentence",), "tasks.rank": ("Rank",),
+    "tasks.reconstruct": ("Reconstruct",), "tasks.regress": ("Regress",), "tuning.auto": ("Auto",), "tuning.bias": ("Bias",),
+    "tuning.freeze": ("Freeze",), "tuning.full": ("Full",), "tuning.lora": ("LoRA",), "tuning.probe": ("Probe",),
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

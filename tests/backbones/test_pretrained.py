@@ -20,6 +20,7 @@ from omnitune.backbones import Backbone
 from omnitune.backbones.pretrained import Pretrained
 from omnitune.component import find
 from omnitune.errors import Mistake
+from omnitune.tuning.lora import LoRA
 
 NAMES = list(checkpoints.ALL)
 
@@ -222,11 +223,18 @@ def test_weights_and_config_that_differ(bert: Path) -> None:
     fails(bert, "do not fit")
 
 
-def test_an_adapter_in_the_folder_is_not_followed(bert: Path) -> None:
+def test_the_base_that_an_adapter_names_is_not_fetched_where_weights_lie_beside_it(bert: Path) -> None:
     """transformers would fetch whatever base model adapter_config.json names."""
     (bert / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "base_model_name_or_path": "elsewhere/model", "r": 2}))
+    with pytest.raises(Mistake, match=r"adapter_model.safetensors: no adapter for this model"):
+        Pretrained(str(bert)).encoder()
+    tuned = Pretrained(str(checkpoints.tiny_bert())).encoder()
+    LoRA(rank=2).apply(tuned)
+    tuned.model.peft_config["default"].base_model_name_or_path = "elsewhere/model"
+    tuned.save(bert, weights=False)
+    assert "elsewhere/model" in (bert / "adapter_config.json").read_text()
     before = Pretrained(str(checkpoints.tiny_bert())).encoder().state_dict()
-    assert all(torch.equal(value, before[key]) for key, value in Pretrained(str(bert)).encoder().state_dict().items())
+    assert all(torch.equal(value, before[key]) for key, value in Pretrained(str(bert)).encoder().state_dict().items()), "B starts at nothing"
 
 
 # Network

@@ -27,6 +27,11 @@ def test_lists_and_texts_of_lists_are_read_alike(value: Any) -> None:
     assert encoded["items"].tolist() == [[places["a"], 0, places["7"]]] and encoded["known"].all()
 
 
+def test_a_number_is_the_id_of_one() -> None:
+    assert Behaviour().encode([7, "7", 8], FACTS)["items"].tolist() == Behaviour().encode([["7"], [7.0], ["8"]], FACTS)["items"].tolist()
+    assert Behaviour().size(7) == 1
+
+
 @pytest.mark.parametrize("value", [None, NAN, "", "  ", [], "[]"])
 def test_nothing_is_missing(value: Any) -> None:
     assert Behaviour().check(value) is None
@@ -36,9 +41,9 @@ def test_nothing_is_missing(value: Any) -> None:
 @pytest.mark.parametrize(
     ("value", "wrong"),
     [
-        (["a", None], "item 2 of 2 has no id"), ("a||b", "item 2 of 3 has no id"), ([["a"]], "item 1 of 1: expected a text"),
-        ([{"id": "a"}], "item 1 of 1 has 'id'; an item is an id, or has item, time, action"), ("[1, 2", "begins like a list in JSON"),
-        ([{"item": "a", "time": 5}, {"item": "b", "time": 4}], "item 2 of 2 is earlier than one before it"), ({"a": 1}, "expected a list"),
+        (["a", None], "item 2 of 2: it has no id"), ("a||b", "item 2 of 3: it has no id"), ([["a"]], "item 1 of 1: expected a text"),
+        ([{"id": "a"}], "item 1 of 1: it has 'id'; an item is an id, or has item, time, action"), ("[1, 2", "begins like a list in JSON"),
+        ([{"item": "a", "time": 5}, {"item": "b", "time": 4}], "item 2 of 2: it is earlier than one before it"), ({"a": 1}, "expected a list"),
         ([{"item": "a", "time": "yesterday"}], "item 1 of 1: 'yesterday' is no time"), ([{"item": "a", "time": 1e300}], "is no time"),
         ([{"item": "a", "time": True}], "'True' is no time"), ([{"item": "a", "action": ["x"]}], "item 1 of 1: expected a text"),
         ([float("inf")], "no finite number"), (b"a", "expected a list of items, got bytes"),

@@ -62,3 +62,10 @@ def test_order_does_not_depend_on_where_it_starts(shuffled: list[Any]) -> None:
 def test_mostly_different() -> None:
     assert values.mostly_different(60, 100) and not values.mostly_different(50, 100)
     assert not values.mostly_different(8, 8)
+
+
+def test_places_are_those_of_the_list_that_is_asked_about() -> None:
+    lists: list[list[values.Scalar]] = [[f"{i}", i + 0.5, True] for i in range(20)]
+    for _ in range(2):
+        for i, one in enumerate(lists):
+            assert values.places(one) == {f"{i}": 0, f"{i + 0.5}": 1, "true": 2}

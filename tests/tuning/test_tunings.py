@@ -161,7 +161,7 @@ def test_base_and_adapter_go_into_a_skeleton(name: str, tmp_path: Path) -> None:
     again = Pretrained(str(tmp_path)).skeleton()
     again.load(tmp_path)
     assert torch.equal(answers(again, name), answers(made, name))
-    assert torch.equal(answers(Pretrained(str(tmp_path)).encoder(), name), answers(encoder(name), name))
+    torch.testing.assert_close(answers(Pretrained(str(tmp_path)).encoder(), name), answers(made, name), atol=1e-5, rtol=1e-5)
     again.merge()
     torch.testing.assert_close(answers(again, name), answers(made, name), atol=1e-5, rtol=1e-5)
 

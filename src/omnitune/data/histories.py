@@ -10,7 +10,7 @@ from omnitune.data.columns import Column
 from omnitune.data.table import Table, read
 from omnitune.errors import Mistake, did_you_mean
 from omnitune.modalities._described import problem
-from omnitune.modalities._history import Wrong, seconds
+from omnitune.modalities._history import Step, Wrong, seconds
 from omnitune.modalities._history import read as steps_of
 from omnitune.modalities.behaviour import Behaviour, Items
 from omnitune.nn import values as cells
@@ -83,12 +83,12 @@ def problems(recipe: Recipe, table: Table) -> Iterator[tuple[int, str, str]]:
         if isinstance(modality, Behaviour):
             column = recipe.column(name)
             if modality.time is not None:
-                yield from _late(table, column, modality.time, modality)
+                yield from _late(table, column, modality.time)
             if modality.items is not None and modality.items.unknown == "refuse":
-                yield from _unknown(table, [column], [*_targets(recipe, name)], modality, f"inputs.{name}.items")
+                yield from _unknown(table, column, _targets(recipe, name), modality.items, f"inputs.{name}.items")
 
 
-def _late(table: Table, column: str, time: str, modality: Behaviour) -> Iterator[tuple[int, str, str]]:
+def _late(table: Table, column: str, time: str) -> Iterator[tuple[int, str, str]]:
     every = np.arange(len(table))
     for row, (value, told) in enumerate(zip(Column(table, column, every), Column(table, time, every), strict=True)):
         try:
@@ -96,21 +96,31 @@ def _late(table: Table, column: str, time: str, modality: Behaviour) -> Iterator
         except Wrong as wrong:
             yield row, time, str(wrong)
             continue
-        steps = [] if now is None or modality.check(value) else steps_of(value)
+        steps = [] if now is None else _steps(value)
         late = next((i for i, step in enumerate(steps, 1) if step.time is not None and now is not None and step.time > now), None)
         if late:
             yield row, column, f"item {late} of {len(steps):,} comes after the time of the row ({time}): the history tells the future"
 
 
-def _unknown(table: Table, histories: list[str], targets: list[str], modality: Behaviour, where: str) -> Iterator[tuple[int, str, str]]:
-    assert modality.items is not None
-    known, every = {cells.name(item) for item in described_by(modality.items, where)}, np.arange(len(table))
-    for column in (*histories, *targets):
+def _unknown(table: Table, history: str, targets: list[str], items: Items, where: str) -> Iterator[tuple[int, str, str]]:
+    known, every = {cells.name(item) for item in described_by(items, where)}, np.arange(len(table))
+    for column, names_of in {history: _names, **dict.fromkeys(targets, _name)}.items():
         for row, value in enumerate(Column(table, column, every)):
-            names = _names(value, modality) if column in histories else [] if cells.missing(value) or cells.problem(value) else [cells.name(value)]
-            if other := next((name for name in names if name not in known), None):
+            if other := next((name for name in names_of(value) if name not in known), None):
                 yield row, column, f"item {other[:60]!r} stands in no row of {where}; with `unknown: without` it may"
 
 
-def _names(value: Any, modality: Behaviour) -> list[str]:
-    return [] if modality.check(value) else [step.name for step in steps_of(value)]
+def _names(history: Any) -> list[str]:
+    return [step.name for step in _steps(history)]
+
+
+def _name(item: Any) -> list[str]:
+    return [] if cells.missing(item) or cells.problem(item) else [cells.name(item)]
+
+
+def _steps(value: Any) -> list[Step]:
+    """None of a cell that cannot be read, which is told elsewhere."""
+    try:
+        return steps_of(value)
+    except Wrong:
+        return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 
 from omnitune.nn import values as cells
 
-PARTS = ("item", "time", "action")
+PARTS = {"item", "time", "action"}
 LATEST = 1e15
 """Seconds; beyond them a number is no time."""
 
@@ -40,18 +41,25 @@ def read(value: Any) -> list[Step]:
     """The steps of a cell, in its order; none where it is missing. Raises `Wrong`."""
     if cells.missing(value):
         return []
-    members = _members(value)
-    steps = [_step(member, f"item {i} of {len(members):,}") for i, member in enumerate(members, 1)]
-    latest: float | None = None
-    for i, step in enumerate(steps, 1):
-        if step.time is not None and latest is not None and step.time < latest:
-            raise Wrong(f"item {i} of {len(steps):,} is earlier than one before it; a history goes from old to new")
-        latest = latest if step.time is None else step.time
+    members, steps = _members(value), list[Step]()
+    latest = -math.inf
+    try:
+        for member in members:
+            step = _step(member)
+            if step.time is not None:
+                if step.time < latest:
+                    raise Wrong("it is earlier than one before it; a history goes from old to new")
+                latest = step.time
+            steps.append(step)
+    except Wrong as wrong:
+        raise Wrong(f"item {len(steps) + 1} of {len(members):,}: {wrong}") from None
     return steps
 
 
 def seconds(value: Any) -> float | None:
     """A time in seconds: a number as it is, a date or a text of one since 1970 (UTC where it names no zone); None where missing. Raises `Wrong`."""
+    if type(value) in (int, float) and abs(value) <= LATEST:
+        return float(value)
     if cells.missing(value):
         return None
     told = _written(value) if isinstance(value, str) else value
@@ -92,18 +100,22 @@ def _members(value: Any) -> list[Any]:
     return list(value)
 
 
-def _step(member: Any, where: str) -> Step:
+def _step(member: Any) -> Step:
     told = member if isinstance(member, Mapping) else {"item": member}
-    if other := next((key for key in told if key not in PARTS), None):
-        raise Wrong(f"{where} has {str(other)[:40]!r}; an item is an id, or has {', '.join(PARTS)}")
     item, action = told.get("item"), told.get("action")
-    if cells.missing(item):
-        raise Wrong(f"{where} has no id")
-    for one in (item, action):
-        if one is not None and not cells.nan(one) and (problem := cells.problem(one)):
-            raise Wrong(f"{where}: {problem}")
-    try:
-        time = seconds(told.get("time"))
-    except Wrong as wrong:
-        raise Wrong(f"{where}: {wrong}") from None
-    return Step(cells.scalar(item), cells.name(item), time, None if cells.missing(action) else cells.name(action))
+    if not told.keys() <= PARTS:
+        raise Wrong(f"it has {str(min(told.keys() - PARTS, key=str))[:40]!r}; an item is an id, or has item, time, action")
+    name = _name(item)
+    if name is None:
+        raise Wrong("it has no id")
+    return Step(item if type(item) is str else cells.scalar(item), name, seconds(told.get("time")), None if action is None else _name(action))
+
+
+def _name(value: Any) -> str | None:
+    if type(value) is str:  # most are, and there may be many millions
+        return value if value and not value.isspace() else None
+    if cells.missing(value):
+        return None
+    if problem := cells.problem(value):
+        raise Wrong(problem)
+    return cells.name(value)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import pydantic
@@ -14,15 +12,13 @@ from omnitune.component import any_of, component
 from omnitune.modalities import Facts, Modality
 from omnitune.modalities import _described as described
 from omnitune.modalities import _history as history
+from omnitune.modalities._counted import Counted, scaled
 from omnitune.nn import values as cells
 from omnitune.settings import Settings, settings
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
-
-ACTIONS = 100
-"""Kinds of action that have a vector of their own, the most frequent ones."""
 
 
 @settings
@@ -118,7 +114,7 @@ class Behaviour(Modality):
             taken: items that were taken after them; None where there is none.
             table: cells of what describes items, by id and column.
         """
-        counted = _Counted(self.max_items)
+        counted = Counted(self.max_items)
         for value in values:
             counted.add(history.read(value))
         for item in taken:
@@ -148,25 +144,25 @@ class Behaviour(Modality):
         import torch
 
         rows = [history.read(value) for value in values]
-        places = {cells.name(item): place for place, item in enumerate(facts["items"], 1)}
+        places = cells.places(facts["items"])
         kinds = {name: place for place, name in enumerate(facts["actions"], 1)}
         seen_BS = np.full((len(rows), max([1, *map(len, rows)])), -1)
         length = max(1, min(facts["longest"], seen_BS.shape[1]))
         items_BL, actions_BL = np.zeros((2, len(rows), length), dtype=np.int64)
         known_BL, gaps_BL2 = np.zeros((len(rows), length), dtype=bool), np.zeros((len(rows), length, 2), dtype=np.float32)
         for i, steps in enumerate(rows):
-            of_all, read = [places.get(step.name, 0) for step in steps], steps[-length:]
+            of_all, read = [1 + places.get(step.name, -1) for step in steps], steps[-length:]
             seen_BS[i, : len(steps)] = of_all
             items_BL[i, : len(read)], known_BL[i, : len(read)] = of_all[-length:], True
             actions_BL[i, : len(read)] = [kinds.get(step.action or "", 0) for step in read]
             if steps and facts["gap"]:
-                gaps_BL2[i, : len(read)] = list(_scaled(steps, *facts["gap"]))[-length:]
+                gaps_BL2[i, : len(read)] = list(scaled(steps, *facts["gap"]))[-length:]
         made = {"items": items_BL, "known": known_BL, "gaps": gaps_BL2, "actions": actions_BL, "seen": seen_BS, "present": known_BL.any(1)}
         return {name: torch.from_numpy(array) for name, array in made.items()}
 
     def size(self, value: Any) -> int:
         """Items that are read."""
-        count = 1 + value.count("|") + value.count(",") if isinstance(value, str) else len(value)
+        count = 1 + value.count("|") + value.count(",") if isinstance(value, str) else len(value) if hasattr(value, "__len__") else 1
         return max(1, min(self.max_items, count))
 
     def encoder(self, facts: Facts) -> nn.Module:
@@ -188,58 +184,3 @@ class Behaviour(Modality):
             items, start = [i, *rng.integers(6, size=int(rng.integers(2, 6))).tolist()], int(rng.integers(10**9))
             made.append([{"item": f"item {item}", "time": start + 60 * k**2, "action": "view" if k else "buy"} for k, item in enumerate(items)])
         return made
-
-
-class _Counted:
-    """What is counted on histories, one at a time."""
-
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.counts: Counter[str] = Counter()
-        self.first: dict[str, cells.Scalar] = {}
-        self.actions: Counter[str] = Counter()
-        self.seen = self.longest = self.cut = self.gaps = 0
-        self.mean = self.squares = 0.0
-
-    def add(self, steps: list[history.Step]) -> None:
-        self.seen, self.longest, self.cut = self.seen + bool(steps), max(self.longest, len(steps)), self.cut + (len(steps) > self.most)
-        for step in steps:
-            self.count(step.name, step.item)
-        self.actions.update(step.action for step in steps if step.action)
-        for gap in _gaps(steps):
-            if gap is not None:
-                self.gaps += 1
-                moved = gap - self.mean
-                self.mean += moved / self.gaps
-                self.squares += moved * (gap - self.mean)
-
-    def count(self, name: str, item: cells.Scalar) -> None:
-        self.counts[name] += 1
-        self.first.setdefault(name, item)
-
-    def facts(self, least: int) -> Facts:
-        ordered = sorted(self.counts, key=lambda name: (-self.counts[name], name))
-        actions = sorted(self.actions, key=lambda name: (-self.actions[name], name))[:ACTIONS]
-        spread = math.sqrt(self.squares / self.gaps) if self.gaps else 0.0
-        return {
-            "items": [self.first[name] for name in ordered],
-            "counts": [self.counts[name] for name in ordered],
-            "own": sum(count >= least for count in self.counts.values()),
-            "actions": actions,
-            "gap": [self.mean, spread if spread > 1e-6 else 1.0] if self.gaps else None,
-            "longest": max(1, min(self.most, self.longest)),
-            "cut": self.cut / self.seen if self.seen else 0.0,
-        }
-
-
-def _gaps(steps: list[history.Step]) -> Iterator[float | None]:
-    """The logarithm of 1 + seconds since the step before; None where one of the two times is not told."""
-    before: float | None = None
-    for step in steps:
-        yield None if step.time is None or before is None else math.log1p(step.time - before)
-        before = step.time
-
-
-def _scaled(steps: list[history.Step], mean: float, spread: float) -> Iterator[tuple[float, float]]:
-    for gap in _gaps(steps):
-        yield (0.0, 0.0) if gap is None else ((gap - mean) / spread, 1.0)

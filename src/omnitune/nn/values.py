@@ -9,12 +9,14 @@ What a text of a file without types (CSV) writes is said here too, since a colum
 import datetime
 import math
 import re
+from collections import deque
 from collections.abc import Iterable
 from decimal import Decimal
 from numbers import Integral, Real
 from typing import Any
 
 Scalar = bool | int | float | str
+_PLACES: deque[tuple[list[Scalar], dict[str, int]]] = deque(maxlen=8)
 NO_VALUE = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "nan", "NaN", "-nan", "-NaN", "NAN", "null", "NULL", "None")
 """What stands for a missing value among numbers and true/false; among words it is a word (`NA` is Namibia)."""
 WHOLE = r"-?(0|[1-9]\d{0,17})"
@@ -43,6 +45,17 @@ def name(value: Any) -> str:
     """The name of `value`. Raises TypeError as `scalar`."""
     plain = scalar(value)
     return str(plain).lower() if isinstance(plain, bool) else str(plain)
+
+
+def places(values: list[Scalar]) -> dict[str, int]:
+    """By name, where each of `values` stands, from 0. The last few lists that were asked about are remembered, since every batch asks about one
+    that may have millions."""
+    for known, made in list(_PLACES):
+        if known is values:
+            return made
+    made = {name(value): place for place, value in enumerate(values)}
+    _PLACES.append((values, made))
+    return made
 
 
 def problem(value: Any) -> str | None:

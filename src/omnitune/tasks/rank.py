@@ -92,7 +92,7 @@ class Rank(Task):
 
     def unseen(self, columns: Mapping[str, Sequence[Any]], facts: Facts) -> int:
         """Rows of an item that is no candidate."""
-        known = set(map(values.name, facts["items"]))
+        known = values.places(facts["items"])
         return sum(not values.missing(v) and values.name(v) not in known for v in columns[self.target])
 
     def prepare(self, batch: Batch, columns: Mapping[str, Sequence[Any]], facts: Facts, rng: np.random.Generator | None) -> tuple[Batch, Target]:
@@ -100,7 +100,7 @@ class Rank(Task):
         of what came behind each item that is read, and `weight` is how many places are asked."""
         import torch
 
-        places = {values.name(item): i for i, item in enumerate(facts["items"])}
+        places = values.places(facts["items"])
         y_B = torch.tensor([-1 if values.missing(v) else places.get(values.name(v), -1) for v in columns[self.target]], dtype=torch.int64)
         target = {"y": y_B, "weight": (y_B >= 0).float()}
         if self.drawn is not None and rng is None and batch.inputs:
