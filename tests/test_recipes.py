@@ -63,6 +63,7 @@ def small(path: Path) -> Recipe:
             given.pop("max_seconds", None)  # of which it hears one
         if isinstance(given, dict):
             given.pop("items", None)  # a table of the recipe's own items, which no example is
+            given.pop("time", None)  # a column that no example is
     if isinstance(values.get("tuning"), dict) and "blocks" in values["tuning"]:
         values["tuning"]["blocks"] = min(values["tuning"]["blocks"], BLOCKS)
     train = values.get("train", {}) | {"epochs": 1}
