@@ -13,10 +13,10 @@ from omnitune.component import find, kinds
 from omnitune.recipe import FAMILIES
 
 NAMES = {
-    "BERT", "GPT", "Artifact", "Attend", "Auto", "Bias", "Category", "Classify", "Concat", "Cross", "Data", "Forecast", "Freeze", "Full", "Gated",
-    "Generate", "Image", "Label", "Late", "LoRA", "MaskedImage", "MaskedText", "Match", "Mistake", "NextSentence", "Number", "Pretrained",
-    "Probe", "Recipe", "Reconstruct", "Regress", "Report", "Sampling", "Series", "Table", "Text", "Train", "TransformerXL", "ViT", "check",
-    "compare", "fit", "generate", "infer", "load", "search",
+    "BERT", "GPT", "Artifact", "Attend", "Auto", "Bias", "Category", "Classify", "Concat", "Data", "Forecast", "Freeze", "Full", "Generate", "Image",
+    "Label", "LoRA", "MaskedImage", "MaskedText", "Match", "Mistake", "NextSentence", "Number", "Pretrained", "Probe", "Recipe", "Reconstruct",
+    "Regress", "Report", "Sampling", "Series", "Table", "Text", "Train", "TransformerXL", "ViT", "check", "compare", "fit", "generate", "infer",
+    "load", "search", "Denoise", "Cross", "Gated", "Late",
 }  # fmt: skip
 COMMANDS = {
     "fit": {"source", "changes", "--target", "-t", "--minutes", "--out", "--resume", "--log", "--quiet", "-q", "--json"},

