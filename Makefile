@@ -49,9 +49,10 @@ reference: install
 bench: install
 	$(BIN)/python benchmarks/run.py $(JOBS) $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds $(ROUNDS))
 
-# the lineage pre-trained on the same text, and what it is worth downstream: hours; what is finished stays in runs/history
+# the lineage pre-trained on the same text, and what it is worth downstream; what is finished stays in runs/history
+# make history: hours on two cores | make history SIZE=tiny: about half an hour | SIZE=gpt2: for a GPU
 history: install
-	$(BIN)/python benchmarks/history.py
+	$(BIN)/python benchmarks/history.py $(if $(SIZE),--size $(SIZE))
 
 # AutoGluon, for the job automl_text, in an environment of its own: it wants older packages than omnitune (2.3 GB, two minutes)
 bench-automl: $(AUTOML)/installed

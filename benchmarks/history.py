@@ -1,17 +1,22 @@
 """The history of GPT, measured: every generation pre-trained on the same text, then asked what it is worth downstream.
 
-python benchmarks/history.py [MODEL ...] [--size small|medium|gpt2] [--documents N] [--seeds 3] [--runs runs/history] [--out docs/history.md]
+python benchmarks/history.py [MODEL ...] [--size tiny|small|medium|gpt2] [--seeds 3] [--documents N] [--minutes M] [--runs runs/history]
+                             [--out docs/history.md]
 
-All models hold about as many weights and read the same bytes once. A run that is finished is not made again, so this can be killed and
-started anew; the page is written from the runs that are there, after each of them. `--size gpt2` has the published size, for a GPU.
+All models hold about as many weights. Each is trained twice: on the same bytes, read once, and for the same minutes, as often as it gets
+through them. A part that is finished is not made again, so this can be killed and started anew; the page is written from what is whole,
+after each model. `--size gpt2` has the published size, for a GPU.
 """
 
 import argparse
 import warnings
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import history_figures
+import history_measured
 import history_page
 from transformers import logging as transformers_logging
 
@@ -38,6 +43,7 @@ class Size:
         vocabulary: words of the tokenizer.
         batch: rows of full length a step.
         documents: that are read.
+        minutes: of training, where all have the same.
         labelled: rows of the downstream tasks.
         lr: of pre-training.
     """
@@ -48,14 +54,16 @@ class Size:
     vocabulary: int
     batch: int
     documents: int
+    minutes: float
     labelled: int
     lr: float
 
 
 SIZES = {
-    "small": Size(4, 256, 128, 4096, 16, 600, 2000, 1e-3),
-    "medium": Size(8, 512, 256, 8192, 16, 1817, 8000, 6e-4),
-    "gpt2": Size(12, 768, 512, 32_000, 64, 1817, 20_000, 3e-4),
+    "tiny": Size(3, 192, 64, 2048, 16, 400, 0.4, 1000, 2e-3),
+    "small": Size(4, 256, 128, 4096, 16, 600, 4.0, 2000, 1e-3),
+    "medium": Size(8, 512, 256, 8192, 16, 1817, 60.0, 8000, 6e-4),
+    "gpt2": Size(12, 768, 512, 32_000, 64, 1817, 30.0, 20_000, 3e-4),
 }
 
 
@@ -86,31 +94,54 @@ MODELS = {
 }
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
+    """Runs what is asked for; `words` instead of the command line."""
+    given = asked(words)
+    warnings.simplefilter("ignore")
+    transformers_logging.set_verbosity_error()
+    size = SIZES[given.size]
+    size = replace(size, documents=given.documents or size.documents, minutes=given.minutes or size.minutes)
+    whole = given.runs / given.size / f"{size.documents}"
+    for seed in range(given.seeds):
+        for name in given.models or MODELS:
+            make(name, size, seed, whole / name / f"{seed}")
+            write(whole, size, given.out)
+            print(f"{name}, seed {seed}: done", flush=True)
+
+
+def asked(words: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", metavar="MODEL", help=", ".join(MODELS))
     parser.add_argument("--size", choices=SIZES, default="small")
     parser.add_argument("--documents", type=int, help="Instead of the size's own.")
+    parser.add_argument("--minutes", type=float, help="Instead of the size's own.")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--runs", type=Path, default=Path("runs/history"))
     parser.add_argument("--out", type=Path, default=Path("docs/history.md"))
-    given = parser.parse_args()
+    given = parser.parse_args(words)
     if unknown := [name for name in given.models if name not in MODELS]:
         parser.error(f"no model called {unknown[0]!r}; there are {', '.join(MODELS)}")
-    warnings.simplefilter("ignore")
-    transformers_logging.set_verbosity_error()
-    size = SIZES[given.size]
-    documents = given.documents or size.documents
-    for seed in range(given.seeds):
-        for name in given.models or MODELS:
-            place = given.runs / given.size / f"{documents}" / name / f"{seed}"
-            made = pretrained(name, size, documents, seed, place / "pretrained")
-            downstream(made.path, size, seed, place / "tuned")
-            downstream(backbone(name, size), size, seed, place / "scratch")
-            found = history_page.collect(given.runs / given.size / f"{documents}", list(MODELS))
-            given.out.write_text(history_page.page(found, MODELS, size, documents, METRICS), encoding="utf-8")
-            given.out.with_suffix(".svg").write_text(history_page.curves(found, MODELS), encoding="utf-8")
-            print(f"{name}, seed {seed}: done", flush=True)
+    return given
+
+
+def make(name: str, size: Size, seed: int, place: Path) -> None:
+    """All parts of a model and seed that are not there yet."""
+    once = pretrained(name, size, {"epochs": 1, "validate_every": 0.1}, seed, place / "pretrained")
+    history_measured.measure(once, place / "measured.json")
+    pretrained(name, size, {"epochs": 1000, "minutes": size.minutes, "validate_every": 1000}, seed, place / "timed")
+    downstream(once.path, size, seed, place / "tuned")
+    downstream(backbone(name, size), size, seed, place / "scratch")
+
+
+def write(whole: Path, size: Size, out: Path) -> None:
+    """The page and its figures, of what is whole."""
+    found = history_page.collect(whole, list(MODELS))
+    figures = history_figures.drawn(found, [name for name, entry in MODELS.items() if entry.task == "generate"])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for name, figure in figures.items():
+        out.with_name(f"{out.stem}-{name}.svg").write_text(figure, encoding="utf-8")
+    out.write_text(history_page.page(found, MODELS, size, METRICS, {name: f"{out.stem}-{name}.svg" for name in figures}), encoding="utf-8")
 
 
 def backbone(name: str, size: Size) -> Values:
@@ -119,15 +150,16 @@ def backbone(name: str, size: Size) -> Values:
     width = round(size.width * MODELS[name].width / heads / 2) * heads * 2
     own = {"depth": size.depth, "width": width, "heads": heads, "vocabulary": size.vocabulary}
     reads = {"segment": size.context, "memory": size.context} if name == "Transformer-XL" else {"context": size.context}
-    return own | reads | MODELS[name].backbone
+    bands = {"window": size.context // 4} if name == "GPT-3" else {}  # the library's own 256 would hold a whole context here
+    return own | reads | bands | MODELS[name].backbone
 
 
-def pretrained(name: str, size: Size, documents: int, seed: int, place: Path) -> Artifact:
-    """One pass over the documents."""
+def pretrained(name: str, size: Size, budget: Values, seed: int, place: Path) -> Artifact:
+    """Trained on the documents without labels."""
     text = {"kind": "text", "backbone": backbone(name, size), "max_tokens": size.context, "pieces": True}
     return run({
-        "data": {"from": f"{TEXT}#{documents}"}, "inputs": {"text": text}, "tasks": {"language": {"kind": MODELS[name].task, "of": "text"}},
-        "train": {"epochs": 1, "batch": size.batch, "lr": size.lr, "seed": seed, "validate_every": 0.1},
+        "data": {"from": f"{TEXT}#{size.documents}"}, "inputs": {"text": text}, "tasks": {"language": {"kind": MODELS[name].task, "of": "text"}},
+        "train": {"batch": size.batch, "lr": size.lr, "seed": seed} | budget,
     }, place)  # fmt: skip
 
 

@@ -1,10 +1,10 @@
-"""The page of the history: figures and plots from the runs that are there."""
+"""The page of the history: tables from the runs that are there."""
 
-import io
+import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,72 +12,113 @@ from omnitune.evaluation.report import Report
 
 T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
 """Two-sided 95 % points of Student's t for so many seeds."""
-COLORS = ("#b8bcc8", "#e0a030", "#2a9d8f", "#5b8fd0", "#4338ca", "#c2410c")
-Found = dict[str, list[dict[str, Report]]]
+PARTS = ("pretrained", "timed", "tuned", "scratch")
+
+
+@dataclass(frozen=True)
+class Seed:
+    """The reports of a model and a seed, and what was measured besides (`history_measured`)."""
+
+    pretrained: Report
+    timed: Report
+    tuned: Report
+    scratch: Report
+    measured: dict[str, Any]
+
+
+Found = dict[str, list[Seed]]
 
 
 def collect(folder: Path, models: Sequence[str]) -> Found:
-    """By model, the reports of every seed that is whole: `pretrained`, `tuned`, `scratch`."""
+    """By model, every seed that is whole."""
     found: Found = {}
     for name in models:
         for seed in sorted((folder / name).glob("*"), key=lambda path: int(path.name)):
-            parts = {part: seed / part for part in ("pretrained", "tuned", "scratch")}
-            if all((path / "lineage.json").exists() for path in parts.values()):
-                found.setdefault(name, []).append({part: Report.read(path) for part, path in parts.items()})
+            if (seed / "measured.json").exists() and all((seed / part / "lineage.json").exists() for part in PARTS):
+                measured = json.loads((seed / "measured.json").read_text(encoding="utf-8"))
+                found.setdefault(name, []).append(Seed(*(Report.read(seed / part) for part in PARTS), measured))
     return found
 
 
-def page(found: Found, entries: Mapping[str, Any], size: Any, documents: int, metrics: Mapping[str, str]) -> str:
-    """Markdown; the plot of `curves` stands beside it as history.svg."""
-    least = min(min(report["pretrained"].curves[-1]["seconds"] for report in reports) for reports in found.values())
-    seeds = max(len(reports) for reports in found.values())
+def page(found: Found, entries: Mapping[str, Any], size: Any, metrics: Mapping[str, str], figures: Mapping[str, str]) -> str:
+    """Markdown; `figures` are the files that stand beside it, by name."""
+    seeds = sorted({len(seeds) for seeds in found.values()})
+    several = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     return "\n".join([
         "# The history of GPT, measured", "", "Made by `make history`; do not edit.", "",
-        f"{documents} pages of the sample cmake-manual are read once by every model: {size.depth} blocks, width about {size.width}, "
-        f"{size.context} tokens at once, a tokenizer of {size.vocabulary:,} learned from the same text, batches of {size.batch} full rows, rate "
-        f"{size.lr:g}, {seeds} seeds (of order and weights). Figures are means over seeds with 95 % t-intervals of the mean.", "",
-        *pretraining(found, entries, least), "", *downstream(found, metrics), "", *cautions(), "",
+        f"{size.documents} pages of the sample cmake-manual, less those held out, are read by every model: {size.depth} blocks, width about "
+        f"{size.width}, {size.context} tokens at once, a tokenizer of {size.vocabulary:,} learned from the same text, batches of {size.batch} full "
+        f"rows, rate {size.lr:g}, {several} seeds (of order and weights). Figures are means over seeds with 95 % t-intervals of the mean.", "",
+        *pretraining(found, entries, size.minutes, figures), "", *memory(found, size.context, figures), *downstream(found, metrics), "",
+        *cautions(), "",
     ])  # fmt: skip
 
 
-def pretraining(found: Found, entries: Mapping[str, Any], least: float) -> list[str]:
+def pretraining(found: Found, entries: Mapping[str, Any], minutes: float, figures: Mapping[str, str]) -> list[str]:
     """The table of language modelling."""
     lines = [
-        f"| model | paper | weights | bits per byte, same bytes | validation bits per byte at {least:.0f} s | right | rows a second | minutes |",
-        "|---|---|---|---|---|---|---|---|",
+        f"| model | paper | weights | bytes read | bits per byte, same bytes | minutes | bits per byte, {minutes:g} minutes "
+        f"| words right, same bytes | words right, {minutes:g} minutes |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
-    for name, reports in found.items():
-        whole = [each["pretrained"] for each in reports]
-        after = [report.tasks["language"]["metrics"]["models"]["after"] for report in whole]
+    for name, seeds in found.items():
         masked = entries[name].task == "masked_text"
-        bits = "not comparable" if masked else mean([each["bits_per_byte"]["value"] for each in after])
-        early = "" if masked else mean([at(report.curves, "language.bits_per_byte", least) for report in whole])
-        right = mean([each["accuracy"]["value"] for each in after]) + (" of hidden ones" if masked else "")
-        weights = statistics.mean(report.cost["parameters_total"] for report in whole)
-        speed = statistics.mean(report.cost["rows_per_second"] for report in whole)
-        minutes = statistics.mean(report.curves[-1]["seconds"] for report in whole) / 60
-        lines.append(f"| {name} | {entries[name].paper} | {weights / 1e6:.2f} M | {bits} | {early} | {right} | {speed:,.0f} | {minutes:.1f} |")
-    return ["## What they know of text", "", *lines, "", "![validation bits per byte over seconds](history.svg)"]
+        bits, right = ([[told(getattr(seed, part), metric) for seed in seeds] for part in PARTS[:2]] for metric in ("bits_per_byte", "accuracy"))
+        once, timed = ("not comparable",) * 2 if masked else map(mean, bits)
+        weights = statistics.mean(seed.pretrained.cost["parameters_total"] for seed in seeds) / 1e6
+        spent = statistics.mean(seed.pretrained.curves[-1]["seconds"] for seed in seeds) / 60
+        of = " of hidden ones" if masked else ""
+        lines.append(
+            f"| {name} | {entries[name].paper} | {weights:.2f} M | {seeds[0].measured['bytes']:,} | {once} | {spent:.1f} | {timed} "
+            f"| {mean(right[0])}{of} | {mean(right[1])}{of} |"
+        )
+    picture = ["", f"![validation bits per byte over seconds, same bytes]({figures['curves']})"] if "curves" in figures else []
+    return ["## What they know of text", "", *lines, *picture]
+
+
+def told(report: Report, metric: str) -> float:
+    """Of the trained model."""
+    return float(report.tasks["language"]["metrics"]["models"]["after"][metric]["value"])
+
+
+def memory(found: Found, segment: int, figures: Mapping[str, str]) -> list[str]:
+    """What a memory is worth by its length, of models that have one."""
+    made = []
+    for name, seeds in found.items():
+        if "memory" not in seeds[0].measured:
+            continue
+        first = seeds[0].measured
+        lines = ["| tokens of the memory | bits per byte | less than without |", "|---|---|---|"]
+        for length in first["memory"]:
+            values = [seed.measured["memory"][length] for seed in seeds]
+            lines.append(f"| {length} | {mean(values)} | {mean([seed.measured['memory']['0'] - v for seed, v in zip(seeds, values, strict=True)])} |")
+        made += [
+            f"## What {name} makes of what came before its segment", "",
+            f"On the {first['documents']} longest held-out pages, of {first['tokens']:,} tokens or more; segments of {segment} tokens, and as many "
+            "of memory in training. Differences are taken seed by seed.", "", *lines, "", f"![bits per byte by memory]({figures['memory']})", "",
+        ]  # fmt: skip
+    return made
 
 
 def downstream(found: Found, metrics: Mapping[str, str]) -> list[str]:
     """The table of two labelled tasks."""
-    heads = [f"{task}: {kind}" for task in metrics for kind in ("from scratch", "linear probe", "fine-tuned")]
-    lines = [f"| model | {' | '.join(heads)} |", "|" + "---|" * (1 + len(heads))]
-    for name, reports in found.items():
+    kinds = ("from scratch", "linear probe", "fine-tuned", "gain of pre-training")
+    lines = [f"| model | {' | '.join(f'{task}: {kind}' for task in metrics for kind in kinds)} |", "|" + "---|" * (1 + len(kinds) * len(metrics))]
+    for name, seeds in found.items():
         cells = []
         for task, metric in metrics.items():
-            for part, model in (("scratch", "after"), ("tuned", "before"), ("tuned", "after")):
-                cells.append(mean([each[part].tasks[task]["metrics"]["models"][model][metric]["value"] for each in reports]))
+            scratch, probe, tuned = (
+                [getattr(seed, part).tasks[task]["metrics"]["models"][model][metric]["value"] for seed in seeds]
+                for part, model in (("scratch", "after"), ("tuned", "before"), ("tuned", "after"))
+            )
+            gain = [after - before for after, before in zip(tuned, scratch, strict=True)]
+            cells += [mean(scratch), mean(probe), mean(tuned), mean(gain, sign="+")]
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    told = ", ".join(f"{metric} of `{task}`" for task, metric in metrics.items())
-    return [
-        "## What it is worth on labelled reviews",
-        "",
-        f"{told}; every weight learns in three epochs, once from nothing and once from the run above.",
-        "",
-        *lines,
-    ]
+    measured = ", ".join(f"{metric} of `{task}`" for task, metric in metrics.items())
+    about = (
+        f"{measured}; every weight learns in three epochs, once from nothing and once from the run on the same bytes. The gain is fine-tuned less "
+    )
+    return ["## What it is worth on labelled reviews", "", about + "from scratch, seed by seed.", "", *lines]
 
 
 def cautions() -> list[str]:
@@ -86,44 +127,20 @@ def cautions() -> list[str]:
         "## What these figures do not say", "",
         "- Small models and little text: at published sizes the order may be another. `--size gpt2` has the sizes for a GPU; it was not run here.",
         "- BERT sees both sides of a hidden word: its accuracy is not that of a model that reads from left to right, and it has no bits per byte.",
-        "- The figures at equal seconds are read from the validation curve of the same run, whose rate has not yet fallen to its end there.",
-        "- Machines that other programs use too: seconds are upper bounds.",
+        "- From nothing, a tokenizer is learned from the reviews; what is fine-tuned keeps that of the manual.",
+        "- Intervals are over seeds, on the same held-out documents: they do not say how another text would turn out.",
+        "- Machines that other programs use too: what is learned in the same minutes is a lower bound then.",
     ]  # fmt: skip
 
 
-def at(curve: Sequence[Mapping[str, Any]], name: str, seconds: float) -> float:
-    """A validation figure at this second, between the rounds before and after it."""
-    points = [(step["seconds"], step["validation"][name]) for step in curve if step.get("validation")]
-    for (earlier, before), (later, after) in pairwise(points):
-        if earlier <= seconds <= later:
-            return float(before + (after - before) * (seconds - earlier) / (later - earlier))
-    return float(points[-1][1] if seconds > points[-1][0] else points[0][1])
-
-
-def mean(values: Sequence[float]) -> str:
-    """With its interval, where there are several."""
-    middle = statistics.fmean(values)
+def half_width(values: Sequence[float]) -> float | None:
+    """Of the 95 % interval of the mean; None of one value."""
     if len(values) < 2:
-        return f"{middle:.3f}"
-    return f"{middle:.3f} ± {T.get(len(values), 1.96) * statistics.stdev(values) / math.sqrt(len(values)):.3f}"
+        return None
+    return T.get(len(values), 1.96) * statistics.stdev(values) / math.sqrt(len(values))
 
 
-def curves(found: Found, entries: Mapping[str, Any]) -> str:
-    """Validation bits per byte over seconds, a line a seed, as one `<svg>`."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    from omnitune.evaluation.plots import STYLE
-
-    out = io.StringIO()
-    with matplotlib.rc_context(STYLE | {"svg.hashsalt": "history"}):
-        whole = Figure(figsize=(7, 3.6), layout="constrained")
-        panel = whole.subplots()
-        for color, (name, reports) in zip(COLORS, found.items(), strict=False):
-            for i, report in enumerate(each["pretrained"] for each in reports if entries[name].task == "generate"):
-                points = [(s["seconds"], s["validation"]["language.bits_per_byte"]) for s in report.curves if s.get("validation")]
-                panel.plot(*zip(*points, strict=True), color=color, linewidth=1.2, label=None if i else name)
-        panel.set(xlabel="seconds of training", title="validation bits per byte")
-        panel.legend(fontsize=8)
-        whole.savefig(out, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
-    return out.getvalue()
+def mean(values: Sequence[float], sign: str = "") -> str:
+    """With its interval, where there are several."""
+    middle, half = statistics.fmean(values), half_width(values)
+    return f"{middle:{sign}.3f}" if half is None else f"{middle:{sign}.3f} ± {half:.3f}"

@@ -114,6 +114,21 @@ def _roberta_bytes(folder: Path) -> None:
     made.save_pretrained(folder)
 
 
+def _with_sentinels(folder: Path) -> None:
+    """A T5 tokenizer (a piece begins with the space before it, </s> at the end) with twenty sentinels, numbered backwards as in its files."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    trainer = trainers.BpeTrainer(vocab_size=280, special_tokens=["<pad>", "</s>", "<unk>"], show_progress=False)
+    tokenizer.train_from_iterator(SENTENCES, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)])
+    tokenizer.add_special_tokens([f"<extra_id_{i}>" for i in reversed(range(20))])
+    names = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=96, **names).save_pretrained(folder)
+
+
 def _picture(size: dict[str, int], **more: Any) -> Callable[[Path], None]:
     """A preprocessor_config.json as image models carry it."""
     values = {"do_resize": True, "size": size, "resample": 3, "do_normalize": True, "image_mean": MEAN, "image_std": STD} | more
@@ -188,6 +203,14 @@ def tiny_t5() -> Path:
     """T5: encoder and decoder share their embeddings."""
     config = _config("T5Config", vocab_size=300, d_model=32, d_kv=8, d_ff=48, num_layers=3, num_heads=4, pad_token_id=0, eos_token_id=3)
     return _write("t5", "T5ForConditionalGeneration", config, _word_pieces)
+
+
+def tiny_sentinel_t5(version: str = "1") -> Path:
+    """T5 as it was pre-trained: sentinels, and a target that begins with padding; of version 1.1 with a table of its own for what it says."""
+    sizes = {"vocab_size": 300, "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 3, "num_decoder_layers": 2, "num_heads": 4}
+    newer = {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False} if version == "1.1" else {}
+    config = _config("T5Config", **sizes, **newer, pad_token_id=0, eos_token_id=1, decoder_start_token_id=0)
+    return _write(f"sentinel-t5-{version}", "T5ForConditionalGeneration", config, _with_sentinels)
 
 
 def tiny_bart() -> Path:

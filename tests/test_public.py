@@ -13,8 +13,8 @@ from omnitune.component import find, kinds
 from omnitune.recipe import FAMILIES
 
 NAMES = {
-    "BERT", "GPT", "Artifact", "Attend", "Audio", "Auto", "Bias", "Category", "Classify", "Concat", "Data", "Forecast", "Freeze", "Full", "Generate",
-    "Image", "Label", "LoRA", "MaskedImage", "MaskedText", "Match", "Mistake", "NextSentence", "Number", "Pretrained", "Probe", "Recipe",
+    "BERT", "GPT", "Artifact", "Attend", "Audio", "Auto", "Bias", "Category", "Classify", "Concat", "Data", "Denoise", "Forecast", "Freeze", "Full",
+    "Generate", "Image", "Label", "LoRA", "MaskedImage", "MaskedText", "Match", "Mistake", "NextSentence", "Number", "Pretrained", "Probe", "Recipe",
     "Reconstruct", "Regress", "Report", "Sampling", "Series", "Spectrogram", "Table", "Text", "Train", "TransformerXL", "ViT", "check", "compare",
     "fit", "generate", "infer", "load", "search",
 }  # fmt: skip

@@ -56,9 +56,10 @@ def small(path: Path) -> Recipe:
     """The recipe with tiny backbones, one epoch, and rows of its inputs' and tasks' own examples."""
     values = yaml_files.read(path)
     values.pop("expect", None)
-    for given in values["inputs"].values():
+    written = {task["of"] for task in values["tasks"].values() if isinstance(task, dict) and task["kind"] == "generate"}
+    for name, given in values["inputs"].items():
         if isinstance(given, dict) and isinstance(given.get("backbone"), str):
-            given["backbone"] = str(TINY[given["kind"]]())
+            given["backbone"] = str(checkpoints.tiny_llama() if name in written else TINY[given["kind"]]())
             given.pop("max_seconds", None)  # of which it hears one
     if isinstance(values.get("tuning"), dict) and "blocks" in values["tuning"]:
         values["tuning"]["blocks"] = min(values["tuning"]["blocks"], BLOCKS)

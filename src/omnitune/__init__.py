@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from omnitune.modalities.text import Text
     from omnitune.recipe import Data, Recipe, Train
     from omnitune.tasks.classify import Classify
+    from omnitune.tasks.denoise import Denoise
     from omnitune.tasks.forecast import Forecast
     from omnitune.tasks.generate import Generate
     from omnitune.tasks.label import Label
@@ -51,8 +52,8 @@ if TYPE_CHECKING:
     from omnitune.tuning.probe import Probe
 
 __all__ = [
-    "BERT", "GPT", "Artifact", "Attend", "Audio", "Auto", "Bias", "Category", "Classify", "Concat", "Data", "Forecast", "Freeze", "Full", "Generate",
-    "Image", "Label", "LoRA", "MaskedImage", "MaskedText", "Match", "Mistake", "NextSentence", "Number", "Pretrained", "Probe", "Recipe",
+    "BERT", "GPT", "Artifact", "Attend", "Audio", "Auto", "Bias", "Category", "Classify", "Concat", "Data", "Denoise", "Forecast", "Freeze", "Full",
+    "Generate", "Image", "Label", "LoRA", "MaskedImage", "MaskedText", "Match", "Mistake", "NextSentence", "Number", "Pretrained", "Probe", "Recipe",
     "Reconstruct", "Regress", "Report", "Sampling", "Series", "Spectrogram", "Table", "Text", "Train", "TransformerXL", "ViT", "check", "compare",
     "fit", "generate", "infer", "load", "search",
 ]  # fmt: skip
@@ -64,7 +65,8 @@ _HOMES = {
     "commands.infer": ("infer",), "commands.search": ("search",), "data.table": ("Table",), "errors": ("Mistake",), "evaluation.report": ("Report",),
     "fusion.attend": ("Attend",), "fusion.concat": ("Concat",), "modalities.audio": ("Audio",), "modalities.category": ("Category",),
     "modalities.image": ("Image",), "modalities.number": ("Number",), "modalities.series": ("Series",), "modalities.text": ("Text",),
-    "recipe": ("Data", "Recipe", "Train"), "tasks.classify": ("Classify",), "tasks.forecast": ("Forecast",), "tasks.generate": ("Generate",),
+    "recipe": ("Data", "Recipe", "Train"), "tasks.classify": ("Classify",), "tasks.denoise": ("Denoise",), "tasks.forecast": ("Forecast",),
+    "tasks.generate": ("Generate",),
     "tasks.label": ("Label",), "tasks.masked_image": ("MaskedImage",), "tasks.masked_text": ("MaskedText",), "tasks.match": ("Match",),
     "tasks.next_sentence": ("NextSentence",), "tasks.reconstruct": ("Reconstruct",), "tasks.regress": ("Regress",), "tuning.auto": ("Auto",),
     "tuning.bias": ("Bias",), "tuning.freeze": ("Freeze",), "tuning.full": ("Full",), "tuning.lora": ("LoRA",), "tuning.probe": ("Probe",),

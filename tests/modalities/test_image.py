@@ -1,6 +1,8 @@
 """Pictures: every kind of file, damaged and hostile ones, and the pixels a checkpoint expects."""
 
 import io
+import json
+import shutil
 import struct
 import zlib
 from collections.abc import Callable
@@ -36,6 +38,15 @@ def photo(height: int, width: int, seed: int = 0) -> Pixels:
     """(H, W, 3): clouds of colour, smooth as a photograph."""
     x_HWC = rng(seed).integers(0, 256, (7, 9, 3), dtype=np.uint8)
     return np.array(pictures.fromarray(x_HWC).resize((width, height), pictures.Resampling.BICUBIC))
+
+
+def test_what_is_expected_of_pictures_may_change_under_the_same_name(tmp_path: Path) -> None:
+    folder = shutil.copytree(checkpoints.tiny_vit(), tmp_path / "backbone")
+    reads = Image(str(folder))
+    before = reads.patches({})
+    settings = json.loads((folder / "preprocessor_config.json").read_text())
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings | {"image_mean": [0.25, 0.5, 0.75]}))
+    assert reads.patches({}) == before | {"mean": [0.25, 0.5, 0.75]} != before
 
 
 def file(picture: Pixels | pictures.Image, form: str = "PNG", **options: Any) -> bytes:

@@ -1,7 +1,10 @@
 """Texts: cut exactly, padded, masked; long ones read no further than needed."""
 
+import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,6 +43,20 @@ def test_tokens_are_those_of_transformers(name: str) -> None:
     wanted = text(name).backbone.tokenizer()(values, truncation=True, max_length=24, padding=True, return_tensors="pt")
     assert torch.equal(made["attention_mask"], wanted["attention_mask"])
     assert torch.equal(made["input_ids"], wanted["input_ids"])
+
+
+def test_a_tokenizer_that_changed_under_the_same_name_is_read_again(tmp_path: Path) -> None:
+    """In a notebook, a backbone is trained again into the same folder."""
+    folder = shutil.copytree(checkpoints.tiny_bert(), tmp_path / "backbone")
+    reads = Text(str(folder))
+    before = ids(reads, ["soft to true"])
+    assert ids(reads, ["soft to true"]) == before
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    vocabulary["soft"], vocabulary["true"] = vocabulary["true"], vocabulary["soft"]
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    first, soft, *between, true, last = before[0]
+    assert soft != true and ids(reads, ["soft to true"]) == [[first, true, *between, soft, last]]
 
 
 def test_the_batch_is_as_long_as_its_longest() -> None:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -185,6 +186,20 @@ def test_without_npm_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         samples.path("emoji")
 
 
+def test_a_library_that_is_not_there_is_asked_for_before_anything_is_fetched(wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = tiny(write_wheel(wheels))
+    monkeypatch.setitem(SAMPLES, "tiny", Sample(**vars(wanted) | {"library": "nosuchlibrary"}))
+    monkeypatch.setattr(subprocess, "run", lambda *args, **more: pytest.fail("nothing is fetched"))
+    with pytest.raises(Mistake, match=r"library nosuchlibrary, which is not installed.*pip install 'omnitune\[nosuchlibrary\]'"):
+        samples.path("tiny")
+
+
+def test_every_library_that_samples_ask_for_is_an_extra() -> None:
+    extras = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    asked = {sample.library for sample in SAMPLES.values() if sample.library}
+    assert asked and all(any(entry.startswith(library) for entry in extras[library]) for library in asked)
+
+
 @pytest.mark.slow
 def test_women_reviews_from_the_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import pyarrow.parquet as pq
@@ -281,6 +296,31 @@ def test_minilm_knows_which_sentences_mean_the_same() -> None:
     vectors = torch.nn.functional.normalize(tokens.sum(1), dim=1)
     same, other = float(vectors[0] @ vectors[1]), float(vectors[0] @ vectors[2])
     assert same > 0.4 > 0.2 > other, (same, other)
+
+
+PARAGRAPH = (
+    "The water cycle describes how water moves on, above and below the surface of the Earth. Heat from the sun makes water evaporate from the "
+    "oceans, and the vapour rises and cools into clouds. When the drops become heavy enough they fall as rain or snow, and rivers carry the water "
+    "back to the sea."
+)
+
+
+@pytest.mark.slow
+def test_smollm_knows_english_and_answers() -> None:
+    """A table that is not tied, queries in the wrong order or wrong positions end at perplexities of hundreds and more."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = samples.path("smollm2-135m")
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    ids = tokenizer(PARAGRAPH, return_tensors="pt").input_ids
+    with torch.inference_mode():
+        perplexity = float(model(ids, labels=ids).loss.exp())
+        asked = [{"role": "user", "content": "What is the capital of France?"}]
+        prompt = tokenizer.apply_chat_template(asked, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+        answer = tokenizer.decode(model.generate(**prompt, max_new_tokens=12, do_sample=False)[0, prompt["input_ids"].shape[1] :])
+    assert 6 < perplexity < 16, perplexity
+    assert "Paris" in answer, answer
 
 
 @pytest.mark.slow

@@ -143,7 +143,10 @@ def test_a_batch_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("optimizer", sorted(optim.PROPORTIONAL - {"adamw"}))
 def test_optimisers(optimizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    same(text_recipe(["classify"], f"train.optimizer={optimizer}", "train.schedule=linear"), monkeypatch, SETTINGS[:3])
+    """RMSprop at the rates that suit it: its first steps are ten times as long, and at .02 they make noise of 6e-8 in a weight 4e-6."""
+    rate = 0.1 if optimizer == "rmsprop" else 1.0
+    settings = [setting | {"head_lr": rate * float(setting["head_lr"])} for setting in SETTINGS[:3]]
+    same(text_recipe(["classify"], f"train.optimizer={optimizer}", "train.schedule=linear"), monkeypatch, settings)
 
 
 def test_patience_and_a_metric(monkeypatch: pytest.MonkeyPatch) -> None:

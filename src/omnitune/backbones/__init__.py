@@ -34,6 +34,8 @@ class Architecture:
         patch: side of the patches that it cuts a picture into, in pixels; None where it cuts none.
         post_norm: whether its norms stand behind what they sum up, as in the first Transformers, which bear smaller steps than later ones.
         remembers: whether it reads the pieces of a text in order, each told of those before it.
+        decodes: whether it is the encoder of a model that writes a text from another (T5, BART).
+        start: of such a model the token that what it writes begins with; None where that is not known.
     """
 
     width: int
@@ -45,6 +47,8 @@ class Architecture:
     patch: int | None = None
     post_norm: bool = False
     remembers: bool = False
+    decodes: bool = False
+    start: int | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,8 @@ class Backbone(Component, ABC):
         return {"kind": text} if text in kinds(cls) else {"kind": "pretrained", "name": text}
 
     def learn(self, texts: Iterable[str]) -> Facts:
-        """What a backbone of texts that starts from nothing counts on the training rows (its tokenizer), as plain JSON values."""
+        """What a backbone of texts that starts from nothing counts on the training rows (its tokenizer), as plain JSON values. It may read `texts`
+        more than once."""
         return {}
 
     @abstractmethod
@@ -84,8 +89,12 @@ class Backbone(Component, ABC):
     def architecture(self) -> Architecture:
         """Its shape, without reading weights."""
 
+    def stamp(self) -> tuple[Any, ...]:
+        """What is another whenever the files that its processor comes from are others: what was read of them may be kept under it."""
+        return ()
+
     def says(self) -> bool:
-        """Whether it comes with trained layers that say words (`nn.lm_head`), not only with tokens."""
+        """Whether it comes with trained layers that say words (`nn.lm_head`, `nn.decoder`), not only with tokens."""
         return False
 
     @abstractmethod

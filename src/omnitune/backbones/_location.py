@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from functools import cache
 from pathlib import Path
@@ -67,6 +68,13 @@ def inside(folder: Path) -> Path:
     """The backbone's own folder where `folder` is that of a run with one backbone; else `folder` itself."""
     found = sorted((folder / "inputs").glob("*/config.json")) if (folder / "lineage.json").is_file() else []
     return found[0].parent if len(found) == 1 else folder
+
+
+def stamps(folder: Path, endings: tuple[str, ...]) -> list[tuple[str, int, int]]:
+    """Name, size and time (ns) of the files of `folder` that end so, in order; what they hold is not looked at."""
+    with os.scandir(folder) as found:
+        files = [(entry.name, entry.stat()) for entry in found if entry.name.endswith(endings)]
+    return sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in files)
 
 
 @cache

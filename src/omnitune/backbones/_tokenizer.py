@@ -40,7 +40,7 @@ def learn_tokenizer(texts: Iterable[str], kind: Kind, size: int, lowercase: bool
         raise Mistake(
             where, f"{size} tokens have no room for {'the 256 bytes' if kind == 'bpe' else 'a letter'} and special tokens", f"Give {least} or more"
         )
-    reading = _Reading(texts)
+    reading = Reading(texts)
     try:
         made = {"bpe": _vocabulary.bpe, "wordpiece": _vocabulary.wordpiece, "unigram": _vocabulary.unigram}[kind](iter(reading), size, lowercase)
     except _vocabulary.Refused as error:
@@ -86,7 +86,7 @@ def fast_tokenizer(text: str, limit: int) -> Any:
     )
 
 
-class _Reading:
+class Reading:
     """Texts in parts; `found` says whether one of them held anything."""
 
     def __init__(self, texts: Iterable[str]) -> None:

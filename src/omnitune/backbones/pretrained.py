@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 POOLING = Path("1_Pooling") / "config.json"
 MODES: dict[str, Pool] = {"mean": "mean", "cls": "first", "lasttoken": "last"}  # words of sentence-transformers
+PROCESSORS = (".json", ".txt", ".model")
+"""How files end that tokenizers and what is expected of pictures are read from."""
 SHIFTED = ("roberta", "camembert", "mpnet", "longformer", "data2vec-text", "esm")  # positions start after that of the padding token
 
 
@@ -88,7 +90,7 @@ class Pretrained(Backbone):
         Raises:
             Mistake: there is none that can be read, or it knows words that the model does not, without `resize`.
         """
-        made, rows = _tokenizer(self.folder, self.where), _config(self.folder, self.where).get("vocab_size")
+        made, rows = _tokenizer(self.folder, self.where, self.stamp()), _config(self.folder, self.where).get("vocab_size")
         if rows and _known(made) > rows and not self.resize:
             wrong = f"its tokenizer knows {_known(made):,} tokens, and its table of words has {rows:,} rows"
             raise Mistake(self.where, wrong, f"Write backbone: {{kind: pretrained, name: {self.name}, resize: true}}, which adds rows")
@@ -111,15 +113,25 @@ class Pretrained(Backbone):
         types = int(getattr(config, "type_vocab_size", None) or 0)
         patch, remembers = getattr(config, "patch_size", None), getattr(config, "remembers", False)
         patch = patch if isinstance(patch, int) else None
-        causal = checkpoints.causal(config)
-        return Architecture(checkpoints.width(config), attention, causal, tied, types=types, patch=patch, remembers=remembers)
+        causal, decodes = checkpoints.causal(config), checkpoints.conditional(config) is not None
+        start = getattr(config, "decoder_start_token_id", None) if decodes else None
+        return Architecture(
+            checkpoints.width(config), attention, causal, tied, types=types, patch=patch, remembers=remembers, decodes=decodes, start=start
+        )
+
+    def stamp(self) -> tuple[Any, ...]:
+        """See `Backbone.stamp`: the folder, and the size and time of each file there that holds no weights."""
+        return self.folder, *_location.stamps(self.folder, PROCESSORS)
 
     def says(self) -> bool:
         """See `Backbone.says`."""
         from omnitune.nn import checkpoints, weights
         from omnitune.nn.lm_head import LMHead
 
-        head = LMHead.of(checkpoints.configuration(self.folder, self.where))
+        config = checkpoints.configuration(self.folder, self.where)
+        if checkpoints.conditional(config):
+            return any("decoder" in name.split(".") for name in weights.names(weights.files(self.folder, self.where), self.where))
+        head = LMHead.of(config)
         return head is not None and not head.lacking(weights.names(weights.files(self.folder, self.where), self.where))
 
     def save_processor(self, folder: Path, facts: Facts | None = None) -> None:
@@ -168,7 +180,8 @@ def _known(tokenizer: Any) -> int:
 
 
 @cache
-def _tokenizer(folder: Path, where: str) -> Any:
+def _tokenizer(folder: Path, where: str, stamp: tuple[Any, ...]) -> Any:
+    """Read once, as long as the files stay as they are."""
     from transformers import AutoTokenizer
 
     config = _config(folder, where)

@@ -147,8 +147,8 @@ def _speaking(encoder: Encoder) -> Any:
 
     base = encoder.model
     base.set_attn_implementation("sdpa")
-    if encoder.lm_head is not None:
-        return encoder.lm_head.assemble(base)
+    if (head := encoder.speak()) is not None:
+        return head.assemble(base)
     config = base.config
     config.tie_word_embeddings = True
     with torch.device("meta"):

@@ -63,7 +63,8 @@ def _example(report: "Report") -> str:
 
 def _question(report: "Report", form: str) -> str:
     if form == "tokens":
-        return "text-generation" if any(task["kind"] == "generate" for task in report.recipe.get("tasks", {}).values()) else "fill-mask"
+        asked = {task["kind"] for task in report.recipe.get("tasks", {}).values()}
+        return "text-generation" if "generate" in asked else "text2text-generation" if "denoise" in asked else "fill-mask"
     if form == "pixels":
         return "image-feature-extraction"
     if form in ("series", "rebuilt"):

@@ -12,8 +12,12 @@ from omnitune.data.prepared import Prepared
 from omnitune.evaluation.before import sample
 from omnitune.evaluation.cautions import LEAK_ROWS, Caution, caution, few_rows, leaks, missing_classes
 from omnitune.evaluation.rivals import truth
+from omnitune.nn.tokens import Batch
 from omnitune.nn.values import name as name_of
-from omnitune.tasks import Task
+from omnitune.tasks import SelfSupervised, Task
+
+TEXTS, CHUNK = 5000, 256
+"""Texts that are looked at, and how many at once."""
 
 
 def facts(prepared: Prepared) -> dict[str, Any]:
@@ -59,6 +63,7 @@ def doubts(prepared: Prepared, data: dict[str, Any]) -> list[Caution]:
     found = few_rows(data.get("documents", data["rows"]))
     for name in prepared.recipe.tasks:
         found += [*missing_classes(name, data["classes"].get(name, {})), *_leaks(prepared, name), *_unanswered(prepared, name)]
+    found += _unasked(prepared)
     for name, share in data["truncated"].items():
         whole = f" inputs.{name}.pieces: true reads them whole." if any(task.supervised is False for task in prepared.recipe.tasks.values()) else ""
         found.append(caution("truncated", f"inputs.{name}", f"{share:.1%} of the values are longer than is read.{whole}"))
@@ -83,6 +88,24 @@ def _contexts(prepared: Prepared, data: dict[str, Any]) -> Iterator[Caution]:
             yield caution(
                 "context", f"inputs.{name}.max_tokens", f"The backbone takes {read:,} tokens at once, so {asked:,} cannot be read together."
             )
+
+
+def _unasked(prepared: Prepared) -> Iterator[Caution]:
+    """Texts, of up to 5,000 that are looked at, that are too short for what is asked of texts themselves, or not there."""
+    rows = np.concatenate(list(prepared.parts.values()))
+    rows = sample(rows, TEXTS, prepared.recipe.train.seed)
+    for name, task in prepared.recipe.tasks.items():
+        if not isinstance(task, SelfSupervised) or task.asks != "language":
+            continue
+        modality, learned = prepared.recipe.inputs[task.of], prepared.schema.inputs[task.of]
+        found = 0
+        for some in np.array_split(rows, -(-len(rows) // CHUNK)):
+            values = Column(prepared.table, prepared.recipe.column(task.of), some)[:]
+            batch = Batch({task.of: modality.encode(values, learned)}, some)
+            found += int((task.prepare(batch, {}, prepared.schema.tasks[name], None)[1]["weight"] == 0).sum())
+        if found:
+            text = f"Of {len(rows):,} texts {found:,} are missing or too short to be asked about; they teach and measure nothing here."
+            yield caution("unasked", f"tasks.{name}", text)
 
 
 def _classes(prepared: Prepared, task: str) -> dict[str, dict[str, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,6 +15,8 @@ CHARACTERS = 16
 MARGIN = 512
 """Characters at the end of a cut text whose tokens are not trusted: what follows might have joined them."""
 STOPS = frozenset(".!?。！？…")
+SENTINEL = re.compile(r"<extra_id_(\d+)>")
+"""What stands for a span of a text (T5: Raffel et al. 2020, https://arxiv.org/abs/1910.10683)."""
 SPACES = "ĠĊ▁"
 """What stands for spaces and new lines in the tokens of byte-level BPE and SentencePiece."""
 
@@ -200,6 +203,14 @@ class Words:
     def stops(self) -> list[int]:
         """The tokens that end a sentence, whatever mark for spaces they carry."""
         return sorted(number for token, number in self.whole.get_vocab().items() if token.strip(SPACES) in STOPS)
+
+    def sentinels(self) -> list[int]:
+        """The tokens that stand for spans of a text, in their order, whatever mark for spaces they carry; none where there are none."""
+        found: dict[int, int] = {}
+        for token, number in sorted(self.whole.get_vocab().items()):
+            if match := SENTINEL.fullmatch(token.strip(SPACES)):
+                found.setdefault(int(match[1]), number)
+        return [found[place] for place in sorted(found)]
 
     def _nothing(self, row: Row) -> Row:
         """One token that stands for an empty text, since a row without a token would be a missing value."""

@@ -91,7 +91,7 @@ class Image(Modality):
     def patches(self, facts: Facts) -> Facts:
         """What a task must know that asks about its patches: their side `patch` (None where the backbone has none), and of pictures the `size`
         (height, width), `mean` and `std`."""
-        wanted = _picture(self.backbone)
+        wanted = self._wanted
         return {"patch": self.backbone.architecture().patch, "size": list(wanted["size"]), "mean": list(wanted["mean"]), "std": list(wanted["std"])}
 
     def whole(self, facts: Facts) -> Facts:
@@ -106,7 +106,7 @@ class Image(Modality):
         import numpy as np
         import torch
 
-        pixels = torch.zeros(len(values), 3, *_picture(self.backbone)["size"], dtype=torch.uint8)
+        pixels = torch.zeros(len(values), 3, *self._wanted["size"], dtype=torch.uint8)
         augment = rng is not None and self.augment
         decode, draws = self.decoder(augment).read, self._draws(len(values), rng if augment else None)
 
@@ -120,6 +120,10 @@ class Image(Modality):
         with ThreadPoolExecutor(min(len(values), os.cpu_count() or 1)) as pool:
             list(pool.map(read, range(len(values))))
         return {"pixels": pixels, "present": torch.tensor([value is not None for value in values], dtype=torch.bool)}
+
+    @property
+    def _wanted(self) -> dict[str, Any]:
+        return _picture(self.backbone, self.backbone.stamp())
 
     def _draws(self, n: int, rng: np.random.Generator | None) -> list[int]:
         """A number for each of `n` pictures: the same one where they have fixed views."""
@@ -136,7 +140,7 @@ class Image(Modality):
         """As training sees it, (3, H, W)."""
         from omnitune.nn import pictures
 
-        wanted = _picture(self.backbone)
+        wanted = self._wanted
         x_CHW = pictures.random_crop(x_CHW, wanted["size"], wanted["resample"], self.crop_scale, self.crop_ratio, rng)
         return pictures.random_flip(x_CHW, rng) if self.flip else x_CHW
 
@@ -145,7 +149,7 @@ class Image(Modality):
         import PIL
         import torch
 
-        wanted = _picture(self.backbone)
+        wanted = self._wanted
         height, width = wanted["size"]
         made = {"size": [height, width], "resample": wanted["resample"], "pillow": PIL.__version__, "torch": torch.__version__}
         if not augment:
@@ -158,7 +162,7 @@ class Image(Modality):
         """As prediction sees it, (H, W, 3)."""
         from omnitune.nn import pictures
 
-        wanted = _picture(self.backbone)
+        wanted = self._wanted
         x_CHW = _tensor(data, 2 * max(wanted["size"]) / wanted["crop_pct"])
         if self.fit == "squash":
             return _array(pictures.resize(x_CHW, wanted["size"], wanted["resample"]))
@@ -168,7 +172,7 @@ class Image(Modality):
         """The whole picture, (H, W, 3), no larger than random crops need."""
         from omnitune.nn import pictures
 
-        wanted = _picture(self.backbone)
+        wanted = self._wanted
         x_CHW = _tensor(data, 2 * max(wanted["size"]) / math.sqrt(self.crop_scale[0]))
         size = pictures.enough((x_CHW.shape[1], x_CHW.shape[2]), wanted["size"], self.crop_scale[0], self.crop_ratio)
         return _array(pictures.resize(x_CHW, size, wanted["resample"]))
@@ -188,7 +192,7 @@ class Image(Modality):
     def _reader(self, backbone: Encoder) -> nn.Module:
         from omnitune.nn.readers import PictureReader
 
-        wanted = _picture(self.backbone)
+        wanted = self._wanted
         return PictureReader(backbone, wanted["mean"], wanted["std"])
 
     def example(self, n: int, rng: np.random.Generator) -> list[Any]:
@@ -210,8 +214,8 @@ class Image(Modality):
 
 
 @cache
-def _picture(backbone: Backbone) -> dict[str, Any]:
-    """What the checkpoint expects; its file is read once."""
+def _picture(backbone: Backbone, stamp: tuple[Any, ...]) -> dict[str, Any]:
+    """What the checkpoint expects; its file is read once as long as it stays as it is."""
     from omnitune.nn.pictures import MODES
 
     found = backbone.picture()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -56,8 +56,8 @@ class Text(Modality):
     def learn(self, values: Sequence[Any]) -> Facts:
         """`max_tokens`, as far as the checkpoint goes, and `cut`, the share of (up to 5,000) texts that are longer; and what a backbone that
         starts from nothing learns."""
-        own: Facts = self.backbone.learn(cells.name(value) for value in values if value is not None)
-        words = _words_of(self.backbone, self.max_tokens, own.get(TOKENIZER))
+        own: Facts = self.backbone.learn(_Texts(values))
+        words = self._read_by(self.max_tokens, own)
         if self.pieces:
             return {"max_tokens": words.limit, "cut": 0.0} | own
         some = (cells.name(value) for value in islice(values, 0, None, -(-len(values) // COUNTED) or 1) if value is not None)
@@ -70,9 +70,11 @@ class Text(Modality):
         """What a task must know that asks about its words: whether the backbone is `causal`, its words `tied`, and whether it `says` them by trained
         layers of its own; whether the tokenizer marks where a text `ends`, the number of the `mask` token (None for none), of `special` ones, of
         those that end a sentence (`stops`) and of the one that pads (`padding`), how many `words` there are and `types` of tokens, whether texts
-        are `parted` into words, what stands around a `pair` of texts and around a `single` one, and whether they are read in `pieces`."""
+        are `parted` into words, what stands around a `pair` of texts and around a `single` one, whether they are read in `pieces` and the most
+        tokens of one (`limit`); of the encoder of a model that writes (`decodes`) the token that a target begins with (`start`) and those that stand
+        for spans of a text (`sentinels`)."""
         tokenizer = self.backbone.tokenizer(facts)
-        words = _words_of(self.backbone, facts["max_tokens"], facts.get(TOKENIZER))
+        words = self._read_by(facts["max_tokens"], facts)
         row, several = words.read(["a", "a a"])
         made = self.backbone.architecture()
         return {
@@ -80,11 +82,12 @@ class Text(Modality):
             "special": sorted(tokenizer.all_special_ids), "stops": words.stops(), "padding": words.padding,
             "words": len(tokenizer), "types": made.types,
             "parted": max(several.words) > 0, "pair": words.pair(), "single": sum(word < 0 for word in row.words), "pieces": self.pieces,
+            "limit": words.limit, "decodes": made.decodes, "start": made.start, "sentinels": words.sentinels(),
         }  # fmt: skip
 
     def frame(self, facts: Facts) -> _words.Frame:
         """How texts that are read in pieces lie among special tokens."""
-        return _words_of(self.backbone, facts["max_tokens"], facts.get(TOKENIZER)).frame(self.backbone.architecture().causal)
+        return self._read_by(facts["max_tokens"], facts).frame(self.backbone.architecture().causal)
 
     def encode(self, values: Sequence[Any], facts: Facts, rng: np.random.Generator | None = None) -> dict[str, Tensor]:
         """`input_ids` and `attention_mask` (B, L) int64, L the longest of the batch; `words` (B, L), of each token the number of its word in the
@@ -92,7 +95,7 @@ class Text(Modality):
         `_words.Row`, which a value may be too."""
         import torch
 
-        words = _words_of(self.backbone, facts["max_tokens"], facts.get(TOKENIZER))
+        words = self._read_by(facts["max_tokens"], facts)
         rows = self._read(words, values, facts)
         if rng is not None and self.token_dropout:
             rows = [words.hide(row, (rng.random(len(row.ids)) < self.token_dropout).tolist()) for row in rows]
@@ -103,6 +106,9 @@ class Text(Modality):
         place = {"place": torch.tensor([row.place for row in rows], dtype=torch.int64).reshape(-1, 3)} if self.pieces else {}
         told = {"words": places, "cut": cut, "bytes": read, "next": after} | place
         return {"input_ids": ids, "attention_mask": mask, "present": present} | told
+
+    def _read_by(self, max_tokens: int, facts: Facts) -> _words.Words:
+        return _words_of(self.backbone, max_tokens, facts.get(TOKENIZER), self.backbone.stamp())
 
     def _read(self, words: _words.Words, values: Sequence[Any], facts: Facts) -> list[_words.Row]:
         texts = ["" if value is None else cells.name(value) for value in values if not isinstance(value, _words.Row)]
@@ -134,7 +140,17 @@ class Text(Modality):
         return [f"Order {i}: {', '.join(rng.choice(parts, rng.integers(1, 6)))}." for i in range(n)]
 
 
+class _Texts:
+    """The texts of a column, as often as they are asked for."""
+
+    def __init__(self, values: Sequence[Any]) -> None:
+        self.values = values
+
+    def __iter__(self) -> Iterator[str]:
+        return (cells.name(value) for value in self.values if value is not None)
+
+
 @cache
-def _words_of(backbone: Backbone, max_tokens: int, learned: str | None) -> _words.Words:
-    """The tokenizer of the checkpoint, or the one that was `learned`, set up once."""
+def _words_of(backbone: Backbone, max_tokens: int, learned: str | None, stamp: tuple[Any, ...]) -> _words.Words:
+    """The tokenizer of the checkpoint, or the one that was `learned`, set up once as long as its files stay as they are."""
     return _words.Words(backbone.tokenizer(None if learned is None else {TOKENIZER: learned}), max_tokens)

@@ -1,5 +1,6 @@
 """Adapters inside a model, through `peft`: put in, read, write, fold into the weights."""
 
+import copy
 import os
 from pathlib import Path
 from typing import Any
@@ -20,20 +21,28 @@ def inject(model: nn.Module, config: Any) -> None:
     inject_adapter_in_model(config, model, adapter_name=NAME)
 
 
-def write(model: Any, folder: Path) -> None:
-    """adapter_config.json and adapter_model.safetensors, as `peft.PeftModel.from_pretrained(base, folder)` reads them."""
+def write(model: Any, folder: Path, inside: str = "") -> None:
+    """adapter_config.json and adapter_model.safetensors, as `peft.PeftModel.from_pretrained(base, folder)` reads them.
+
+    Args:
+        model: with adapters.
+        folder: where to.
+        inside: what the names of `model` begin with in the base, ended by a dot, where that is more.
+    """
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 
-    model.peft_config[NAME].save_pretrained(str(folder))
+    config = copy.copy(model.peft_config[NAME])
+    config.target_modules = {inside + name for name in config.target_modules}
+    config.save_pretrained(str(folder))
     state = get_peft_model_state_dict(model, adapter_name=NAME, save_embedding_layers=False)
     path = folder / "adapter_model.safetensors"
     path.unlink(missing_ok=True)  # never written into: other processes may have it mapped
-    save_file({PREFIX + name: t.detach().contiguous() for name, t in state.items()}, path, {"format": "pt"})
+    save_file({PREFIX + inside + name: t.detach().contiguous() for name, t in state.items()}, path, {"format": "pt"})
 
 
-def read(model: nn.Module, folder: Path) -> None:
-    """Puts the adapter of `folder` into `model`.
+def read(model: nn.Module, folder: Path, inside: str = "") -> None:
+    """Puts the adapter of `folder` into `model`; `inside` as in `write`.
 
     Raises:
         Mistake: the adapter is damaged or belongs to another model.
@@ -44,8 +53,9 @@ def read(model: nn.Module, folder: Path) -> None:
 
     path = folder / "adapter_model.safetensors"
     try:
-        config = PeftConfig.from_pretrained(os.fspath(folder))
-        state = {name.removeprefix(PREFIX): t for name, t in load_file(path).items()}
+        config: Any = PeftConfig.from_pretrained(os.fspath(folder))
+        config.target_modules = {name.removeprefix(inside) for name in config.target_modules}
+        state = {name.removeprefix(PREFIX + inside): t for name, t in load_file(path).items()}
         config.inference_mode = False
         inject(model, config)
         found: Any = set_peft_model_state_dict(model, state, adapter_name=NAME)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear, log_softmax
 
-from omnitune.errors import Mistake
+from omnitune.nn.clusters import check_clusters
 
 
 class AdaptiveEmbedding(nn.Module):
@@ -58,9 +58,12 @@ class AdaptiveEmbedding(nn.Module):
     def scores(self, x_ND: Tensor, cluster: int) -> Tensor:
         """How well each word of a cluster goes with each token, (N, words), by the vectors that the words go in with."""
         table: Any = self.tables[cluster]
+        return linear(self.narrowed(x_ND, cluster), table.weight)
+
+    def narrowed(self, x_ND: Tensor, cluster: int) -> Tensor:
+        """Tokens as wide as a cluster's vectors, (N, E)."""
         projection: Any = self.projections[cluster]
-        x_NE = x_ND if isinstance(projection, nn.Identity) else x_ND @ projection.weight
-        return linear(x_NE, table.weight)
+        return x_ND if isinstance(projection, nn.Identity) else x_ND @ projection.weight
 
 
 class AdaptiveSoftmax(nn.Module):
@@ -99,6 +102,22 @@ class AdaptiveSoftmax(nn.Module):
         rare = [first[:, size + i - 1, None] + log_softmax(_whole(words.scores(x_ND, i)), -1) for i in range(1, len(words.tables))]
         return torch.cat([first[:, :size], *rare], -1)
 
+    @torch.no_grad()
+    def likeliest(self, x_ND: Tensor, words: AdaptiveEmbedding) -> Tensor:
+        """The likeliest word of all for each token, (N,). A cluster's words are scored only where the cluster is likelier than the best word so far,
+        without which none of them can be."""
+        first, size = log_softmax(self._first(x_ND, words), -1), words.edges[1]
+        best_N, found_N = first[:, :size].max(1)
+        for i in range(1, len(words.tables)):
+            cluster_N = first[:, size + i - 1]
+            here = (cluster_N > best_N).nonzero()[:, 0]
+            if len(here):
+                inside, word = log_softmax(_whole(words.scores(x_ND[here], i)), -1).max(1)
+                inside = inside + cluster_N[here]
+                better = inside > best_N[here]
+                best_N[here[better]], found_N[here[better]] = inside[better], word[better] + words.edges[i]
+        return found_N
+
     def _first(self, x_ND: Tensor, words: AdaptiveEmbedding) -> Tensor:
         """Scores of the words of the first cluster and of the other clusters, (N, words + C)."""
         scores = words.scores(x_ND, 0)
@@ -108,11 +127,3 @@ class AdaptiveSoftmax(nn.Module):
 def _whole(scores: Tensor) -> Tensor:
     """In float32 at least: half precision loses what softmaxes over many words add up."""
     return scores.to(torch.promote_types(scores.dtype, torch.float32))
-
-
-def check_clusters(words: int, width: int, cutoffs: Sequence[int], divisor: int) -> None:
-    """Raises `Mistake` where the clusters are none."""
-    if list(cutoffs) != sorted(set(cutoffs)) or (cutoffs and not 0 < cutoffs[0] <= cutoffs[-1] < words):
-        raise Mistake("cutoffs", f"{list(cutoffs)} do not cut {words} words", f"Choose rising numbers between 1 and {words - 1}")
-    if divisor < 1 or width // divisor ** len(cutoffs) < 1:
-        raise Mistake("divisor", f"width {width} cannot be divided by {divisor} {len(cutoffs)} times", "Choose a smaller divisor, or fewer cutoffs")

@@ -35,16 +35,36 @@ def read(folder: Path, where: str) -> Any:
     """
     config = configuration(folder, where)
     made, options = _class(config)
+    model, missing = _loaded(made, config, folder, where, **options)
+    _nothing_made_up(missing, config, where)
+    model = _encoder_of(model)
+    _plausible(model, where)
+    return model.eval()
+
+
+def read_whole(folder: Path, where: str) -> Any:
+    """The encoder-decoder of a checkpoint with the layers that say words, in float32 and evaluation mode.
+
+    Raises:
+        Mistake: the checkpoint lacks some of it, or is damaged.
+    """
+    config = configuration(folder, where)
+    model, missing = _loaded(conditional(config), config, folder, where)
+    if missing:
+        raise Mistake(where, f"the checkpoint holds no {min(missing)}, with which it writes", "Choose one that was saved with its decoder")
+    _plausible(model, where)
+    return model.eval()
+
+
+def _loaded(made: Any, config: Any, folder: Path, where: str, **options: Any) -> tuple[Any, set[str]]:
+    """A model of class `made` with the weights of a checkpoint, and the names of those that it lacks."""
     state = weights.read(weights.files(folder, where), where)
     try:
         with quiet():  # by state, since with a folder transformers would follow an adapter_config.json to other files
             model, found = made.from_pretrained(None, config=config, state_dict=state, dtype=torch.float32, output_loading_info=True, **options)
     except (OSError, ValueError, RuntimeError, TypeError, KeyError, ImportError, AttributeError) as error:
         raise Mistake(where, f"its weights do not fit its config.json: {weights.first_line(error)}", AGAIN) from None
-    _nothing_made_up(found["missing_keys"], config, where)
-    model = _encoder_of(model)
-    _plausible(model, where)
-    return model.eval()
+    return model, set(found["missing_keys"])
 
 
 def skeleton(folder: Path, where: str) -> Any:
@@ -110,7 +130,7 @@ def write(model: Any, folder: Path, state: Mapping[str, Tensor] | None) -> None:
         return
     for old in folder.glob("model*.safetensors"):
         old.unlink()  # never written into: other processes may have it mapped
-    if model.config.is_encoder_decoder:
+    if model.config.is_encoder_decoder and not model.can_generate():  # its encoder alone
         from safetensors.torch import save_file
 
         model.config.save_pretrained(folder)
@@ -131,7 +151,11 @@ def same_shapes(wanted: Mapping[str, Tensor], got: Mapping[str, Tensor], where: 
 
 @torch.no_grad()
 def widen(model: Any, words: int) -> int:
-    """Gives the table of `words` rows where it has fewer; how many came in."""
+    """Gives the table of `words` rows where it has fewer; how many came in. Raises `Mistake` where words lie in clusters and there are more."""
+    if getattr(model.config, "cutoffs", None):
+        if words > model.config.vocab_size:
+            raise Mistake("resize", "words in clusters are numbered by frequency, which leaves no place for more", "Take the tokenizer as it was")
+        return 0
     old = model.get_input_embeddings().weight.clone()  # transformers changes it in place
     if (added := words - len(old)) <= 0:
         return 0
@@ -143,6 +167,12 @@ def widen(model: Any, words: int) -> int:
 def widened(weight: Tensor, rows: int) -> Tensor:
     """With as many rows more, each the mean of those that are there."""
     return torch.cat([weight, weight.mean(0, keepdim=True).expand(rows, *weight.shape[1:])])
+
+
+def recompute(model: Any) -> None:
+    """From now on `model` computes the activations inside its blocks again in the backward pass."""
+    newer = getattr(model, "activation_checkpointing_enable", None)  # the older name warns where there is this one
+    (newer or model.gradient_checkpointing_enable)({"use_reentrant": False})
 
 
 def width(config: Any) -> int:
@@ -177,6 +207,14 @@ def language_model(config: Any) -> Any:
     if config.model_type in OURS or not causal(config):
         return None
     made: Any = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
+    return made[0] if isinstance(made, tuple) else made
+
+
+def conditional(config: Any) -> Any:
+    """transformers' class that writes a text from another (T5, BART); None where it has none."""
+    from transformers import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING
+
+    made: Any = MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING.get(type(config), None) if config.is_encoder_decoder else None
     return made[0] if isinstance(made, tuple) else made
 
 

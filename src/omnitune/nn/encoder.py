@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from omnitune.errors import Mistake
 from omnitune.nn import adapters, checkpoints, dropout, flat, kernels, lowrank, masked_words, narrow, patches, weights
+from omnitune.nn.adaptive_head import AdaptiveHead
 from omnitune.nn.blocks import find_blocks, inside, outside, unread
+from omnitune.nn.decoder import Decoder
 from omnitune.nn.hearing import Hearing, equal, joined
 from omnitune.nn.lm_head import LMHead
 from omnitune.nn.recall import Place, Recall
@@ -44,7 +46,7 @@ class Encoder(nn.Module):
     def __init__(self, model: nn.Module, pool: Pool, filled: bool = True, folder: Path | None = None, added: int = 0) -> None:
         super().__init__()
         self.model, self.pool, self.filled, self.folder, self.added = model, pool, filled, folder, added
-        self.lm_head: LMHead | None = None
+        self.lm_head: LMHead | AdaptiveHead | Decoder | None = None
         self.names, self.blocks = find_blocks(model)
         self.width = checkpoints.width(self.model.config)
         self.adapted = False
@@ -174,6 +176,8 @@ class Encoder(nn.Module):
             if self.went_on:
                 learned, measured = (self.model.config.remembered(training) for training in (True, False))
                 told["texts"] = f"in order, each piece told of up to {learned:,} tokens before it in training, {measured:,} after{share}"
+        if isinstance(self.lm_head, Decoder):
+            told["targets"] = self.lm_head.path()
         if self.narrow and self._sought:
             told["last block"] = f"the {self.pool} token alone" if self._narrowed() else "every token"
         return told
@@ -221,18 +225,38 @@ class Encoder(nn.Module):
         wanted = {"use_cache": False, "interpolate_pos_encoding": True}  # positions of pictures of another size lie between those of the checkpoint
         return {name: value for name, value in wanted.items() if checkpoints.accepts(type(self.model).forward, name)}
 
-    def speak(self) -> LMHead | None:
+    def speak(self) -> LMHead | AdaptiveHead | None:
         """The layers with which its checkpoint says words, a part of its tail from now on; None where it has none besides its table.
 
         Raises:
             Mistake: the checkpoint was saved without them.
         """
-        if self.lm_head is None and self.folder is not None and (head := LMHead.of(self.model.config)):
-            if self.filled:
-                head.fill(self.folder, self.model.get_input_embeddings().weight, self._where(), self.added)
-            self.lm_head = head
-            self._read |= {f"lm_head.{name}" for name, _ in head.named_parameters()}
+        if self.lm_head is None and (head := self._words()):
+            self._keep(head)
+        assert not isinstance(self.lm_head, Decoder), "an encoder-decoder does not go on from a text"
         return self.lm_head
+
+    def _words(self) -> LMHead | AdaptiveHead | None:
+        """What it says words with, unread; a model from nothing has that only where its words lie in clusters."""
+        clusters = AdaptiveHead.of(self.model.config)
+        return clusters or (LMHead.of(self.model.config) if self.folder is not None else None)
+
+    def decode(self) -> Decoder:
+        """The decoder of its checkpoint with its layers that say words, a part of its tail from now on.
+
+        Raises:
+            Mistake: the checkpoint was saved without it.
+        """
+        if self.lm_head is None:
+            self._keep(Decoder(self.model.config))
+        assert isinstance(self.lm_head, Decoder), "only an encoder-decoder has a decoder"
+        return self.lm_head
+
+    def _keep(self, head: LMHead | AdaptiveHead | Decoder) -> None:
+        if self.filled and self.folder is not None:
+            head.fill(self.folder, self.model, self._where(), self.added)
+        self.lm_head = head
+        self._read |= {f"lm_head.{name}" for name, p in head.named_parameters() if p.requires_grad}
 
     def _where(self) -> str:
         return f"backbone {self.model.config.name_or_path or self.folder}"
@@ -297,14 +321,17 @@ class Encoder(nn.Module):
     def set_dropout(self, layers: float | None, attention: float | None) -> None:
         """The shares that training drops, in layers and of attention weights; None leaves the checkpoint's."""
         dropout.set_share(self.model, layers, attention)
+        if isinstance(self.lm_head, Decoder):
+            dropout.set_share(self.lm_head.whole, layers, attention)
 
     def recompute(self) -> None:
         """Computes the activations inside blocks again in the backward pass, which saves memory. Raises `Mistake` where the model cannot."""
         if not self.model.supports_gradient_checkpointing:
             raise Mistake("train.checkpointing", f"{type(self.model).__name__} cannot do it", "Leave it out, and lower train.micro_batch instead")
         self.narrow = False  # the second pass runs inside the backward one, beyond the reach of `narrow`
-        newer = getattr(self.model, "activation_checkpointing_enable", None)  # the older name warns where there is this one
-        (newer or self.model.gradient_checkpointing_enable)({"use_reentrant": False})
+        checkpoints.recompute(self.model)
+        if isinstance(self.lm_head, Decoder):
+            checkpoints.recompute(self.lm_head.whole)
 
     def adapt(self, config: Any, one_product: bool = True) -> None:
         """Adds the adapters that a `peft` configuration describes; they alone learn. With `one_product`, see `lowrank`."""
@@ -328,7 +355,7 @@ class Encoder(nn.Module):
             model, state = self.lm_head.joined(model, state)
         checkpoints.write(model, folder, state)
         if self.adapted:
-            adapters.write(self.model, folder)
+            adapters.write(self.model, folder, self._inside())
 
     def load(self, folder: Path) -> None:
         """Reads what `save` wrote: weights where they are there, the adapter where it is there.
@@ -343,13 +370,17 @@ class Encoder(nn.Module):
             self.filled = True
             self.positions_from = self._flat_positions()
             if self.lm_head is not None:
-                self.lm_head.fill(folder, self.model.get_input_embeddings().weight, str(folder))
+                self.lm_head.fill(folder, self.model, str(folder))
         if not self.filled:
             raise Mistake(str(folder), "no weights here", "Copy the folder again, with model.safetensors")
         if (folder / "adapter_config.json").exists():
-            adapters.read(self.model, folder)
+            adapters.read(self.model, folder, self._inside())
             lowrank.merge_products(self.model)
             self.adapted = True
+
+    def _inside(self) -> str:
+        """What the names of its weights begin with in the model that is saved, where adapters must know that."""
+        return f"{self.lm_head.encoder}." if isinstance(self.lm_head, Decoder) else ""
 
     def merge(self) -> None:
         """Folds adapters into the weights: the same answers without the extra products."""

@@ -22,6 +22,9 @@ class Int8Linear(nn.Module):
         bias: (out,).
     """
 
+    weight = None
+    """T5 asks a layer for the type of its weight."""
+
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
         scale = (weight.abs().amax(1).clamp(min=1e-12) / 127).double()

@@ -3,10 +3,13 @@
 Shape letters: B rows, L tokens, D width, V vocabulary, N tokens that are asked about.
 """
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from omnitune.nn.adaptive_head import AdaptiveHead
 from omnitune.nn.encoder import Encoder
 from omnitune.nn.heads import Head
 from omnitune.nn.linear_cross_entropy import linear_cross_entropy
@@ -16,9 +19,29 @@ from omnitune.nn.tokens import Loss, View
 NOT_ASKED = -1
 
 
-class LanguageHead(Head):
+class WordsHead(Head, ABC):
+    """Words that are asked for, with their losses. Each counts like any other, whatever row it stands in."""
+
+    def loss(self, view: View, target: dict[str, Tensor]) -> Loss:
+        """Of a row: the mean cross-entropy of its words, times `weight`."""
+        total, *_ = self._ask(view, target)
+        return Loss(total, target["weight"].sum())
+
+    def measure(self, view: View, target: dict[str, Tensor]) -> tuple[Tensor, Loss]:
+        """(B, 2): the cross-entropy of all words of a row, in nats, and how many of them are right; and the loss."""
+        total, losses_N, right_N, rows_N = self._ask(view, target, right=True)
+        found_B2 = losses_N.new_zeros(len(target["weight"]), 2)
+        found_B2.index_add_(0, rows_N, torch.stack([losses_N, right_N.float()], 1))
+        return found_B2, Loss(total, target["weight"].sum())
+
+    @abstractmethod
+    def _ask(self, view: View, target: dict[str, Tensor], right: bool = False) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The loss, and of each word that is asked for its own loss, whether it is right (where that costs more, only if asked), and its row."""
+
+
+class LanguageHead(WordsHead):
     """Words from the tokens of one input, as its checkpoint says them (`LMHead`), or by the table that its backbone reads words from (tied: Press
-    and Wolf 2017, https://arxiv.org/abs/1608.05859). No logit is made where nothing is asked.
+    and Wolf 2017, https://arxiv.org/abs/1608.05859), or by the tables of its clusters (`AdaptiveHead`). No logit is made where nothing is asked.
 
     Target: `labels` (B, L) int64, the word that is asked for at each token, -1 for none; `weight` (B,), how many are asked in each row, or 0;
     `y` (B, 2), tokens that are asked for and their UTF-8 bytes.
@@ -38,34 +61,25 @@ class LanguageHead(Head):
     @property
     def table(self) -> Tensor:
         """A vector a word, (V, D)."""
-        (own,), read_VD = self._own, self._encoder[0].model.get_input_embeddings().weight
+        (own,) = self._own
+        assert not isinstance(own, AdaptiveHead), "there are several"
+        read_VD = self._encoder[0].model.get_input_embeddings().weight
         table: Tensor = own.table(read_VD) if own else read_VD
         return table
 
-    def loss(self, view: View, target: dict[str, Tensor]) -> Loss:
-        """Of a row: the mean cross-entropy of its words, times `weight`."""
-        total, *_ = self._ask(view, target)
-        return Loss(total, target["weight"].sum())
-
-    def measure(self, view: View, target: dict[str, Tensor]) -> tuple[Tensor, Loss]:
-        """(B, 2): the cross-entropy of all words of a row, in nats, and how many of them are right; and the loss."""
-        total, losses_N, right_N, rows_N = self._ask(view, target)
-        found_B2 = losses_N.new_zeros(len(target["weight"]), 2)
-        found_B2.index_add_(0, rows_N, torch.stack([losses_N, right_N.float()], 1))
-        return found_B2, Loss(total, target["weight"].sum())
-
-    def _ask(self, view: View, target: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The loss, and of each word that is asked for its own loss, whether it is right, and its row."""
+    def _ask(self, view: View, target: dict[str, Tensor], right: bool = False) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         tokens, labels_BL = view.streams[self.of], target["labels"]
         rows_N, places_N = (labels_BL >= 0).nonzero(as_tuple=True)
         asked_B = (labels_BL >= 0).sum(1).clamp(min=1)
         with torch.autocast(tokens.x_BLD.device.type, enabled=False):
-            x_ND = tokens.x_BLD[rows_N, places_N].float()
+            x_ND, y_N = tokens.x_BLD[rows_N, places_N].float(), labels_BL[rows_N, places_N]
+            scale_N = (target["weight"] / asked_B)[rows_N]
             (own,) = self._own
+            if isinstance(own, AdaptiveHead):
+                return *own.ask(x_ND, y_N, scale_N, self._encoder[0].model.embeddings.words, right), rows_N
             before, bias_V = (own, own.out.bias) if own else (self.words, self.words.bias) if self.words else (None, None)
             x_ND = before(x_ND) if before else x_ND
-            scale_N = (target["weight"] / asked_B)[rows_N]
-            found = linear_cross_entropy(x_ND, self.table.float(), bias_V, labels_BL[rows_N, places_N], scale_N, own.cap if own else None)
+            found = linear_cross_entropy(x_ND, self.table.float(), bias_V, y_N, scale_N, own.cap if own else None)
         return *found, rows_N
 
 

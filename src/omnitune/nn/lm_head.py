@@ -75,13 +75,13 @@ class LMHead(nn.Module):
         return [own[0] for own in self._own() if self._called(names).keys().isdisjoint(own)]
 
     @torch.no_grad()
-    def fill(self, folder: Path, read_VD: Tensor, where: str, added: int = 0) -> None:
-        """Reads its weights; `added` words are not in the file.
+    def fill(self, folder: Path, base: Any, where: str, added: int = 0) -> None:
+        """Reads its weights; `added` words of the model `base` are not in the file.
 
         Raises:
             Mistake: the checkpoint lacks them, or makes its logits in a way that is not known here.
         """
-        files = weights.files(folder, where)
+        files, read_VD = weights.files(folder, where), base.get_input_embeddings().weight
         names = weights.names(files, where)
         called = self._called(names)
         self._untie(files, called, read_VD[: len(read_VD) - added], where)

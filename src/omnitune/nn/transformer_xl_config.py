@@ -6,7 +6,7 @@ from typing import Any, Self
 from transformers import PreTrainedConfig
 
 from omnitune.errors import Mistake, did_you_mean
-from omnitune.nn.adaptive import check_clusters
+from omnitune.nn.clusters import check_clusters
 
 HEAD = 64  # width of a head, of the published models 41 to 128
 

