@@ -405,6 +405,7 @@ def test_a_run_learns_and_predicts(backbone: str, tmp_path: Path) -> None:
     })  # fmt: skip
     run = fit(recipe, tmp_path / "run")
     assert run.report.value("y", "accuracy") > 0.9
+    assert run.report.tasks["y"]["metrics"]["models"]["simple"]["accuracy"]["value"] > 0.9, "the outline tells high from low"
     x = tone(0.3, hertz=3000, seed=99)
     said = run.predict([{"sound": {"array": x.tolist(), "sampling_rate": RATE}}, {"sound": file(tone(0.2, hertz=300))}, {"sound": None}])
     assert [one["y"]["value"] for one in said[:2]] == ["high", "low"] and "error" not in said[2]
@@ -439,6 +440,12 @@ def test_files_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         prepared.close()
     assert all(torch.equal(a, b) for a, b in zip(seen[0], seen[2], strict=True)) and not torch.equal(seen[0][0], seen[1][0])
     assert len(opened) <= 2 * 20, "once to look at, once to keep"
+
+
+def test_an_outline_tells_loud_bands_and_missing_clips() -> None:
+    low, none, high = audio().outline(iter([file(tone(0.3, hertz=300)), None, file(tone(0.3, hertz=5000))]))
+    assert np.isnan(none).all() and low[:40].argmax() < 15 < 30 < high[:40].argmax()
+    assert audio("ast").outline([]).shape == (0, 80)
 
 
 def test_examples_are_wav_files() -> None:

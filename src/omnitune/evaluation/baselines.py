@@ -49,7 +49,7 @@ def simple(
     Args:
         form: of the task.
         columns_train, columns_val, columns_test: raw values by input.
-        kinds: `text`, `number` or `category` by input; other inputs are left out.
+        kinds: `text`, `number`, `category` or `outline` by input; other inputs are left out.
         y_train, y_val: answers, in the form of the task.
         classes: C; from `y_train` where it is left out.
 
@@ -101,12 +101,14 @@ def _candidates(form: Form, used: Mapping[str, str], width: int) -> list[Candida
     table = [name for name, kind in used.items() if kind != "text"]
     sets = [text, [*text, *table]] if text and table else [text or table]
     strengths = (1.0,) if width > MANY else (1.0, 10.0)
-    linear = [(some, _linear(form, c), f"{_named(form, c)} on {_words(some, text)}") for some in sets for c in strengths]
+    outlines = [name for name, kind in used.items() if kind == "outline"]
+    linear = [(some, _linear(form, c), f"{_named(form, c)} on {_words(some, text, outlines)}") for some in sets for c in strengths]
     found: list[Candidate] = [(tables.Linear(used), linear)]
-    if table and width <= MANY:
-        categories = [used[name] == "category" for name in table]
-        boosted = [(table, _boosted(form, categories), f"gradient boosting on {', '.join(table)}")]
-        found.append((tables.Trees({name: used[name] for name in table}), boosted))
+    plain = [name for name in table if used[name] != "outline"]
+    if plain and width <= MANY:
+        categories = [used[name] == "category" for name in plain]
+        boosted = [(plain, _boosted(form, categories), f"gradient boosting on {', '.join(plain)}")]
+        found.append((tables.Trees({name: used[name] for name in plain}), boosted))
     return found
 
 
@@ -114,8 +116,9 @@ def _named(form: Form, strength: float) -> str:
     return f"ridge regression (alpha = {1 / strength:g})" if form == "value" else f"logistic regression (C = {strength:g})"
 
 
-def _words(columns: Sequence[str], text: Sequence[str]) -> str:
+def _words(columns: Sequence[str], text: Sequence[str], outlines: Sequence[str]) -> str:
     read, other = [c for c in columns if c in text], [c for c in columns if c not in text]
+    other = [f"the outline of {c}" if c in outlines else c for c in other]
     return " and ".join([*([f"TF-IDF of {', '.join(read)}"] if read else []), *([", ".join(other)] if other else [])])
 
 

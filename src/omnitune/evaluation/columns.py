@@ -1,4 +1,7 @@
-"""Columns as features of simple models: TF-IDF, standardised numbers and one-hot categories; or plain numbers for trees."""
+"""Columns as features of simple models: TF-IDF, standardised numbers and one-hot categories; or plain numbers for trees.
+
+A column of kind `outline` holds several numbers a row, see `Modality.outline`.
+"""
 
 import math
 import re
@@ -17,14 +20,16 @@ LARGEST = 1e15
 
 
 def usable(columns: Columns, kinds: Mapping[str, str]) -> dict[str, str]:
-    """Columns, with their kinds, from which a simple model can learn: text, numbers and categories with at least one value."""
-    known = {name: kind for name, kind in kinds.items() if kind in ("text", "number", "category")}
+    """Columns, with their kinds, from which a simple model can learn: text, numbers, categories and outlines with at least one value."""
+    known = {name: kind for name, kind in kinds.items() if kind in ("text", "number", "category", "outline")}
     return {name: kind for name, kind in known.items() if any(_says_something(kind, value) for value in columns[name])}
 
 
 def _says_something(kind: str, value: Any) -> bool:
     if kind == "text":
         return value is not None and re.search(r"\w", str(value)) is not None
+    if kind == "outline":
+        return not np.isnan(value).all()
     return not math.isnan(number(value)) if kind == "number" else value is not None
 
 
@@ -46,7 +51,7 @@ class Linear:
     """Every column as a block of features for linear models, sparse where there is text. Missing numbers become the median and a flag.
 
     Args:
-        kinds: `text`, `number` or `category` by column.
+        kinds: `text`, `number`, `category` or `outline` by column.
     """
 
     def __init__(self, kinds: Mapping[str, str]) -> None:
@@ -111,7 +116,7 @@ def _reader(kind: str) -> Any:
 
     if kind == "text":
         return TfidfVectorizer(ngram_range=(1, 2), max_features=50_000, sublinear_tf=True, token_pattern=r"(?u)\b\w+\b")
-    if kind == "number":
+    if kind in ("number", "outline"):
         return make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
     return OneHotEncoder(handle_unknown="ignore", max_categories=1000)
 
@@ -128,4 +133,6 @@ def _raw(kind: str, values: Sequence[Any]) -> Any:
         return [word(v)[:100_000] for v in values]
     if kind == "number":
         return np.array([[number(v)] for v in values], dtype=np.float64).reshape(-1, 1)
+    if kind == "outline":
+        return np.array(values, dtype=np.float64)
     return np.array([[word(v)] for v in values], dtype=object).reshape(-1, 1)

@@ -1,5 +1,6 @@
 """Rivals: what a trained model has to beat on the same test rows: a constant, a simple model of the table, the pretrained backbone as it was."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,9 +121,18 @@ def _of_task(name: str, prepared: Prepared, probed: dict[str, Array], frozen: di
 def _simple(name: str, prepared: Prepared, train: Truth, true: dict[str, Truth]) -> tuple[Array, str] | None:
     recipe = prepared.recipe
     seen = before.sample(np.arange(len(train.rows)), baselines.ROWS, recipe.train.seed)
-    kinds = {input: modality.kind for input, modality in recipe.inputs.items() if not modality.media}
-    train_columns, val, test = (
-        {input: prepared.raw(input, rows)[:] for input in kinds} for rows in (train.rows[seen], true["validation"].rows, true["test"].rows)
-    )
+    kinds = {input: "outline" if modality.media else modality.kind for input, modality in recipe.inputs.items()}
+    train_columns, val, test = (_columns(prepared, kinds, rows) for rows in (train.rows[seen], true["validation"].rows, true["test"].rows))
+    kinds = {input: kind for input, kind in kinds.items() if input in train_columns}
     classes = len(prepared.schema.tasks[name].get("classes", ()))
     return baselines.simple(recipe.tasks[name].form, train_columns, val, test, kinds, train.y[seen], true["validation"].y, classes)
+
+
+def _columns(prepared: Prepared, kinds: Mapping[str, str], rows: Array) -> dict[str, Any]:
+    """Raw values by input, of media their outlines where they have any."""
+    found: dict[str, Any] = {}
+    for input, kind in kinds.items():
+        values = prepared.raw(input, rows)
+        made = prepared.recipe.inputs[input].outline(values) if kind == "outline" else values[:]
+        found |= {} if made is None else {input: made}
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -68,6 +68,11 @@ class Modality(Component, ABC):
 
     def decoder(self, augment: bool) -> Decoder | None:
         """Of media whose decoding is dear: how it is done for `encode` with a generator (`augment`), or without one."""
+        return None
+
+    def outline(self, values: Iterable[Any]) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+        """Of media: a few plain numbers a value, (n, k), by which a simple model shows what a backbone is worth; NaN where a value is missing.
+        None where there are none."""
         return None
 
     @abstractmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -26,6 +26,8 @@ LONGEST = 30.0
 """Seconds that are read where neither the recipe nor the checkpoint says how many."""
 SILENCE = 1.0
 """Seconds of it behind a clip that Whisper hears; measured in docs/log.md."""
+RATE, BANDS = 16_000, 40
+"""Of `outline`."""
 SHARE = 0.2
 """Of a clip that one time mask hides at most; p of Park et al. 2019, table 1."""
 
@@ -194,6 +196,21 @@ class Audio(Modality):
 
         hears = {name: value for name, value in self._hears.items() if name not in ("form", "seconds")}
         return (mel.log_mel if self._hears["form"] == "log_mel" else mel.fbank)(x_S, **hears)
+
+    def outline(self, values: Iterable[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Mean and deviation over time of the loudness of 40 bands, up to 8 kHz, (n, 80)."""
+        import numpy as np
+
+        return np.array([[np.nan] * 2 * BANDS if value is None else self._bands(value) for value in values]).reshape(-1, 2 * BANDS)
+
+    def _bands(self, value: bytes) -> list[float]:
+        import torch
+
+        from omnitune.nn import mel
+
+        x_S = torch.from_numpy(_sound.read(value, RATE, self._hears["seconds"], self.rate))
+        x_TM = mel.log_mel(x_S, RATE, BANDS, 400, 160, len(x_S) + RATE)
+        return [*x_TM.mean(0).tolist(), *x_TM.std(0).tolist()]
 
     def size(self, value: Any) -> int:
         """About how many frames of 10 ms."""
