@@ -74,6 +74,8 @@ def test_lists_are_of_what_was_not_taken_yet(trained: Artifact) -> None:
 def test_saved_and_loaded_it_says_the_same(trained: Artifact) -> None:
     some = [{"history": "f1|f3|f5"}, {"history": None}]
     assert load(trained.path).predict(some) == trained.predict(some)
+    exact = trained.rounding(some)["next"]  # no backbone, nothing to round
+    assert (exact.rows, exact.same, exact.largest) == (2, 1.0, 0.0)
 
 
 def test_cut_off_and_resumed_it_ends_the_same(tmp_path: Path, trained: Artifact) -> None:

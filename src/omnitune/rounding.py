@@ -25,7 +25,8 @@ class Rounding:
     Args:
         rows: that were compared.
         on: `test rows` of the run, with their true answers, or the `given rows`.
-        same: share of rows with the same answer; of values, those that moved by at most 1 % of the spread of the float32 answers.
+        same: share of rows with the same answer; of lists, with the same first item; of values, those that moved by at most 1 % of the spread
+            of the float32 answers.
         largest: change of a probability, or of a value.
         metrics: {name: [float32, int8]}; empty where true answers are not known.
     """
@@ -81,6 +82,9 @@ def _compare(form: Form, whole: Array, rounded: Array, on: str, y: Array | None 
     moved = np.nan_to_num(np.abs(whole - rounded)).reshape(len(whole), -1)  # where a row has no answer it has none twice
     if form == "classes":
         same = whole.argmax(1) == rounded.argmax(1)
+    elif form == "ranks":  # the first halves are items, the others their scores
+        same = whole[:, 0] == rounded[:, 0]
+        moved = moved[:, moved.shape[1] // 2 :]
     elif form == "labels":
         same = ((whole >= 0.5) == (rounded >= 0.5)).all(1)
     else:
