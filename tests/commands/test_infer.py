@@ -14,6 +14,7 @@ from omnitune.data.prepared import prepare
 from omnitune.errors import Mistake
 from omnitune.recipe import read
 from omnitune.yaml_files import parse
+from sounds import file, tone
 
 WORDS = ["the", "dress", "fits", "well", "and", "looks", "lovely", "but", "its", "seams", "came", "apart", "after", "one", "wash", "sadly"]
 
@@ -201,3 +202,16 @@ def test_what_cannot_be_inferred_is_said() -> None:
         infer({"country": ["CH"] * 60, "mood": table["mood"]}, "mood")
     with pytest.raises(Mistake, match="no target is named"):
         infer(table, [])
+
+
+@pytest.mark.parametrize("form", ["wav", "mp3", "arrays", "mapping", "uri"])
+def test_sounds_are_recognised_in_every_form(form: str) -> None:
+    cells: list[Any] = [file(tone(0.1, hertz=200 + i), form="MP3" if form == "mp3" else "WAV") for i in range(30)]
+    if form == "arrays":
+        cells = [{"array": tone(0.1, hertz=200 + i).tolist(), "sampling_rate": 16_000} for i in range(30)]
+    elif form == "mapping":
+        cells = [{"bytes": None, "path": f"calls/{i}.flac"} for i in range(30)]
+    elif form == "uri":
+        cells = ["data:audio/wav;base64," + base64.b64encode(cell).decode() for cell in cells]
+    found = infer({"x": cells, "y": [i % 2 for i in range(30)]}, "y")
+    assert found.values["inputs"]["x"] == {"kind": "audio", "backbone": "sample:whisper-tiny-en"}
