@@ -56,11 +56,11 @@ def small(path: Path) -> Recipe:
     """The recipe with tiny backbones, one epoch, and rows of its inputs' and tasks' own examples."""
     values = yaml_files.read(path)
     values.pop("expect", None)
-    for given in values["inputs"].values():
+    for name, given in values["inputs"].items():
         if isinstance(given, dict) and isinstance(given.get("backbone"), str):
             given["backbone"] = str(TINY[given["kind"]]())
-        if isinstance(given, dict):
-            given.pop("items", None)  # a table of the recipe's own items, which no example is
+        if isinstance(given, dict):  # without tables and columns beside the examples
+            values["inputs"][name] = {setting: value for setting, value in given.items() if setting not in ("items", "time")}
     if isinstance(values.get("tuning"), dict) and "blocks" in values["tuning"]:
         values["tuning"]["blocks"] = min(values["tuning"]["blocks"], BLOCKS)
     train = values.get("train", {}) | {"epochs": 1}
