@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from omnitune.nn.rank_head import RankHead
-from omnitune.nn.ranking import FIGURES, figures, rank_metrics
+from omnitune.nn.rank_metrics import FIGURES, rank_metrics
+from omnitune.nn.ranking import figures
 from omnitune.nn.tokens import Tokens, View
 
 

@@ -26,14 +26,14 @@ class Items(Settings):
     """A table of items, one a row. A saved model holds what it says, and needs the table no more.
 
     Args:
-        source: `from` in YAML: as of `data`.
+        source: `from` in YAML: a file, a folder, a hub data set or `sample:NAME`.
         columns: columns that describe an item, each read by a kind of input; a cell may be a list, whose members are read one by one. What
             is pretrained is not tuned.
         id: the column with the ids.
         unknown: `refuse` histories and targets with items that it does not have, or let them do `without` a description.
     """
 
-    source: Any = Field(validation_alias=pydantic.AliasChoices("from", "source"))
+    source: str = Field(validation_alias=pydantic.AliasChoices("from", "source"))
     columns: dict[str, any_of(Modality)] = Field(min_length=1)  # type: ignore[valid-type]
     id: str = "id"
     unknown: Literal["refuse", "without"] = "refuse"

@@ -45,7 +45,7 @@ def of_form(form: Form, outputs: int) -> dict[str, Metric]:
     if form == "rebuilt":
         return rebuilt_metrics()
     if form == "ranks":
-        from omnitune.nn.ranking import rank_metrics
+        from omnitune.nn.rank_metrics import rank_metrics
 
         return rank_metrics(outputs)
     if form == "pairs":

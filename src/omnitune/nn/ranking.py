@@ -3,42 +3,16 @@
 Shape letters: B or n rows, C candidates, S some of them, K of the first ones that are kept.
 """
 
-from __future__ import annotations
-
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from omnitune.nn.metrics import Metric
+from omnitune.nn.rank_metrics import FIRST, WIDER
 from omnitune.nn.retrieval import expected
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 Array = np.ndarray[Any, Any]
-FIRST = 10
-"""Items of a list that is shown to somebody (the k of figures)."""
-WIDER = 50
-FIGURES = 4
-"""Columns of `figures` before the items."""
-
-
-def rank_metrics(candidates: int) -> dict[str, Metric]:
-    """For y (n,) and p (n, FIGURES + K), see `figures`. `coverage` is the share of all candidates that stands in some row's list."""
-    names = ("ndcg@10", "hit_rate@10", "hit_rate@50", "mrr")
-    made = {name: Metric(partial(_mean, column=i)) for i, name in enumerate(names)}
-    return made | {"coverage@10": Metric(partial(_coverage, candidates=candidates), resampled=False)}
-
-
-def _mean(y: Array, p: Array, column: int) -> float:
-    return float(p[:, column].mean()) if len(p) else float("nan")
-
-
-def _coverage(y: Array, p: Array, candidates: int) -> float:
-    there = np.zeros(candidates + 1, dtype=bool)  # the last one stands for no item, -1
-    there[p[:, FIGURES:].astype(np.int64)] = True
-    return float(there[:-1].sum() / candidates) if len(p) else float("nan")
 
 
 def figures(score_BC: Tensor, y_B: Tensor, drawn_BS: Tensor | None = None) -> Tensor:
@@ -53,8 +27,6 @@ def figures(score_BC: Tensor, y_B: Tensor, drawn_BS: Tensor | None = None) -> Te
         y_B: the right items; negative where there is none, which gives zeros.
         drawn_BS: the candidates beside the right one, where not all are; their places, negative for none.
     """
-    import torch  # names of metrics are looked up without it
-
     own_B1 = score_BC.gather(1, y_B.clamp(min=0)[:, None])
     others_BS = score_BC if drawn_BS is None else score_BC.gather(1, drawn_BS.clamp(min=0))
     real_BS = torch.isfinite(others_BS) if drawn_BS is None else torch.isfinite(others_BS) & (drawn_BS >= 0) & (drawn_BS != y_B[:, None])
@@ -68,8 +40,6 @@ def figures(score_BC: Tensor, y_B: Tensor, drawn_BS: Tensor | None = None) -> Te
 
 def first(score_BC: Tensor, most: int) -> tuple[Tensor, Tensor]:
     """The best items and their scores, (B, most) each; -1 and minus infinity where a row has fewer."""
-    import torch
-
     k = min(most, score_BC.shape[1])
     best_BK, places_BK = score_BC.topk(k, 1)
     places_BK = torch.where(torch.isfinite(best_BK), places_BK, -1)

@@ -145,7 +145,7 @@ class Rank(Task):
 
     def metrics(self, facts: Facts) -> dict[str, Metric]:
         """How far up the right one stands, and how many items are ever named."""
-        from omnitune.nn.ranking import rank_metrics
+        from omnitune.nn.rank_metrics import rank_metrics
 
         return rank_metrics(len(facts["items"]))
 
