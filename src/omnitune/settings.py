@@ -99,3 +99,11 @@ def _name(field: "dataclasses.Field[Any]") -> str:
 def _mistake(error: pydantic.ValidationError, root: str) -> Mistake:
     paths = [".".join(str(part) for part in (root, *e["loc"]) if part != "") for e in error.errors()]
     return Mistake.together(Mistake(path, e["ctx"]["what"], e["ctx"]["fix"]) for path, e in zip(paths, error.errors(), strict=True))
+
+
+def divides_width(heads: int, found: pydantic.ValidationInfo) -> int:
+    """Checks a field of heads behind one called `width`."""
+    width = found.data.get("width")
+    if width and width % heads:
+        raise ValueError(f"must divide width {width}")
+    return heads

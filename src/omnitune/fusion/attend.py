@@ -10,6 +10,7 @@ from pydantic import Field
 
 from omnitune.component import component
 from omnitune.fusion import Fusion
+from omnitune.settings import divides_width
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,13 +38,7 @@ class Attend(Fusion):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     hide: Annotated[float, Field(ge=0, lt=1)] = 0.05
 
-    @pydantic.field_validator("heads")
-    @classmethod
-    def _divide(cls, heads: int, found: pydantic.ValidationInfo) -> int:
-        width = found.data.get("width")
-        if width and width % heads:
-            raise ValueError(f"must divide width {width}")
-        return heads
+    _divide = pydantic.field_validator("heads")(divides_width)
 
     def module(self, widths: Mapping[str, int]) -> nn.Module:
         """From `{input: Tokens}` to Tokens (B, 1 + all tokens, width), read at the first."""

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from omnitune.component import component
 from omnitune.fusion import Fusion
+from omnitune.settings import divides_width
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,13 +39,7 @@ class Cross(Fusion):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     hide: Annotated[float, Field(ge=0, lt=1)] = 0.05
 
-    @pydantic.field_validator("heads")
-    @classmethod
-    def _divide(cls, heads: int, found: pydantic.ValidationInfo) -> int:
-        width = found.data.get("width")
-        if width and width % heads:
-            raise ValueError(f"must divide width {width}")
-        return heads
+    _divide = pydantic.field_validator("heads")(divides_width)
 
     def named(self) -> dict[str, str]:
         """`of`, where it is given."""

@@ -14,7 +14,7 @@ from omnitune.modalities import _described as described
 from omnitune.modalities import _history as history
 from omnitune.modalities._counted import Counted, scaled
 from omnitune.nn import values as cells
-from omnitune.settings import Settings, settings
+from omnitune.settings import Settings, divides_width, settings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,13 +84,7 @@ class Behaviour(Modality):
     items: Items | None = None
     time: str | None = None
 
-    @pydantic.field_validator("heads")
-    @classmethod
-    def _divide(cls, heads: int, found: pydantic.ValidationInfo) -> int:
-        width = found.data.get("width")
-        if width and width % heads:
-            raise ValueError(f"must divide width {width}")
-        return heads
+    _divide = pydantic.field_validator("heads")(divides_width)
 
     def check(self, value: Any) -> str | None:
         """What is no list of items is refused, as are items without an id, and times that fall or are none."""

@@ -16,6 +16,7 @@ from pydantic import Field
 from omnitune.component import component
 from omnitune.modalities import Facts, Modality
 from omnitune.nn import values as cells
+from omnitune.settings import divides_width
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,13 +65,7 @@ class Series(Modality):
     causal: bool = False
     scale: Literal["train", "row"] = "train"
 
-    @pydantic.field_validator("heads")
-    @classmethod
-    def _divide(cls, heads: int, found: pydantic.ValidationInfo) -> int:
-        width = found.data.get("width")
-        if width and width % heads:
-            raise ValueError(f"must divide width {width}")
-        return heads
+    _divide = pydantic.field_validator("heads")(divides_width)
 
     def check(self, value: Any) -> str | None:
         """What is no list of numbers, a list of one, infinite and immense numbers are refused, with their place."""
