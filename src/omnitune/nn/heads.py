@@ -41,6 +41,28 @@ class RowHead(Head):
         """Answers, first dimension B, as `Task.decode` takes them."""
 
 
+class JointHead(RowHead):
+    """A head whose loss of a row depends on the rows beside it: it wants the whole batch, also where that is read in parts
+    (`training/gradients.py`). N is how many numbers it needs of a row."""
+
+    @abstractmethod
+    def gather(self, view: View) -> Tensor:
+        """What the loss needs of each row, (B, N) float32; what that is of one row depends on no other row."""
+
+    @abstractmethod
+    def loss_of(self, x_BN: Tensor, target: dict[str, Tensor]) -> Loss:
+        """The loss of what was gathered of all rows; luck has no part in it."""
+
+    def loss(self, view: View, target: dict[str, Tensor]) -> Loss:
+        """See `Head.loss`; that of a row depends on the rows beside it."""
+        return self.loss_of(self.gather(view), target)
+
+    def measure(self, view: View, target: dict[str, Tensor]) -> tuple[Tensor, Loss]:
+        """What was gathered, and the loss."""
+        x_BN = self.gather(view)
+        return x_BN, self.loss_of(x_BN, target)
+
+
 class Readout(nn.Module):
     """Dropout and one linear layer on the pooled tokens; it starts close to zero, so that nothing is claimed before it is learned.
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, normalize
 
-from omnitune.nn.heads import RowHead
+from omnitune.nn.heads import JointHead
 from omnitune.nn.retrieval import Array, found
 from omnitune.nn.tokens import Loss, View
 
@@ -20,7 +20,7 @@ STEEPEST = math.log(100.0)
 """CLIP lets the logits be no steeper, or training becomes unstable (Radford et al. 2021, section 2.5)."""
 
 
-class PairHead(RowHead):
+class PairHead(JointHead):
     """A linear projection of each input's pooled tokens, and the cosine between them, made steeper by a temperature that is learned.
 
     Both projections start as the same orthogonal one where the inputs are equally wide, so that vectors of one backbone start as near each other
@@ -53,14 +53,9 @@ class PairHead(RowHead):
             a_BP, b_BP = (normalize(project(x_BD), dim=1) for project, x_BD in zip(self.projections, pooled, strict=True))
             return a_BP, b_BP
 
-    def loss(self, view: View, target: dict[str, Tensor]) -> Loss:
-        """See `Head.loss`; the loss of a row depends on the rows beside it."""
-        return self._loss(*self.vectors(view), target)
-
-    def measure(self, view: View, target: dict[str, Tensor]) -> tuple[Tensor, Loss]:
-        """Both vectors of each row, (B, 2 P), and the loss."""
-        a_BP, b_BP = self.vectors(view)
-        return torch.cat([a_BP, b_BP], 1), self._loss(a_BP, b_BP, target)
+    def gather(self, view: View) -> Tensor:
+        """Both vectors of each row, (B, 2 P)."""
+        return torch.cat(self.vectors(view), 1)
 
     def together(self, y: Array, p: Array, known: Array) -> tuple[Array, Array]:
         """From both vectors of all rows to what `retrieval.found` gives of those that are `known`; zeros of others."""
@@ -73,8 +68,9 @@ class PairHead(RowHead):
         there_B = view.streams[self.of[0]].present & view.streams[self.of[1]].present
         return torch.where(there_B, (a_BP * b_BP).sum(1), torch.nan)
 
-    def _loss(self, a_BP: Tensor, b_BP: Tensor, target: dict[str, Tensor]) -> Loss:
-        y_B2, weight_B = target["y"], target["weight"]
+    def loss_of(self, x_BN: Tensor, target: dict[str, Tensor]) -> Loss:
+        """See `JointHead.loss_of`."""
+        (a_BP, b_BP), y_B2, weight_B = x_BN.chunk(2, 1), target["y"], target["weight"]
         with torch.autocast(a_BP.device.type, enabled=False):
             # Beyond the limit the value stays and the gradient passes, so that the weight can come back.
             steepness = self.steepness + (self.steepness.clamp(max=STEEPEST) - self.steepness).detach()

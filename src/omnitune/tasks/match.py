@@ -24,9 +24,9 @@ class Match(Task):
     """Two inputs of a row belong together, those of different rows do not: contrastive pre-training, such as CLIP's of pictures and texts (Radford
     et al. 2021, https://arxiv.org/abs/2103.00020). Of a row that lacks one of them nothing is asked.
 
-    In training the candidates of a row are the rows that are computed with it: `train.micro_batch`, which is `train.batch` unless it is set or memory
-    ends. Candidates with the same value as the row in one of the two inputs are right as well, and are left out. Predictions are how well the two
-    values of a row match, from -1 to 1.
+    In training the candidates of a row are those of its `train.batch`, also where it is read in parts of `train.micro_batch` rows: then every part is
+    read twice (gradient caching, Gao et al. 2021, https://arxiv.org/abs/2101.06983), for about a third more time. Candidates with the same value as
+    the row in one of the two inputs are right as well, and are left out. Predictions are how well the two values of a row match, from -1 to 1.
 
     Args:
         a: an input.

@@ -14,7 +14,8 @@ from omnitune.data.held import Held
 from omnitune.errors import Mistake
 from omnitune.recipe import Train
 from omnitune.training import checkpoint, optim
-from omnitune.training.device import autocast, out_of_memory
+from omnitune.training.device import out_of_memory, random_states, set_random_states
+from omnitune.training.gradients import Gradients
 from omnitune.training.model import Model
 from omnitune.training.step import Progress, Step, Validation, candidates
 
@@ -47,9 +48,10 @@ class Loop:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         assert isinstance(train.epochs, float) and isinstance(train.micro_batch, int), "auto values are resolved before"
-        self.model, self.batches, self.train, self.weights = model, batches, train, weights
+        self.model, self.batches, self.train = model, batches, train
         self.validate, self.higher, self.clock = validate, higher, clock
         self.optimizer = optim.optimizer(model, train)
+        self.gradients = Gradients(model, weights, train.precision)
         self.progress = Progress(micro_batch=train.micro_batch)
         self.kept: dict[int, dict[str, Tensor]] = {}
         self.steps = max(1, math.ceil(train.epochs * len(batches)))
@@ -101,15 +103,15 @@ class Loop:
     def _gradients(self, question: Question) -> dict[str, float]:
         """Gradients of the whole batch, in parts that fit into memory."""
         while True:
-            random, recall = torch.get_rng_state(), self.model.recall
+            random, recall = random_states(self.model.device), self.model.recall
             try:
-                return self._accumulate(question)
+                return self.gradients.add(question, self.progress.micro_batch)
             except Exception as error:
                 if not out_of_memory(error):
                     raise
                 self._halve(error)
             self.optimizer.zero_grad()
-            torch.set_rng_state(random)
+            set_random_states(random)
             self.model.recall = recall
 
     def _halve(self, error: Exception) -> None:
@@ -120,19 +122,6 @@ class Loop:
         self.progress.micro_batch //= 2
         if self.model.device.type == "cuda":
             torch.cuda.empty_cache()
-
-    def _accumulate(self, question: Question) -> dict[str, float]:
-        device, micro = self.model.device, self.progress.micro_batch
-        counts = {task: target["weight"].sum().clamp(min=1e-12) for task, (_, target) in question.asked.items()}
-        means = dict.fromkeys(counts, 0.0)
-        for part in (part.to(device) for part in question.parts(micro)):
-            with autocast(device, self.train.precision):
-                losses = self.model.losses(part)
-            shares = {task: loss.sum / counts[task].to(device) for task, loss in losses.items()}
-            torch.stack([self.weights[task] * share for task, share in shares.items()]).sum().backward()  # type: ignore[no-untyped-call]
-            for task, share in shares.items():
-                means[task] += float(share.detach())
-        return means
 
     def _finite(self, values: dict[str, float], what: str, question: Question) -> None:
         for task, value in values.items():

@@ -98,10 +98,17 @@ class Model(nn.Module):
             known.keep(batch.rows, inputs, tokens)
         return tokens
 
-    def losses(self, question: Question) -> dict[str, Loss]:
-        """The loss of every task, with that of inputs alone where the fusion wants it; tasks that ask about one batch share one forward pass."""
-        views = self.views(question)
-        return {task: with_own(self.head(task), views[id(batch)], target) for task, (batch, target) in question.asked.items()}
+    def losses(self, question: Question, read: Mapping[int, View] | None = None, but: Collection[str] = ()) -> dict[str, Loss]:
+        """The loss of every task, with that of inputs alone where the fusion wants it; tasks that ask about one batch share one forward pass.
+
+        Args:
+            question: the rows, on the device of the model.
+            read: what was read of some of its batches already, see `views`.
+            but: tasks that are left out.
+        """
+        asked = {task: of for task, of in question.asked.items() if task not in but}
+        views = self.views(question, asked, read or {})
+        return {task: with_own(self.head(task), views[id(batch)], target) for task, (batch, target) in asked.items()}
 
     def answers(self, question: Question) -> dict[str, tuple[Tensor, Loss]]:
         """What metrics are made of, and the loss, of every task."""
@@ -121,9 +128,10 @@ class Model(nn.Module):
         heads = {task: self.head(task) for task in self.tasks}
         return {task: head.predict(view) for task, head in heads.items() if isinstance(head, RowHead)}
 
-    def views(self, question: Question) -> dict[int, View]:
-        """What was read of every batch that some task asks about, by the batch's `id`."""
-        return {key: self(batch) for key, batch in {id(batch): batch for batch, _ in question.asked.values()}.items()}
+    def views(self, question: Question, tasks: Collection[str] | None = None, read: Mapping[int, View] | None = None) -> dict[int, View]:
+        """What was read of every batch that some task, or some of `tasks`, asks about, by the batch's `id`; those in `read` are not read again."""
+        batches = {id(batch): batch for task, (batch, _) in question.asked.items() if tasks is None or task in tasks}
+        return {key: read[key] if read and key in read else self(batch) for key, batch in batches.items()}
 
     def without(self, view: View, names: Collection[str]) -> View:
         """What the same rows are without these inputs: what encoders made of the others is fused anew."""

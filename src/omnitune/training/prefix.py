@@ -97,11 +97,14 @@ class Prefix:
     def keep(self, rows: Array, inputs: Inputs, tokens: Tokens) -> None:
         """Stores what a forward pass that gave `tokens` made of the rows."""
         assert self.store
+        view = int(inputs["view"][0]) if "view" in inputs else None
+        keys = self._keys(rows, view)
+        if all(key in self.store for key in keys):  # a batch may be read twice, see `training/gradients.py`
+            return
         self.computed += len(rows)
         hidden = self._hidden(tokens).cpu().numpy()
         masks = self._mask(inputs).cpu().numpy() if self._uneven() else np.ones(hidden.shape[:2], bool)
-        view = int(inputs["view"][0]) if "view" in inputs else None
-        found = {key: row[mask] for key, row, mask in zip(self._keys(rows, view), hidden, masks, strict=True)}
+        found = {key: row[mask] for key, row, mask in zip(keys, hidden, masks, strict=True)}
         if self.bits == 16:
             found = {key: row for key, row in found.items() if np.abs(row).max(initial=0) <= LARGEST}
         self.store.write(list(found), list(found.values()))
