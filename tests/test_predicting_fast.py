@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from checkpoints import tiny_gpt2
 from omnitune import artifact as artifacts
-from omnitune import prediction
+from omnitune import reading
 from omnitune.artifact import Artifact
 from omnitune.cli import app
 from omnitune.commands.fit import fit
@@ -56,20 +56,20 @@ def test_answers_are_those_of_each_row_alone_for_any_split(run: Artifact, rows: 
     assert np.ptp(alone[:, 0]) > 0.01, "rows must be told apart"
     for batch in (1, 3, 32):
         np.testing.assert_allclose(values(run.predict(rows, batch=batch)), alone, atol=1e-5)
-    monkeypatch.setattr(prediction, "CHUNK", 5)
+    monkeypatch.setattr(reading, "CHUNK", 5)
     np.testing.assert_allclose(values(run.predict(rows)), alone, atol=1e-5)
     np.testing.assert_allclose(values(list(run.stream(iter(rows), 2))), alone, atol=1e-5)
 
 
 def test_batches_hold_like_rows_and_about_equally_many_tokens(run: Artifact) -> None:
     sizes = np.random.default_rng(1).integers(2, 128, 300).tolist()
-    cuts = run._predictor(4, False)._cut(sizes)
+    cuts = run._predictor(4, False).reader.cut(sizes)
     assert sorted(place for cut in cuts for place in cut) == list(range(300))
     flat = [sizes[place] for cut in cuts for place in cut]
     assert flat == sorted(sizes, reverse=True)
     tokens = [sum(sizes[place] for place in cut) for cut in cuts]
-    assert max(tokens) <= 4 * prediction.TOKENS and min(tokens[:-1]) > 4 * prediction.TOKENS - 128
-    assert run._predictor(1, False)._cut([1000, 1000]) == [[0], [1]], "a row beyond the budget is a batch of its own"
+    assert max(tokens) <= 4 * reading.TOKENS and min(tokens[:-1]) > 4 * reading.TOKENS - 128
+    assert run._predictor(1, False).reader.cut([1000, 1000]) == [[0], [1]], "a row beyond the budget is a batch of its own"
 
 
 def test_a_bad_row_keeps_its_error_among_rows_of_all_lengths(run: Artifact, rows: list[dict[str, Any]]) -> None:

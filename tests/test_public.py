@@ -15,14 +15,18 @@ from omnitune.recipe import FAMILIES
 NAMES = {
     "BERT", "GPT", "Artifact", "Attend", "Audio", "Auto", "Behaviour", "Bias", "Category", "Classify", "Concat", "Cross", "Data", "Denoise",
     "Forecast", "Freeze", "Full", "Gated", "Generate", "Image", "Items", "Label", "Late", "LoRA", "MaskedImage", "MaskedText", "Match", "Mistake",
-    "NextSentence", "Number", "Pretrained", "Probe", "Rank", "Recipe", "Reconstruct", "Regress", "Report", "Sampling", "Series", "Spectrogram",
-    "Table", "Text", "Train", "TransformerXL", "ViT", "check", "compare", "fit", "generate", "infer", "load", "search",
+    "NextSentence", "Number", "Pretrained", "Probe", "Rank", "Recipe", "Reconstruct", "Regress", "Report", "Retriever", "Sampling",
+    "Series", "Spectrogram", "Table", "Text", "Train", "TransformerXL", "ViT", "ZeroShot", "check", "compare",
+    "fit", "generate", "index", "infer", "load", "search",
 }  # fmt: skip
 COMMANDS = {
     "fit": {"source", "changes", "--target", "-t", "--minutes", "--out", "--resume", "--log", "--quiet", "-q", "--json"},
     "infer": {"table", "changes", "--target", "-t", "--out", "--json"},
     "check": {"recipe", "changes", "--json"},
     "predict": {"run", "rows", "--out", "--int8", "--weights", "--json"},
+    "index": {"run", "table", "--of", "--out", "--task", "--json"},
+    "retrieve": {"index", "query", "--by", "--table", "--same", "-k", "--show", "--run", "--indexed", "--json"},
+    "zero-shot": {"run", "rows", "--class", "-c", "--template", "--of", "--target", "-t", "--task", "--json"},
     "generate": {
         "run",
         "--prompt",

@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from omnitune.commands.compare import compare
     from omnitune.commands.fit import fit
     from omnitune.commands.generate import Sampling, generate
+    from omnitune.commands.index import index
     from omnitune.commands.infer import infer
+    from omnitune.commands.retrieve import Retriever
     from omnitune.commands.search import search
+    from omnitune.commands.zero_shot import ZeroShot
     from omnitune.data.table import Table
     from omnitune.errors import Mistake
     from omnitune.evaluation.report import Report
@@ -59,15 +62,17 @@ if TYPE_CHECKING:
 __all__ = [
     "BERT", "GPT", "Artifact", "Attend", "Audio", "Auto", "Behaviour", "Bias", "Category", "Classify", "Concat", "Cross", "Data", "Denoise",
     "Forecast", "Freeze", "Full", "Gated", "Generate", "Image", "Items", "Label", "Late", "LoRA", "MaskedImage", "MaskedText", "Match", "Mistake",
-    "NextSentence", "Number", "Pretrained", "Probe", "Rank", "Recipe", "Reconstruct", "Regress", "Report", "Sampling", "Series", "Spectrogram",
-    "Table", "Text", "Train", "TransformerXL", "ViT", "check", "compare", "fit", "generate", "infer", "load", "search",
+    "NextSentence", "Number", "Pretrained", "Probe", "Rank", "Recipe", "Reconstruct", "Regress", "Report", "Retriever", "Sampling",
+    "Series", "Spectrogram", "Table", "Text", "Train", "TransformerXL", "ViT", "ZeroShot", "check", "compare",
+    "fit", "generate", "index", "infer", "load", "search",
 ]  # fmt: skip
 
 _HOMES = {
     "artifact": ("Artifact", "load"), "backbones.bert": ("BERT",), "backbones.gpt": ("GPT",), "backbones.pretrained": ("Pretrained",),
     "backbones.spectrogram": ("Spectrogram",), "backbones.transformer_xl": ("TransformerXL",), "backbones.vit": ("ViT",),
     "commands.check": ("check",), "commands.compare": ("compare",), "commands.fit": ("fit",), "commands.generate": ("Sampling", "generate"),
-    "commands.infer": ("infer",), "commands.search": ("search",), "data.table": ("Table",), "errors": ("Mistake",),
+    "commands.index": ("index",), "commands.infer": ("infer",), "commands.retrieve": ("Retriever",), "commands.search": ("search",),
+    "commands.zero_shot": ("ZeroShot",), "data.table": ("Table",), "errors": ("Mistake",),
     "evaluation.report": ("Report",), "fusion.attend": ("Attend",), "fusion.concat": ("Concat",), "fusion.cross": ("Cross",),
     "fusion.gated": ("Gated",), "fusion.late": ("Late",), "modalities.audio": ("Audio",), "modalities.behaviour": ("Behaviour", "Items"),
     "modalities.category": ("Category",), "modalities.image": ("Image",), "modalities.number": ("Number",), "modalities.series": ("Series",),

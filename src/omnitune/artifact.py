@@ -23,6 +23,7 @@ from torch import Tensor
 from omnitune import checksums, yaml_files
 from omnitune.backbones.pretrained import Pretrained
 from omnitune.data.schema import Schema
+from omnitune.embedding import Embedder, comparing
 from omnitune.errors import Mistake
 from omnitune.evaluation.report import Report
 from omnitune.nn.encoder import Encoder
@@ -76,6 +77,20 @@ class Artifact:
     def stream(self, rows: Any, batch: int = 32, int8: bool = False, weights: bool = False) -> Iterator[dict[str, Any]]:
         """As `predict`, one answer after the other; rows may be an endless iterator."""
         return self._predictor(batch, int8, weights)(rows)
+
+    def embedder(self, of: str, task: str | None = None, batch: int = 32) -> Embedder:
+        """What makes vectors of the values of one input, which a task compares.
+
+        Args:
+            of: the input.
+            task: that compares it; may be left out where only one does.
+            batch: as for `predict`.
+
+        Raises:
+            Mistake: no task compares that input, or several do.
+        """
+        there = precision(self.model.device) if self.recipe.train.precision != "float32" else "float32"
+        return Embedder(self.model, self.recipe, self.schema, there, comparing(self.recipe, of, task), of, batch)
 
     def rounding(self, rows: Any = None) -> dict[str, Rounding]:
         """What int8 changes in the answers of every task, on up to 200 rows: of the run's test rows with their true answers, or of `rows`.

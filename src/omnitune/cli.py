@@ -221,6 +221,94 @@ def _said(task: str, answer: Any) -> str:
 
 
 @verb()
+def index(
+    run: Run,
+    table: Annotated[str, typer.Argument(help="A table, as for fit.")],
+    of: Annotated[str, typer.Option("--of", help="The input that is read: one that a task `match` compares.")],
+    out: Annotated[Path | None, typer.Option(help="New folder of the index; RUN-INPUT.index where it is left out.")] = None,
+    task: Annotated[str | None, typer.Option(help="The task that compares it, where several do.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make the vectors of a table once, to be searched with `retrieve`."""
+    from omnitune.commands.index import index
+
+    made = index(run, table, of, out or run.with_name(f"{run.name}-{of}.index"), task)
+    about = made.about
+    if as_json:
+        show({"index": str(made.path), "rows": about.rows, "width": about.width, "problems": about.problems})
+        return
+    for row, problem in list(about.problems.items())[:5]:
+        typer.echo(f"row {row + 1}: {problem}", err=True)
+    without = f", {len(about.problems):,} of them without a vector" if about.problems else ""
+    typer.echo(f"{about.rows:,} rows{without}, {about.width} numbers each, in {made.path}")
+
+
+@verb()
+def retrieve(
+    index: Annotated[Path, typer.Argument(help="Folder of an index.")],
+    query: Annotated[str | None, typer.Argument(help="A text, or the file of a picture or a sound.")] = None,
+    by: Annotated[str | None, typer.Option(help="The input that queries are of; the other one of the task where it is left out.")] = None,
+    table: Annotated[str | None, typer.Option(help="A table of queries, as for fit.")] = None,
+    same: Annotated[str | None, typer.Option(help="Column that says what is right: measure, for a table of queries.")] = None,
+    k: Annotated[int, typer.Option("-k", help="How many to find.")] = 10,
+    display: Annotated[list[str] | None, typer.Option("--show", help="Column to print beside the indexed one; may be given several times.")] = None,
+    run: Annotated[Path | None, typer.Option(help="Folder of the model, where it has moved.")] = None,
+    indexed: Annotated[str | None, typer.Option(help="The table that was indexed, where it has moved.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Find what is nearest to a query, or measure how often that is right."""
+    from omnitune.commands.retrieve import Retriever
+
+    if (query is None) == (table is None):
+        raise Mistake("retrieve", "one query or a table of them is wanted", "Give a text or a file, or --table")
+    if same and table is None:
+        raise Mistake("--same", "measures a table of queries", "Give one with --table")
+    retriever = Retriever(index, run, indexed, by)
+    if same:
+        found = retriever.recall(table, same, k)
+        show(found.to_dict()) if as_json else typer.echo(str(found))
+        return
+    for answer in retriever([query] if table is None else table, k, tuple(display or ())):
+        typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else _nearest(answer))
+
+
+def _nearest(answer: dict[str, Any]) -> str:
+    """What was found for one query, a line each."""
+    if "error" in answer:
+        return f"error: {answer['error']}"
+    lines = (
+        "   ".join([f"{one['score']:.3f}", f"row {one['row']}", *(str(v) for n, v in one.items() if n not in ("row", "score"))])
+        for one in answer["found"]
+    )
+    return "\n".join([*lines, ""])
+
+
+@verb(name="zero-shot")
+def zero_shot(
+    run: Run,
+    rows: Annotated[str, typer.Argument(help="A table, as for fit.")],
+    classes: Annotated[list[str] | None, typer.Option("--class", "-c", help="Text of a class; to be given several times.")] = None,
+    template: Annotated[list[str] | None, typer.Option(help="Such as 'a drawing of {}'; of several the mean counts.")] = None,
+    of: Annotated[str | None, typer.Option("--of", help="The input that rows are of, where the task compares texts.")] = None,
+    target: Annotated[str | None, typer.Option("--target", "-t", help="Column of the true class: measure. Its values are the classes.")] = None,
+    task: Annotated[str | None, typer.Option(help="The task that compares them, where several do.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Classify rows by texts that say what the classes are, with a run that has a task `match`."""
+    from omnitune.commands.zero_shot import ZeroShot, measured, values
+
+    asked = ZeroShot(run, classes or (values(rows, target) if target else []), of, template or ["{}"], task)
+    if target:
+        figures = asked.measure(rows, target)
+        show(figures) if as_json else typer.echo(measured(figures))
+        return
+    for answer in asked(rows):
+        typer.echo(
+            json.dumps(answer, ensure_ascii=False) if as_json else _said("error", answer["error"]) if "error" in answer else _said("class", answer)
+        )
+
+
+@verb()
 def generate(
     run: Run,
     prompt: Annotated[list[str] | None, typer.Option("--prompt", "-p", help="What to go on from; may be given several times.")] = None,

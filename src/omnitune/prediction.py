@@ -1,40 +1,25 @@
 """Prediction: rows in, answers out, in the same order; a row that cannot be read gets its error, never another row's answer."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 
 from omnitune.component import find, kinds
-from omnitune.data.batches import ahead, encode
-from omnitune.data.files import JSON, ending
-from omnitune.data.hub import is_dataset
-from omnitune.data.json_files import objects
-from omnitune.data.media import open_media
-from omnitune.data.rows import named, value_of
 from omnitune.data.schema import Schema
-from omnitune.data.table import Table, read
-from omnitune.data.written import read_as
-from omnitune.errors import Mistake, did_you_mean
+from omnitune.data.table import Table
+from omnitune.errors import Mistake
 from omnitune.fusion import Fusion
 from omnitune.nn.tokens import Batch
+from omnitune.reading import Reader, Row
 from omnitune.recipe import Recipe
 from omnitune.training.device import autocast
 from omnitune.training.model import Model
 
-Row = dict[str, Any]
 Array = np.ndarray[Any, Any]
-CHUNK = 512
-"""Rows sorted by length together: enough to leave little padding, few enough to stream."""
-CHUNK_OF_MEDIA = 4
-"""Batches of files that are opened together: they are in memory until they are answered."""
 WEIGHTS = "\0weights"
 """Among outputs by task, those of no task: the weights of inputs."""
-TOKENS = 64
-"""Of a row of middling length. A batch holds as many tokens as `batch` such rows: short rows go in many at a time, long ones a few."""
 
 
 class Predictor:
@@ -49,8 +34,8 @@ class Predictor:
     """
 
     def __init__(self, model: Model, recipe: Recipe, schema: Schema, precision: str, batch: int = 32, weights: bool = False) -> None:
-        self.model, self.recipe, self.schema, self.precision, self.batch = model.eval(), recipe, schema, precision, batch
-        self.media = any(modality.media for modality in recipe.inputs.values())
+        self.model, self.recipe, self.schema, self.precision = model.eval(), recipe, schema, precision
+        self.reader = Reader(recipe, schema, list(recipe.inputs), batch)
         self.tasks = {name: task for name, task in recipe.tasks.items() if task.answers}
         self.weights = weights
         if weights and not recipe.fusion.weighs:
@@ -66,11 +51,7 @@ class Predictor:
             source: a row (a mapping), an iterable of rows, or anything `Data.source` may be. Every input's column must be there, in the first
                 row of a stream or in any row else; None is a missing value.
         """
-        columns = {self.recipe.column(name) for name in self.recipe.inputs}
-        inputs = {self.recipe.column(name): modality for name, modality in self.recipe.inputs.items()}
-        lists = {column: (list, np.ndarray) if m.of_texts else (list, np.ndarray, str) for column, m in inputs.items() if m.lists}
-        for chunk, root in _chunks(source, columns, lists, CHUNK_OF_MEDIA * self.batch if self.media else CHUNK):
-            opened = [self._open(row, root) for row in chunk]
+        for opened in self.reader.chunks(source):
             outputs = self._outputs([values for values in opened if not isinstance(values, str)])
             decoded = {name: iter(self._decoded(name, outputs)) for name in self.tasks if outputs}
             for values in opened:
@@ -86,37 +67,17 @@ class Predictor:
 
     def outputs(self, table: Table, numbers: Array) -> dict[str, Array]:
         """What heads predict of those rows of `table` that can be read, undecoded: by task, first dimension their number."""
-        columns = {self.recipe.column(name) for name in self.recipe.inputs}
-        _columns_there(set(table.columns), columns, table.name)
-        opened = [self._open(row, table.root) for row in _rows(table, numbers, columns)]
+        opened = self.reader.rows(table, numbers)
         return self._outputs([values for values in opened if not isinstance(values, str)])
 
     def _outputs(self, rows: list[Row]) -> dict[str, Array]:
         """Outputs in the order of the rows; the next batch is encoded while the model computes. Empty where there is no row."""
-        cuts = self._cut([self._size(row) for row in rows])
-
-        def encoded() -> Iterator[Batch]:
-            return (self._encode([rows[place] for place in places]) for places in cuts)
-
-        made = [self._forward(batch) for batch in (ahead(encoded) if len(cuts) > 1 else encoded())]
+        places, batches = self.reader.batches(rows)
+        made = [self._forward(batch) for batch in batches]
         if not made:
             return {}
-        order = np.argsort(np.concatenate(cuts))
+        order = np.argsort(places)
         return {name: np.concatenate([outputs[name] for outputs in made])[order] for name in made[0]}
-
-    def _cut(self, sizes: list[int]) -> list[list[int]]:
-        """Places of rows, longest first, in batches of about equally many tokens."""
-        cuts: list[list[int]] = []
-        room = 0
-        for place in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
-            if not cuts or sizes[place] > room:
-                cuts, room = [*cuts, []], self.batch * TOKENS
-            cuts[-1].append(place)
-            room -= sizes[place]
-        return cuts
-
-    def _encode(self, rows: list[Row]) -> Batch:
-        return encode(self.recipe, self.schema, np.arange(len(rows)), lambda name: [row[self.recipe.column(name)] for row in rows])
 
     @torch.inference_mode()
     def _forward(self, batch: Batch) -> dict[str, Array]:
@@ -127,76 +88,3 @@ class Predictor:
         if self.weights:
             told[WEIGHTS] = torch.stack([view.fused.weights[name] for name in self.model.inputs], 1)
         return {name: output.float().cpu().numpy() for name, output in told.items()}
-
-    def _open(self, row: Row, root: Path | None) -> Row | str:
-        """The row's values as modalities take them, or what is wrong with it."""
-        values: Row = {}
-        problems = []
-        for name, modality in self.recipe.inputs.items():
-            column = self.recipe.column(name)
-            value = read_as(value_of(row.get(column)), self.schema.columns.get(column))
-            try:
-                value = open_media(value, root) if value is not None and modality.media else value
-                problem = None if value is None else modality.check(value)
-            except Mistake as mistake:
-                problem = str(mistake)
-            values[column] = value
-            problems += [f"{column}: {problem}"] if problem else []
-        return "; ".join(problems) if problems else values
-
-    def _size(self, row: Row) -> int:
-        """About how many tokens; a row with a file counts as one of middling length, and with text beside it as longer."""
-        sized = ((m, row[self.recipe.column(name)]) for name, m in self.recipe.inputs.items())
-        tokens: int = sum(m.size(value) for m, value in sized if value is not None and not m.media)
-        return max(1, tokens + TOKENS * self.media)
-
-
-def _column(value: Any, lists: tuple[type, ...] | None) -> bool:
-    """Whether it holds the values of many rows, which may themselves be lists; then `lists` are the types that such a value may have."""
-    return isinstance(value, (list, np.ndarray)) and (lists is None or (len(value) > 0 and isinstance(value[0], lists)))
-
-
-def _chunks(source: Any, columns: set[str], lists: Mapping[str, tuple[type, ...]], size: int) -> Iterator[tuple[list[Row], Path | None]]:
-    if isinstance(source, Mapping) and not is_dataset(source) and not any(_column(source.get(c), lists.get(c)) for c in columns):
-        source = [source]
-    if (
-        isinstance(source, Iterable)
-        and not isinstance(source, (str, Path, Mapping))
-        and not hasattr(source, "columns")
-        and not hasattr(source, "column_names")
-    ):
-        keys = {str(key) for row in source if isinstance(row, Mapping) for key in row} if isinstance(source, (list, tuple)) else None
-        yield from _row_chunks("row", source, columns, keys, None, size)
-        return
-    if isinstance(source, (str, Path)) and ending(path := Path(source).expanduser()) in JSON and path.is_file():
-        keys = {key for number, row in enumerate(objects(path), 1) for key in named(f"{path.name} row {number}", row)}
-        if keys:
-            yield from _row_chunks(f"{path.name} row", objects(path), columns, keys, path.parent, size)
-            return
-    table = read(source, texts=columns)
-    _columns_there(set(table.columns), columns, table.name)
-    for start in range(0, len(table), size):
-        yield _rows(table, np.arange(start, min(start + size, len(table))), columns), table.root
-
-
-def _row_chunks(
-    where: str, source: Iterable[Any], columns: set[str], keys: set[str] | None, root: Path | None, size: int
-) -> Iterator[tuple[list[Row], Path | None]]:
-    """Rows that need no type in common, so that an odd value is the matter of its row. A column that some row has (`keys`) is missing in rows
-    without it. Of a stream (None) only the first row is known, so that one must have them all."""
-    rows = (named(f"{where} {number}", row) for number, row in enumerate(source, 1))
-    while chunk := list(islice(rows, size)):
-        keys = set(chunk[0]) if keys is None else keys
-        _columns_there(keys, columns, where.removesuffix("row").rstrip() or "rows")
-        yield chunk, root
-
-
-def _rows(table: Table, numbers: np.ndarray[Any, Any], columns: set[str]) -> list[Row]:
-    values = {column: table.take(column, numbers) for column in columns}
-    return [{column: values[column][i] for column in columns} for i in range(len(numbers))]
-
-
-def _columns_there(found: set[str], wanted: set[str], where: str) -> None:
-    missing = [Mistake(where, f"no column {c!r}", f"{did_you_mean(c, sorted(found))}. A missing value is None") for c in sorted(wanted - found)]
-    if missing:
-        raise Mistake.together(missing)

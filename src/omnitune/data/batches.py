@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
@@ -189,19 +189,21 @@ def encode(
     rng: np.random.Generator | None = None,
     known: Known | None = None,
     epoch: int = 0,
+    inputs: Iterable[str] | None = None,
 ) -> Batch:
     """A batch of `rows`; `values(input)` gives the values of an input for them, and `known` what stands for the encoded ones.
 
-    Where an input has fixed views, `view` (B,) says which one its tensors show in this epoch.
+    Where an input has fixed views, `view` (B,) says which one its tensors show in this epoch. All inputs are encoded, or those that are named.
     """
-    inputs = {}
-    for name, modality in recipe.inputs.items():
+    made = {}
+    for name in recipe.inputs if inputs is None else inputs:
+        modality = recipe.inputs[name]
         view = epoch % modality.fixed_views if rng is not None and modality.fixed_views else None
         there = known[name](rows, view) if known and name in known else None
         if there is None:
             there = modality.encode(values(name), schema.inputs[name], rng if view is None else np.random.default_rng(view))
-        inputs[name] = there if view is None else there | {"view": torch.full((len(rows),), view)}
-    return Batch(inputs, rows)
+        made[name] = there if view is None else there | {"view": torch.full((len(rows),), view)}
+    return Batch(made, rows)
 
 
 def ahead(make: Callable[[], Iterator[T]], depth: int = 2) -> Iterator[T]:

@@ -90,6 +90,12 @@ def figure(value: float, drawn: Array) -> Figure:
     return {"value": float(value), "low": float(low), "high": float(high)}
 
 
+def shown(figure: Figure) -> str:
+    """A value with its interval, for people."""
+    value, low, high = (figure[name] for name in ("value", "low", "high"))
+    return "undefined" if value is None else f"{value:.3f}" + ("" if low is None or high is None else f"  [{low:.3f}, {high:.3f}]")
+
+
 def verdict(difference: Figure, higher_is_better: bool) -> str:
     """What a difference says: `better`, `worse`, `unclear` where the interval holds 0, `same` where it is nothing but 0; empty if undefined."""
     low, high = difference["low"], difference["high"]

@@ -9,7 +9,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 
 from omnitune.nn.dropout import Dropout
 from omnitune.nn.metrics import Array
-from omnitune.nn.tokens import Loss, View
+from omnitune.nn.tokens import Loss, Tokens, View
 
 
 class Head(nn.Module, ABC):
@@ -61,6 +61,23 @@ class JointHead(RowHead):
         """What was gathered, and the loss."""
         x_BN = self.gather(view)
         return x_BN, self.loss_of(x_BN, target)
+
+
+class EmbeddingHead(JointHead):
+    """A head that puts values of some inputs into one space, where those that belong together are near each other."""
+
+    of: tuple[str, ...]
+    """The inputs."""
+    width: int
+    """P."""
+
+    @abstractmethod
+    def embed(self, name: str, tokens: Tokens) -> Tensor:
+        """The vectors of an input's tokens, (B, P) float32 of length 1."""
+
+    @abstractmethod
+    def steepened(self, cosines: Tensor) -> Tensor:
+        """Logits from cosines of vectors."""
 
 
 class Readout(nn.Module):

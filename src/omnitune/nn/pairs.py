@@ -12,15 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, normalize
 
-from omnitune.nn.heads import JointHead
+from omnitune.nn.heads import EmbeddingHead
 from omnitune.nn.retrieval import Array, found
-from omnitune.nn.tokens import Loss, View
+from omnitune.nn.tokens import Loss, Tokens, View
 
 STEEPEST = math.log(100.0)
 """CLIP lets the logits be no steeper, or training becomes unstable (Radford et al. 2021, section 2.5)."""
 
 
-class PairHead(JointHead):
+class PairHead(EmbeddingHead):
     """A linear projection of each input's pooled tokens, and the cosine between them, made steeper by a temperature that is learned.
 
     Both projections start as the same orthogonal one where the inputs are equally wide, so that vectors of one backbone start as near each other
@@ -37,7 +37,7 @@ class PairHead(JointHead):
 
     def __init__(self, of: Sequence[str], widths: Sequence[int], width: int, kind: Literal["softmax", "sigmoid"] = "softmax") -> None:
         super().__init__()
-        self.of = tuple(of)
+        self.of, self.width = tuple(of), width
         made = [nn.Linear(inside, width, bias=False) for inside in widths]
         first, second = (nn.init.orthogonal_(projection.weight) for projection in made)
         if first.shape == second.shape:
@@ -46,12 +46,16 @@ class PairHead(JointHead):
         self.steepness = nn.Parameter(torch.tensor(math.log(1 / 0.07 if kind == "softmax" else 10.0)))
         self.bias = nn.Parameter(torch.tensor(-10.0)) if kind == "sigmoid" else None  # most pairs do not match (SigLIP, section 3.2)
 
+    def embed(self, name: str, tokens: Tokens) -> Tensor:
+        """See `EmbeddingHead.embed`."""
+        pooled_BD = tokens.pooled().float()
+        with torch.autocast(pooled_BD.device.type, enabled=False):
+            return normalize(self.projections[self.of.index(name)](pooled_BD), dim=1)
+
     def vectors(self, view: View) -> tuple[Tensor, Tensor]:
-        """Of both inputs, (B, P) float32 of length 1."""
-        pooled = [view.streams[name].pooled().float() for name in self.of]
-        with torch.autocast(pooled[0].device.type, enabled=False):
-            a_BP, b_BP = (normalize(project(x_BD), dim=1) for project, x_BD in zip(self.projections, pooled, strict=True))
-            return a_BP, b_BP
+        """Of both inputs, (B, P) each."""
+        a, b = self.of
+        return self.embed(a, view.streams[a]), self.embed(b, view.streams[b])
 
     def gather(self, view: View) -> Tensor:
         """Both vectors of each row, (B, 2 P)."""
@@ -72,14 +76,18 @@ class PairHead(JointHead):
         """See `JointHead.loss_of`."""
         (a_BP, b_BP), y_B2, weight_B = x_BN.chunk(2, 1), target["y"], target["weight"]
         with torch.autocast(a_BP.device.type, enabled=False):
-            # Beyond the limit the value stays and the gradient passes, so that the weight can come back.
-            steepness = self.steepness + (self.steepness.clamp(max=STEEPEST) - self.steepness).detach()
-            logits_BB = steepness.exp() * a_BP @ b_BP.T
+            logits_BB = self.steepened(a_BP @ b_BP.T)
             right_BB = torch.eye(len(y_B2), dtype=torch.bool, device=y_B2.device)
             there_B = weight_B.detach() > 0
             asked_BB = (y_B2[:, None] != y_B2[None]).all(2) & there_B | right_BB
             each_B = self._softmax(logits_BB, asked_BB) if self.bias is None else self._sigmoid(logits_BB + self.bias, asked_BB, right_BB)
             return Loss((each_B * weight_B).sum(), weight_B.sum())
+
+    def steepened(self, cosines: Tensor) -> Tensor:
+        """Cosines times the temperature's inverse, which beyond its limit stays there."""
+        # the gradient passes, so that the weight can come back
+        steepness = self.steepness + (self.steepness.clamp(max=STEEPEST) - self.steepness).detach()
+        return steepness.exp() * cosines
 
     @staticmethod
     def _softmax(logits_BB: Tensor, asked_BB: Tensor) -> Tensor:
