@@ -118,14 +118,48 @@ def test_pictures_match_texts(tmp_path: Path) -> None:
     assert -1 <= made.predict([{"image": pictures[0], "text": "a"}])[0]["match"]["value"] <= 1
 
 
+def test_hard_negatives_are_read_by_the_same_backbone_and_not_asked_for_later(tmp_path: Path) -> None:
+    source = [row | {"near": f"{row['title']} but wrong" if i % 5 else None, "far": "wash day"} for i, row in enumerate(rows(60))]
+    task = TASKS["match"] | {"negatives": ["near", "far"]}
+    made = recipe({"match": task}, source, epochs=1, micro_batch=8)
+    prepared = prepare(made)
+    question = prepared.batches("train", 32).question(prepared.parts["train"][:10])
+    batch, target = question.asked["match"]
+    assert target["wrong"].shape == (10, 2) and (target["wrong"][:, 1] == target["wrong"][0, 1]).all()
+    assert (target["wrong"][:, 0] == -1).tolist() == [source[i]["near"] is None for i in prepared.parts["train"][:10]]
+    assert len(batch.inputs) == 4
+    run = fit(made, tmp_path / "run")
+    assert len(run.model.encoders) == 2
+    assert -1 <= run.predict({"title": "soft fabric", "text": "soft fabric"})["match"]["value"] <= 1
+    probed = read(made.to_dict() | {"data": {"from": source, "split": [0.6, 0.2, 0.2]}, "tuning": "probe"})
+    assert "match" in fit(probed, tmp_path / "probed").report.tasks
+
+
+def test_hard_negatives_change_what_is_learned(tmp_path: Path) -> None:
+    """Only where training shows that a text which says `not` is wrong is it told from the right one."""
+    source = [row | {"wrong": row["text"].replace(" and ", " not ")} for row in rows(120) if row["title"]]
+    found = {}
+    for name, more in {"with": {"negatives": "wrong"}, "without": {}}.items():
+        made = fit(recipe({"match": TASKS["match"] | more}, source, epochs=12), tmp_path / name)
+        answers = [made.predict([{"title": row["title"], "text": row[which]} for row in source]) for which in ("text", "wrong")]
+        found[name] = np.mean([right["match"]["value"] > wrong["match"]["value"] for right, wrong in zip(*answers, strict=True)])
+    assert found["with"] > found["without"] + 0.1, found
+
+
 @pytest.mark.parametrize(
     ("task", "wrong"),
     [
         ({"a": "titel", "b": "text"}, "there is no input 'titel' to compare.*Did you mean 'title'"),
         ({"a": "text", "b": "text"}, "compares input 'text' with itself"),
         ({"a": "title", "b": "text", "width": 0}, "width"),
+        ({"a": "title", "b": "text", "negatives": 3}, "negatives"),
     ],
 )
 def test_what_cannot_be_compared_is_said(task: Any, wrong: str) -> None:
     with pytest.raises(Mistake, match=wrong):
         recipe({"match": {"kind": "match"} | task})
+
+
+def test_a_column_of_negatives_that_is_not_there_is_said() -> None:
+    with pytest.raises(Mistake, match=r"no column 'mod'.*Did you mean 'mood'"):
+        prepare(recipe({"match": TASKS["match"] | {"negatives": "mod"}}))

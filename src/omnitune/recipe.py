@@ -183,6 +183,11 @@ class Recipe(Settings):
         return name if column is None else column
 
     @property
+    def beside(self) -> dict[str, str]:
+        """Columns that tasks want read as an input is, each with that input."""
+        return {column: name for task in self.tasks.values() for column, name in task.beside().items()}
+
+    @property
     def pieced(self) -> str | None:
         """The input whose texts are read in pieces; None where none is."""
         return next((name for name, modality in self.inputs.items() if getattr(modality, "pieces", False)), None)
@@ -217,6 +222,13 @@ def _shared_columns(recipe: Recipe) -> Iterable[Mistake]:
         for column in task.columns():
             if column in readers:
                 yield Mistake(f"tasks.{name}", f"column {column!r} is also input {readers[column]!r}", "A target must not be an input")
+        for column, of in task.beside().items():
+            if recipe.beside[column] != of:
+                yield Mistake(
+                    f"tasks.{name}", f"column {column!r} is read as {recipe.beside[column]!r} by another task", "Copy it under another name"
+                )
+            if of == recipe.pieced:
+                yield Mistake(f"tasks.{name}", f"{of!r} is read in pieces, and {column!r} cannot be", f"Leave out inputs.{of}.pieces")
 
 
 def _asked_inputs(recipe: Recipe) -> Iterable[Mistake]:

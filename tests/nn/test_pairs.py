@@ -2,12 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch.nn.functional import cross_entropy, logsigmoid
 
 from omnitune.nn.pairs import PairHead
-from omnitune.nn.tokens import Tokens, View
+from omnitune.nn.tokens import Tokens, View, beside
 
 
 def view(n: int = 6, widths: tuple[int, int] = (12, 16), missing: int | None = None) -> View:
@@ -89,3 +90,45 @@ def test_the_temperature_has_a_limit_and_comes_back() -> None:
     torch.testing.assert_close(loss.mean, (cross_entropy(100 * a @ b.T, torch.arange(6)) + cross_entropy(100 * b @ a.T, torch.arange(6))) / 2)
     loss.mean.backward()
     assert made.steepness.grad is not None and made.steepness.grad != 0 and math.isfinite(made.steepness.grad)
+
+
+def with_negatives(kind: str = "softmax") -> tuple[PairHead, View, dict[str, torch.Tensor]]:
+    """Two negatives a row; one is missing, and one is what another row's own value is."""
+    torch.manual_seed(1)
+    made, seen = PairHead(("a", "b"), (12, 16), 8, kind, ("c", "d")), view()  # type: ignore[arg-type]
+    random = torch.Generator().manual_seed(2)
+    more = {beside(name): Tokens(torch.randn(6, 3, 16, generator=random), torch.ones(6, 3, dtype=torch.bool)) for name in "cd"}
+    wrong = torch.arange(200, 212).view(6, 2)
+    wrong[1, 0], wrong[2, 1] = -1, 104
+    return made, View(seen.streams | more, seen.fused), target() | {"wrong": wrong}
+
+
+def test_hard_negatives_are_further_candidates_of_every_row() -> None:
+    made, seen, asked = with_negatives()
+    a, b = made.vectors(seen)
+    c, d = (made.embed("b", seen.streams[beside(name)]) for name in "cd")
+    back = cross_entropy(b @ a.T / 0.07, torch.arange(6), reduction="none")
+    there = torch.cat([a @ b.T, a @ c.T, a @ d.T], 1) / 0.07
+    there[:, 6 + 1] = -torch.inf  # missing
+    there[4, 12 + 2] = -torch.inf  # says what row 4's own value says
+    wanted = (cross_entropy(there, torch.arange(6), reduction="none") + back) / 2
+    torch.testing.assert_close(made.loss(seen, asked).sum, wanted.sum())
+
+
+def test_hard_negatives_of_sigmoid() -> None:
+    made, seen, asked = with_negatives("sigmoid")
+    a, b = made.vectors(seen)
+    c, d = (made.embed("b", seen.streams[beside(name)]) for name in "cd")
+    signs = torch.cat([2 * torch.eye(6) - 1, -torch.ones(6, 12)], 1)
+    each = -logsigmoid(signs * (10 * a @ torch.cat([b, c, d]).T - 10))
+    each[:, 6 + 1] = each[4, 12 + 2] = 0
+    torch.testing.assert_close(made.loss(seen, asked).sum, each.sum())
+
+
+def test_measured_with_negatives_are_the_rows_own_values() -> None:
+    made, seen, asked = with_negatives()
+    p, _ = made.measure(seen, asked)
+    both = torch.cat(made.vectors(seen), 1)
+    known = np.ones(6, bool)
+    found, wanted = (made.together(asked["y"].numpy(), x.detach().numpy(), known) for x in (p, both))
+    assert all(np.array_equal(x, y) for x, y in zip(found, wanted, strict=True))

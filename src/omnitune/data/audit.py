@@ -30,7 +30,7 @@ class BadRow:
 def columns_exist(recipe: Recipe, table: Table) -> None:
     """Raises one `Mistake` naming every column the recipe reads and the table lacks."""
     wanted = {f"inputs.{name}": [recipe.column(name)] for name in recipe.inputs}
-    wanted |= {f"tasks.{name}": list(task.columns()) for name, task in recipe.tasks.items()} | {"data.by": list(recipe.data.by)}
+    wanted |= {f"tasks.{name}": [*task.columns(), *task.beside()] for name, task in recipe.tasks.items()} | {"data.by": list(recipe.data.by)}
     wanted |= histories.columns(recipe)
     missing = [
         Mistake(where, f"{table.name} has no column {column!r}", did_you_mean(column, table.columns))
@@ -71,6 +71,9 @@ def _bad_rows(recipe: Recipe, table: Table, decoded: Mapping[str, Decoded]) -> I
     for task in recipe.tasks.values():
         for column in task.columns():
             yield from (BadRow(r, column, p) for r, p in Column(table, column, every).problems(task.check))
+    for column, name in recipe.beside.items():
+        modality = recipe.inputs[name]
+        yield from (BadRow(r, column, p) for r, p in Column(table, column, every, modality.media).problems(modality.check))
     yield from (BadRow(*found) for found in histories.problems(recipe, table))
 
 

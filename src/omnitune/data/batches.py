@@ -17,7 +17,7 @@ from omnitune.data.schema import Schema
 from omnitune.data.split import digests
 from omnitune.data.streams import Streams
 from omnitune.data.table import Rowed
-from omnitune.nn.tokens import Batch
+from omnitune.nn.tokens import Batch, beside
 from omnitune.recipe import Recipe
 from omnitune.tasks import Target
 
@@ -166,15 +166,27 @@ class Batches:
                 return self.decoded[name](self.table.origin(rows), chance is not None)
             return Column(self.table, self.recipe.column(name), rows, self.recipe.inputs[name].media)[:]
 
-        return replace(encode(self.recipe, self.schema, rows, values, chance, known, epoch), same=self._same(rows))
+        made = encode(self.recipe, self.schema, rows, values, chance, known, epoch)
+        return replace(made, inputs=made.inputs | self._beside(rows, chance), same=self._same(rows))
+
+    def _beside(self, rows: Rows, rng: np.random.Generator | None) -> dict[str, dict[str, torch.Tensor]]:
+        """Columns that are read as an input is."""
+        made = {}
+        for column, name in self.recipe.beside.items():
+            modality = self.recipe.inputs[name]
+            values = Column(self.table, column, rows, modality.media)[:]
+            made[beside(column)] = modality.encode(values, self.schema.inputs[name], rng)
+        return made
 
     def _same(self, rows: Rows) -> dict[str, Rows]:
         """See `Batch.same`: 62 bits of a hash, so that none is negative."""
-        compared = {name for task in self.recipe.tasks.values() for name in task.compares()}
-        media = {name: [self.recipe.column(name)] if self.recipe.inputs[name].media else [] for name in compared}
+        inputs = {name for task in self.recipe.tasks.values() for name in task.compares()}
+        compared = {name: (self.recipe.column(name), name) for name in sorted(inputs)}
+        compared |= {beside(column): (column, name) for column, name in self.recipe.beside.items()}
         table, rows = self.table.source if isinstance(self.table, Pieced) else self.table, self.table.origin(rows)
-        found = {name: digests(table, rows, [self.recipe.column(name)], media[name]) for name in sorted(compared)}
-        return {name: (digest >> np.uint64(2)).astype(np.int64) for name, digest in found.items()}
+        media = {column for column, name in compared.values() if self.recipe.inputs[name].media}
+        found = {key: digests(table, rows, [column], media) for key, (column, _) in compared.items()}
+        return {key: (digest >> np.uint64(2)).astype(np.int64) for key, digest in found.items()}
 
     def luck(self, epoch: int, batch: int) -> np.random.Generator | None:
         """What augmentation of a batch draws from; None where nothing is augmented."""

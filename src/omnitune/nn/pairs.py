@@ -1,6 +1,6 @@
 """Pairs: vectors of two inputs in one space, near where they belong together.
 
-Shape letters: B rows, D width of an input's tokens, P width of the vectors that are compared.
+Shape letters: B rows, D width of an input's tokens, P width of the vectors that are compared, K hard negatives of a row, C = B (1 + K) candidates.
 """
 
 import math
@@ -14,7 +14,7 @@ from torch.nn.functional import logsigmoid, normalize
 
 from omnitune.nn.heads import EmbeddingHead
 from omnitune.nn.retrieval import Array, found
-from omnitune.nn.tokens import Loss, Tokens, View
+from omnitune.nn.tokens import Loss, Tokens, View, beside
 
 STEEPEST = math.log(100.0)
 """CLIP lets the logits be no steeper, or training becomes unstable (Radford et al. 2021, section 2.5)."""
@@ -26,18 +26,27 @@ class PairHead(EmbeddingHead):
     Both projections start as the same orthogonal one where the inputs are equally wide, so that vectors of one backbone start as near each other
     as it put them.
 
-    Target: `y` (B, 2) int64, equal where values are; `weight` (B,), 0 where one of the two is missing.
+    Target: `y` (B, 2) int64, equal where values are; `weight` (B,), 0 where one of the two is missing; with hard negatives `wrong` (B, K) int64,
+    equal to the second column of `y` where values are, -1 where they are missing.
 
     Args:
         of: the two inputs.
         widths: D of each.
         width: P.
         kind: of the loss, see `Match`.
+        negatives: columns of hard negatives, read as the second input is.
     """
 
-    def __init__(self, of: Sequence[str], widths: Sequence[int], width: int, kind: Literal["softmax", "sigmoid"] = "softmax") -> None:
+    def __init__(
+        self,
+        of: Sequence[str],
+        widths: Sequence[int],
+        width: int,
+        kind: Literal["softmax", "sigmoid"] = "softmax",
+        negatives: Sequence[str] = (),
+    ) -> None:
         super().__init__()
-        self.of, self.width = tuple(of), width
+        self.of, self.width, self.negatives = tuple(of), width, [beside(column) for column in negatives]
         made = [nn.Linear(inside, width, bias=False) for inside in widths]
         first, second = (nn.init.orthogonal_(projection.weight) for projection in made)
         if first.shape == second.shape:
@@ -58,12 +67,12 @@ class PairHead(EmbeddingHead):
         return self.embed(a, view.streams[a]), self.embed(b, view.streams[b])
 
     def gather(self, view: View) -> Tensor:
-        """Both vectors of each row, (B, 2 P)."""
-        return torch.cat(self.vectors(view), 1)
+        """Both vectors of each row, and those of its hard negatives, (B, (2 + K) P)."""
+        return torch.cat([*self.vectors(view), *(self.embed(self.of[1], view.streams[key]) for key in self.negatives)], 1)
 
     def together(self, y: Array, p: Array, known: Array) -> tuple[Array, Array]:
         """From both vectors of all rows to what `retrieval.found` gives of those that are `known`; zeros of others."""
-        candidates, places = found(p[known, : p.shape[1] // 2], p[known, p.shape[1] // 2 :], y[known])
+        candidates, places = found(p[known, : self.width], p[known, self.width : 2 * self.width], y[known])
         return _spread(candidates, known), _spread(places, known)
 
     def predict(self, view: View) -> Tensor:
@@ -74,14 +83,22 @@ class PairHead(EmbeddingHead):
 
     def loss_of(self, x_BN: Tensor, target: dict[str, Tensor]) -> Loss:
         """See `JointHead.loss_of`."""
-        (a_BP, b_BP), y_B2, weight_B = x_BN.chunk(2, 1), target["y"], target["weight"]
-        with torch.autocast(a_BP.device.type, enabled=False):
-            logits_BB = self.steepened(a_BP @ b_BP.T)
-            right_BB = torch.eye(len(y_B2), dtype=torch.bool, device=y_B2.device)
-            there_B = weight_B.detach() > 0
-            asked_BB = (y_B2[:, None] != y_B2[None]).all(2) & there_B | right_BB
-            each_B = self._softmax(logits_BB, asked_BB) if self.bias is None else self._sigmoid(logits_BB + self.bias, asked_BB, right_BB)
+        (a_BP, *b), y_B2, weight_B = torch.split(x_BN, self.width, 1), target["y"], target["weight"]
+        with torch.autocast(x_BN.device.type, enabled=False):
+            logits_BC = self.steepened(a_BP @ torch.cat(b).T)
+            right_BC = torch.eye(len(y_B2), logits_BC.shape[1], dtype=torch.bool, device=y_B2.device)
+            asked_BC = self._asked(y_B2, weight_B.detach() > 0, target.get("wrong")) | right_BC
+            each_B = self._softmax(logits_BC, asked_BC) if self.bias is None else self._sigmoid(logits_BC + self.bias, asked_BC, right_BC)
             return Loss((each_B * weight_B).sum(), weight_B.sum())
+
+    @staticmethod
+    def _asked(y_B2: Tensor, there_B: Tensor, wrong_BK: Tensor | None) -> Tensor:
+        """Which candidates are wrong for a row, (B, C) bool: there, and equal to the row in no value. Hard negatives stand behind the rows' own."""
+        asked_BB = (y_B2[:, None] != y_B2[None]).all(2) & there_B
+        if wrong_BK is None:
+            return asked_BB
+        wrong_N = wrong_BK.T.reshape(-1)
+        return torch.cat([asked_BB, (wrong_N >= 0) & (wrong_N != y_B2[:, 1:])], 1)
 
     def steepened(self, cosines: Tensor) -> Tensor:
         """Cosines times the temperature's inverse, which beyond its limit stays there."""
@@ -90,15 +107,16 @@ class PairHead(EmbeddingHead):
         return steepness.exp() * cosines
 
     @staticmethod
-    def _softmax(logits_BB: Tensor, asked_BB: Tensor) -> Tensor:
-        """Cross-entropy of the right one among those asked for, the mean of both ways."""
-        own_B = logits_BB.diagonal()
-        ways = [x_BB.masked_fill(~asked_BB, -torch.inf).logsumexp(1) - own_B for x_BB in (logits_BB, logits_BB.T)]
-        return (ways[0] + ways[1]) / 2
+    def _softmax(logits_BC: Tensor, asked_BC: Tensor) -> Tensor:
+        """Cross-entropy of the right one among those asked for, the mean of both ways; hard negatives are candidates of the first alone."""
+        own_B, B = logits_BC.diagonal(), len(logits_BC)
+        there_BC = logits_BC.masked_fill(~asked_BC, -torch.inf)
+        back_BB = logits_BC[:, :B].T.masked_fill(~asked_BC[:, :B], -torch.inf)
+        return (there_BC.logsumexp(1) + back_BB.logsumexp(1)) / 2 - own_B
 
     @staticmethod
-    def _sigmoid(logits_BB: Tensor, asked_BB: Tensor, right_BB: Tensor) -> Tensor:
-        return -(logsigmoid(torch.where(right_BB, logits_BB, -logits_BB)) * asked_BB).sum(1)
+    def _sigmoid(logits_BC: Tensor, asked_BC: Tensor, right_BC: Tensor) -> Tensor:
+        return -(logsigmoid(torch.where(right_BC, logits_BC, -logits_BC)) * asked_BC).sum(1)
 
 
 def _spread(values: Array, known: Array) -> Array:

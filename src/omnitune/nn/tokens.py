@@ -65,12 +65,17 @@ class Mixture(Tokens):
     own: float = 0.0
 
 
+def beside(column: str) -> str:
+    """The name under which a column stands among inputs and streams that is read as one of the inputs is, and is none itself."""
+    return f"\0{column}"
+
+
 @dataclass(frozen=True)
 class View:
     """What a head may look at: the tokens of every input, and the fused ones. Where the fusion reads one vector an input, so may the streams.
 
     Args:
-        streams: tokens by input.
+        streams: tokens by input, and of columns that are read beside them, see `beside`.
         fused: of all inputs.
         inputs: what they were made from, as in `Batch`.
     """
@@ -85,9 +90,10 @@ class Batch:
     """Encoded rows.
 
     Args:
-        inputs: tensors by input and name, first dimension B; each input has `present` (B,) bool.
+        inputs: tensors by input and name, first dimension B; each input has `present` (B,) bool. So has each column that is read `beside` them.
         rows: number of each row in its table, (B,) int64.
-        same: of inputs that a task compares, a number a row, equal where the values in the table (or in the files) are, (B,) int64.
+        same: of inputs (and columns `beside` them) that a task compares, a number a row, equal where the values in the table (or in the files)
+            are, (B,) int64.
     """
 
     inputs: dict[str, dict[str, Tensor]]

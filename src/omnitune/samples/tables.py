@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omnitune.samples.fetch import extract
 
@@ -68,23 +69,48 @@ def emoji(archive: Path, folder: Path) -> None:
     """Pictures in images/, their paths in `image`; `name` as Unicode has it, `keywords` as people type them. Components (skin tones) are left out."""
     import pyarrow as pa
 
-    extract(archive, "package/img/google/64/", folder / "images")
+    write(pa.Table.from_pylist(_drawings(archive, "google", folder, "images")), folder)
+
+
+STYLES = ("google", "apple", "twitter", "facebook")
+
+
+def emoji_styles(archive: Path, folder: Path) -> None:
+    """The same of four vendors. The last one's drawings are the test part: `seen` says whether training has the symbol in other styles. Of the
+    others a tenth of the symbols is for validation, another tenth stands in no part but the test."""
+    import pyarrow as pa
+
+    parts: dict[str, list[dict[str, Any]]] = {"train": [], "validation": [], "test": []}
+    for vendor in STYLES:
+        other = archive.with_name(archive.name.replace(STYLES[0], vendor))
+        for row in _drawings(other, vendor, folder, f"images/{vendor}"):
+            tenth = hashlib.sha256(row["symbol"].encode()).digest()[0] * 10 // 256
+            part = "test" if vendor == STYLES[-1] else {8: "validation", 9: ""}.get(tenth, "train")
+            if part:
+                parts[part].append(row | {"vendor": vendor, "seen": tenth < 8})
+    for part, rows in parts.items():
+        write(pa.Table.from_pylist(rows), folder, name=part)
+
+
+def _drawings(archive: Path, vendor: str, folder: Path, images: str) -> list[dict[str, Any]]:
+    """A row for each drawing of a vendor, which is put below `images`; drawings without a row, the same in other skin tones, are left out."""
+    extract(archive, f"package/img/{vendor}/64/", folder / images)
     with TemporaryDirectory() as work:
         extract(archive, "package/emoji.json", Path(work) / "emoji.json")
         listed = json.loads((Path(work) / "emoji.json").read_text(encoding="utf-8"))
     rows = [
         {
-            "image": f"images/{one['image']}", "name": one["name"].lower(), "keywords": " ".join(one["short_names"]).replace("_", " "),
+            "image": f"{images}/{one['image']}", "name": one["name"].lower(), "keywords": " ".join(one["short_names"]).replace("_", " "),
             "category": one["category"], "subcategory": one["subcategory"], "symbol": one["unified"],
         }
         for one in sorted(listed, key=lambda one: int(one["sort_order"]))
-        if one["has_img_google"] and one["category"] != "Component"
+        if one[f"has_img_{vendor}"] and one["category"] != "Component"
     ]  # fmt: skip
     listed_too = {row["image"] for row in rows}
-    for picture in (folder / "images").iterdir():  # the same in other skin tones
-        if f"images/{picture.name}" not in listed_too:
+    for picture in (folder / images).iterdir():
+        if f"{images}/{picture.name}" not in listed_too:
             picture.unlink()
-    write(pa.Table.from_pylist(rows), folder)
+    return rows
 
 
 def italy_power(wheel: Path, folder: Path) -> None:

@@ -53,6 +53,10 @@ class Task(Component, ABC):
         """Inputs whose values it tells apart: `Batch.same` then says which are equal. None, unless a kind says otherwise."""
         return ()
 
+    def beside(self) -> dict[str, str]:
+        """Columns that are read as an input is, each with that input; in training and measuring, not in prediction. None, unless a kind says so."""
+        return {}
+
     @abstractmethod
     def check(self, value: Any) -> str | None:
         """What is wrong with one answer that is not None, in words for the user; None where it can be used."""

@@ -32,6 +32,9 @@ class Match(Task):
         a: an input.
         b: the other one.
         width: of the vectors that are compared.
+        negatives: a column, or several, of values that look right and are wrong (hard negatives). They are read as `b` is and are further
+            candidates for every row of the batch, from `a` to `b`; missing ones are left out. Prediction does not ask for them, and metrics
+            compare with the rows' own values alone.
         loss: `softmax` over the candidates, both ways (van den Oord et al. 2018, https://arxiv.org/abs/1807.03748; CLIP), or `sigmoid` of every
             pair by itself (SigLIP, Zhai et al. 2023, https://arxiv.org/abs/2303.15343). Both learn their temperature.
     """
@@ -43,11 +46,20 @@ class Match(Task):
     a: str
     b: str
     width: Annotated[int, Field(ge=1)] = 128
+    negatives: str | tuple[str, ...] = ()
     loss: Literal["softmax", "sigmoid"] = "softmax"
 
     def compares(self) -> tuple[str, ...]:
         """Both inputs."""
         return (self.a, self.b)
+
+    def wrong(self) -> tuple[str, ...]:
+        """The columns of hard negatives."""
+        return (self.negatives,) if isinstance(self.negatives, str) else self.negatives
+
+    def beside(self) -> dict[str, str]:
+        """Hard negatives, read as `b` is."""
+        return dict.fromkeys(self.wrong(), self.b)
 
     def columns(self) -> tuple[str, ...]:
         """None."""
@@ -66,18 +78,27 @@ class Match(Task):
         return 0
 
     def prepare(self, batch: Batch, columns: Mapping[str, Sequence[Any]], facts: Facts, rng: np.random.Generator | None) -> tuple[Batch, Target]:
-        """`y` (B, 2) int64: a number for each of the two values, equal where they are; `weight` (B,): 1 where both are there."""
+        """`y` (B, 2) int64: a number for each of the two values, equal where they are; `weight` (B,): 1 where both are there.
+
+        `wrong` (B, K) int64: such a number for each of K hard negatives, -1 where it is missing.
+        """
         import torch
+
+        from omnitune.nn.tokens import beside
 
         both = [batch.inputs[name]["present"] for name in self.compares()]
         y_B2 = torch.stack([torch.from_numpy(batch.same[name]) for name in self.compares()], 1)
-        return batch, {"y": y_B2, "weight": (both[0] & both[1]).float()}
+        target = {"y": y_B2, "weight": (both[0] & both[1]).float()}
+        if not self.wrong():
+            return batch, target
+        wrong = [torch.from_numpy(batch.same[key]).where(batch.inputs[key]["present"], -1) for key in map(beside, self.wrong())]
+        return batch, target | {"wrong": torch.stack(wrong, 1)}
 
     def head(self, width: int, facts: Facts, backbones: Mapping[str, Any]) -> Head:
         """A `PairHead`."""
         from omnitune.nn.pairs import PairHead
 
-        return PairHead(self.compares(), [backbones[name].width for name in self.compares()], self.width, self.loss)
+        return PairHead(self.compares(), [backbones[name].width for name in self.compares()], self.width, self.loss, self.wrong())
 
     def decode(self, output: np.ndarray, facts: Facts) -> list[dict[str, Any]]:
         """`value`: the cosine of the two vectors; None where an input is missing."""

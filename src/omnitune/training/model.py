@@ -19,7 +19,7 @@ from omnitune.nn.language import LanguageHead
 from omnitune.nn.late import with_own
 from omnitune.nn.masked_words import MaskedWords
 from omnitune.nn.recall import Recall
-from omnitune.nn.tokens import Batch, Loss, Tokens, View
+from omnitune.nn.tokens import Batch, Loss, Tokens, View, beside
 from omnitune.recipe import Recipe
 from omnitune.tasks import SelfSupervised
 
@@ -44,7 +44,7 @@ class Model(nn.Module):
 
     def __init__(self, recipe: Recipe, schema: Schema, skeletons: Collection[str] = ()) -> None:
         super().__init__()
-        self.inputs, self.tasks = list(recipe.inputs), list(recipe.tasks)
+        self.inputs, self.tasks, self.beside = list(recipe.inputs), list(recipe.tasks), recipe.beside
         encoders: dict[str, Any] = {
             name: (modality.skeleton if name in skeletons else modality.encoder)(schema.inputs[name]) for name, modality in recipe.inputs.items()
         }
@@ -86,7 +86,13 @@ class Model(nn.Module):
     def forward(self, batch: Batch) -> View:
         """Tokens of every input, missing values masked, and the fused ones."""
         streams = {name: self.tokens(name, batch).only(batch.inputs[name]["present"]) for name in self.inputs}
-        return View(streams, self.fusion(streams), batch.inputs)
+        return View(streams | self._beside(batch), self.fusion(streams), batch.inputs)
+
+    def _beside(self, batch: Batch) -> dict[str, Tokens]:
+        """Tokens of columns that are read as an input is, where the batch holds them."""
+        there = {beside(column): name for column, name in self.beside.items() if beside(column) in batch.inputs}
+        read = {key: self.encoders[slug(name)](batch.inputs[key]) for key, name in there.items()}
+        return {key: tokens.only(batch.inputs[key]["present"]) for key, tokens in read.items()}
 
     def tokens(self, name: str, batch: Batch) -> Tokens:
         """Of one input; what a frozen part makes of them is kept, and used where it is there."""
@@ -137,7 +143,7 @@ class Model(nn.Module):
         """What the same rows are without these inputs: what encoders made of the others is fused anew."""
         nowhere = {name: torch.zeros_like(view.streams[name].present) for name in names}
         streams = {name: tokens.only(nowhere[name]) if name in names else tokens for name, tokens in view.streams.items()}
-        return View(streams, self.fusion(streams), view.inputs)
+        return View(streams, self.fusion({name: streams[name] for name in self.inputs}), view.inputs)
 
     def paths(self) -> dict[str, str]:
         """How each backbone read its input, for the report."""
