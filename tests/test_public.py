@@ -13,10 +13,10 @@ from omnitune.component import find, kinds
 from omnitune.recipe import FAMILIES
 
 NAMES = {
-    "BERT", "GPT", "Artifact", "Attend", "Audio", "Auto", "Behaviour", "Bias", "Category", "Classify", "Concat", "Cross", "Data", "Denoise",
-    "Forecast", "Freeze", "Full", "Gated", "Generate", "Image", "Items", "Label", "Late", "LoRA", "MaskedImage", "MaskedText", "Match", "Mistake",
-    "NextSentence", "Number", "Pretrained", "Probe", "Rank", "Recipe", "Reconstruct", "Regress", "Report", "Retriever", "Sampling",
-    "Series", "Spectrogram", "Table", "Text", "Train", "TransformerXL", "ViT", "ZeroShot", "check", "compare",
+    "BERT", "GPT", "Artifact", "Attend", "Audio", "Auto", "Behaviour", "Bias", "Category", "Classify", "Concat", "Contrast", "Cross", "Data",
+    "Denoise", "Forecast", "Freeze", "Full", "Gated", "Generate", "Image", "Items", "Label", "Late", "LoRA", "MaskedImage", "MaskedText",
+    "Match", "Mistake", "NextSentence", "Number", "Pretrained", "Probe", "Rank", "Recipe", "Reconstruct", "Regress", "Report", "Retriever",
+    "Sampling", "Series", "Spectrogram", "Table", "Text", "Train", "TransformerXL", "ViT", "ZeroShot", "check", "compare",
     "fit", "generate", "index", "infer", "load", "search",
 }  # fmt: skip
 COMMANDS = {

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from omnitune.modalities.text import Text
     from omnitune.recipe import Data, Recipe, Train
     from omnitune.tasks.classify import Classify
+    from omnitune.tasks.contrast import Contrast
     from omnitune.tasks.denoise import Denoise
     from omnitune.tasks.forecast import Forecast
     from omnitune.tasks.generate import Generate
@@ -60,10 +61,10 @@ if TYPE_CHECKING:
     from omnitune.tuning.probe import Probe
 
 __all__ = [
-    "BERT", "GPT", "Artifact", "Attend", "Audio", "Auto", "Behaviour", "Bias", "Category", "Classify", "Concat", "Cross", "Data", "Denoise",
-    "Forecast", "Freeze", "Full", "Gated", "Generate", "Image", "Items", "Label", "Late", "LoRA", "MaskedImage", "MaskedText", "Match", "Mistake",
-    "NextSentence", "Number", "Pretrained", "Probe", "Rank", "Recipe", "Reconstruct", "Regress", "Report", "Retriever", "Sampling",
-    "Series", "Spectrogram", "Table", "Text", "Train", "TransformerXL", "ViT", "ZeroShot", "check", "compare",
+    "BERT", "GPT", "Artifact", "Attend", "Audio", "Auto", "Behaviour", "Bias", "Category", "Classify", "Concat", "Contrast", "Cross", "Data",
+    "Denoise", "Forecast", "Freeze", "Full", "Gated", "Generate", "Image", "Items", "Label", "Late", "LoRA", "MaskedImage", "MaskedText",
+    "Match", "Mistake", "NextSentence", "Number", "Pretrained", "Probe", "Rank", "Recipe", "Reconstruct", "Regress", "Report", "Retriever",
+    "Sampling", "Series", "Spectrogram", "Table", "Text", "Train", "TransformerXL", "ViT", "ZeroShot", "check", "compare",
     "fit", "generate", "index", "infer", "load", "search",
 ]  # fmt: skip
 
@@ -76,7 +77,8 @@ _HOMES = {
     "evaluation.report": ("Report",), "fusion.attend": ("Attend",), "fusion.concat": ("Concat",), "fusion.cross": ("Cross",),
     "fusion.gated": ("Gated",), "fusion.late": ("Late",), "modalities.audio": ("Audio",), "modalities.behaviour": ("Behaviour", "Items"),
     "modalities.category": ("Category",), "modalities.image": ("Image",), "modalities.number": ("Number",), "modalities.series": ("Series",),
-    "modalities.text": ("Text",), "recipe": ("Data", "Recipe", "Train"), "tasks.classify": ("Classify",), "tasks.denoise": ("Denoise",),
+    "modalities.text": ("Text",), "recipe": ("Data", "Recipe", "Train"), "tasks.classify": ("Classify",), "tasks.contrast": ("Contrast",),
+    "tasks.denoise": ("Denoise",),
     "tasks.forecast": ("Forecast",), "tasks.generate": ("Generate",), "tasks.label": ("Label",), "tasks.masked_image": ("MaskedImage",),
     "tasks.masked_text": ("MaskedText",), "tasks.match": ("Match",), "tasks.next_sentence": ("NextSentence",), "tasks.rank": ("Rank",),
     "tasks.reconstruct": ("Reconstruct",), "tasks.regress": ("Regress",), "tuning.auto": ("Auto",), "tuning.bias": ("Bias",),

@@ -42,7 +42,11 @@ class Predictor:
             fix = f"Train with fusion: {' or '.join(kind for kind in kinds(Fusion) if find(Fusion, kind).weighs)}"
             raise Mistake("predict", f"fusion {recipe.fusion.kind} gives inputs no weights", fix)
         if not self.tasks:
-            raise Mistake("predict", "no task of this model answers rows", "A model that writes texts is asked by `omnitune generate`")
+            raise Mistake(
+                "predict",
+                "no task of this model answers rows",
+                "A model that writes texts is asked by `omnitune generate`, one that compares rows by `omnitune retrieve`",
+            )
 
     def __call__(self, source: Any) -> Iterator[Row]:
         """One answer a row: `{task: {"value": ..., "probabilities": {...}}}`, or `{"error": why}`.

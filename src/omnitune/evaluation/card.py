@@ -72,7 +72,7 @@ def _question(report: "Report", form: str) -> str:
     if form in ("series", "rebuilt"):
         return "time-series-forecasting" if form == "series" else "feature-extraction"
     kinds = set(_kinds(report))
-    if form == "pairs":
+    if form in ("pairs", "neighbours"):
         return "sentence-similarity" if kinds == {"text"} else "feature-extraction"
     reads = "tabular" if kinds <= {"number", "category"} else next(iter(kinds)) if len(kinds) == 1 else "multimodal"
     return f"{reads}-{'regression' if form == 'value' else 'classification'}"

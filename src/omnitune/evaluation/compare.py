@@ -71,8 +71,8 @@ def _identities(run: Stored) -> list[tuple[str, Any, int]]:
 
 
 def _answer(run: Stored, y: Any) -> Any:
-    if run.form in ("tokens", "pixels", "pairs"):
-        return float(y[-1])  # bytes, which no tokenizer changes, the number of hidden pixels, or of candidates of a pair
+    if run.form in ("tokens", "pixels", "pairs", "neighbours"):
+        return float(y[-1])  # bytes, which no tokenizer changes, the number of hidden pixels, or of candidates of a pair or rows of a label
     if run.form == "ranks":
         return run.names[int(y[0])]
     if run.form in ("series", "rebuilt"):

@@ -31,7 +31,7 @@ def details(form: Form, names: Sequence[str], test: Predictions, validation: Pre
         `points` [[true, predicted]], at most 500. Always `worst` [{row, loss, true, said}], the ten rows of highest loss;
         nothing at all for what an input was asked about itself.
     """
-    if not len(test.rows) or form in ("ranks", "tokens", "pixels", "pairs", "series", "rebuilt"):
+    if not len(test.rows) or form in ("ranks", "tokens", "pixels", "pairs", "neighbours", "series", "rebuilt"):
         return {}
     if form == "classes":
         calibrated = calibration(test, validation)

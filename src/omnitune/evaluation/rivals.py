@@ -8,7 +8,7 @@ import numpy as np
 
 from omnitune.data.columns import Column
 from omnitune.data.prepared import Prepared
-from omnitune.evaluation import baselines, before, futures, pairs, pixels, ranks, rebuilt, texts
+from omnitune.evaluation import baselines, before, futures, neighbours, pairs, pixels, ranks, rebuilt, texts
 from omnitune.evaluation.answers import known
 from omnitune.nn.tokens import Batch
 from omnitune.training.model import Model
@@ -18,7 +18,7 @@ Array = np.ndarray[Any, Any]
 
 OF_INPUTS = {
     "tokens": texts.rivals, "classes": texts.rivals, "pixels": pixels.rivals, "pairs": pairs.rivals, "series": futures.rivals,
-    "rebuilt": rebuilt.rivals,
+    "rebuilt": rebuilt.rivals, "neighbours": neighbours.rivals,
 }  # fmt: skip
 """By form, what tasks without labels have to beat."""
 

@@ -41,7 +41,7 @@ class RowHead(Head):
         """Answers, first dimension B, as `Task.decode` takes them."""
 
 
-class JointHead(RowHead):
+class JointHead(Head):
     """A head whose loss of a row depends on the rows beside it: it wants the whole batch, also where that is read in parts
     (`training/gradients.py`). N is how many numbers it needs of a row."""
 

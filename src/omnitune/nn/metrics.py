@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 Array = np.ndarray[Any, Any]
-Form = Literal["classes", "labels", "value", "ranks", "tokens", "pixels", "pairs", "series", "rebuilt"]
+Form = Literal["classes", "labels", "value", "ranks", "tokens", "pixels", "pairs", "neighbours", "series", "rebuilt"]
 LEAST = float(np.finfo(np.float32).eps)
 """Probability below which a log loss grows no more: what float32 leaves of a certain model's other answers."""
 
@@ -48,6 +48,10 @@ def of_form(form: Form, outputs: int) -> dict[str, Metric]:
         from omnitune.nn.rank_metrics import rank_metrics
 
         return rank_metrics(outputs)
+    if form == "neighbours":
+        from omnitune.nn.neighbours import neighbour_metrics
+
+        return neighbour_metrics()
     if form == "pairs":
         from omnitune.nn.retrieval import pair_metrics
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, normalize
 
-from omnitune.nn.heads import EmbeddingHead
+from omnitune.nn.heads import EmbeddingHead, RowHead
 from omnitune.nn.retrieval import Array, found
 from omnitune.nn.tokens import Loss, Tokens, View, beside
 
@@ -20,7 +20,7 @@ STEEPEST = math.log(100.0)
 """CLIP lets the logits be no steeper, or training becomes unstable (Radford et al. 2021, section 2.5)."""
 
 
-class PairHead(EmbeddingHead):
+class PairHead(EmbeddingHead, RowHead):
     """A linear projection of each input's pooled tokens, and the cosine between them, made steeper by a temperature that is learned.
 
     Both projections start as the same orthogonal one where the inputs are equally wide, so that vectors of one backbone start as near each other

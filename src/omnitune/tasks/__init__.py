@@ -28,11 +28,12 @@ Target = dict[str, "Tensor"]
 class Task(Component, ABC):
     """One question. Missing answers are allowed in any row: such a row teaches other tasks only."""
 
-    form: ClassVar[Literal["classes", "labels", "value", "ranks", "tokens", "pixels", "pairs", "series", "rebuilt"]]
+    form: ClassVar[Literal["classes", "labels", "value", "ranks", "tokens", "pixels", "pairs", "neighbours", "series", "rebuilt"]]
     """What a prediction looks like: (B, C) probabilities of one class, (B, K) probabilities of labels, (B,) numbers, of items
     (B, 2 K) the best ones and how likely they are (measured as `nn.ranking.figures` says), of a text (B, 2) the
     nats that its words cost and how many were said right, of a picture (B, 2) the squared error of hidden pixels and how far these lie apart, of a
-    pair (B, 8) where the right one stands, see `nn.retrieval.found`, of a series (B, 2) the absolute errors of hidden numbers, summed, and their
+    pair (B, 8) where the right one stands, see `nn.retrieval.found`, of a row among others (B, 3) how those nearest to it are labelled, see
+    `nn.neighbours.found`, of a series (B, 2) the absolute errors of hidden numbers, summed, and their
     squares, or of what is rebuilt (B, 2) the squared errors, summed, and those that 8 bits a number leave."""
     supervised: ClassVar[bool] = True
     """Whether it reads answers from columns; else it asks inputs about themselves, see `SelfSupervised` and `compares`."""
