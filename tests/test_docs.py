@@ -16,6 +16,7 @@ from runs import language_recipe, rows, table_recipe, write_csv
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TUTORIAL = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+RETRIEVE = (ROOT / "docs" / "how-to" / "match-and-retrieve.md").read_text(encoding="utf-8")
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -56,7 +57,7 @@ def test_every_command_runs(text: str, workplace: Path) -> None:
         assert done.exit_code == 0, (words, done.output, done.stderr)
 
 
-@pytest.mark.parametrize("text", [README, TUTORIAL], ids=["README", "tutorial"])
+@pytest.mark.parametrize("text", [README, TUTORIAL, RETRIEVE], ids=["README", "tutorial", "retrieve"])
 def test_python_blocks_use_names_that_exist(text: str) -> None:
     import omnitune
 
@@ -64,6 +65,15 @@ def test_python_blocks_use_names_that_exist(text: str) -> None:
         compile(block, "block", "exec")
         for names in re.findall(r"from omnitune import (.+)", block):
             assert all(hasattr(omnitune, name.strip()) for name in names.split(","))
+
+
+def test_commands_of_retrieval_have_the_options_that_are_shown() -> None:
+    from test_public import COMMANDS
+
+    found = commands(RETRIEVE)
+    assert {words[0] for words in found} == {"index", "retrieve", "zero-shot"}
+    for verb, *words in found:
+        assert {word for word in words if word.startswith("-")} <= COMMANDS[verb]
 
 
 def test_links_lead_somewhere() -> None:
