@@ -1,7 +1,6 @@
 """retrieve: what in an index is nearest to a text, a picture or a sound, or to every row of a table; and how often that is right."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,44 +8,15 @@ import numpy as np
 
 from omnitune import artifact as artifacts
 from omnitune.artifact import Artifact
+from omnitune.commands._recall import Recall, Right, recalled
 from omnitune.commands.index import fingerprint
 from omnitune.data.table import Table, read
 from omnitune.embedding import Embedder
 from omnitune.errors import Mistake, did_you_mean
-from omnitune.evaluation.measure import Predictions, measure, shown
-from omnitune.nn.hits import hit_metrics
 from omnitune.vector_index import VectorIndex
 
 Array = np.ndarray[Any, Any]
 Answer = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Recall:
-    """How often what was found is right.
-
-    Args:
-        rows: queries that were measured.
-        unread: queries without a vector.
-        unanswered: queries that nothing in the index is right for; they are not measured.
-        metrics: {name: {value, low, high}}, with 95 % intervals over queries.
-    """
-
-    rows: int
-    unread: int
-    unanswered: int
-    metrics: dict[str, Any]
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain values."""
-        return asdict(self)
-
-    def __str__(self) -> str:
-        lines = [f"{name:<12} {shown(one)}" for name, one in self.metrics.items()]
-        left = [
-            f"{n:,} {why}" for n, why in ((self.unread, "could not be read or are missing"), (self.unanswered, "have no right answer there")) if n
-        ]
-        return "\n".join([f"{self.rows:,} queries" + (f"; not measured: {', '.join(left)}" if left else ""), *lines])
 
 
 class Retriever:
@@ -108,32 +78,13 @@ class Retriever:
             k: how far down is looked.
         """
         asked = self._queries(queries)
-        wrong = [Mistake(t.name, f"no column {same!r}", did_you_mean(same, t.columns)) for t in (asked, self.table) if same not in t.columns]
-        if wrong:
-            raise Mistake.together(wrong)
-        truth, groups = _numbered(self.table, same, {})
-        wanted, _ = _numbered(asked, same, groups)
-        findable = np.ones(len(self.table), bool)
-        findable[list(self.index.about.problems)] = False
-        right = np.bincount(truth[findable & (truth >= 0)], minlength=len(groups) + 1)
         hits: list[Array] = []
         unread: list[bool] = []
+        right = Right(self.table, asked, same, self.index.about.problems, self._own(asked))
         for _, rows, problems in self._found(asked, k):
-            mine = wanted[len(unread) : len(unread) + len(rows)]
-            hits.append((truth[rows] == mine[:, None]) & (rows >= 0) & (mine >= 0)[:, None])
+            hits.append(right.hits(rows, len(unread)))
             unread += [problem is not None for problem in problems]
-        return self._measured(np.concatenate(hits), np.where(wanted >= 0, right[wanted] - self._itself(asked, findable), 0), np.array(unread), k)
-
-    @staticmethod
-    def _measured(hits_nk: Array, right_n: Array, unread_n: Array, k: int) -> Recall:
-        there = ~unread_n & (right_n > 0)
-        p_nk = np.pad(hits_nk, ((0, 0), (0, max(0, k - hits_nk.shape[1]))))[there].astype(np.float64)
-        found = measure(hit_metrics(k), {"found": Predictions(right_n[there, None], p_nk, np.flatnonzero(there))})
-        return Recall(int(there.sum()), int(unread_n.sum()), int((~unread_n & (right_n <= 0)).sum()), found["models"]["found"])
-
-    def _itself(self, asked: Table, findable: Array) -> Array | int:
-        """Of each query how many rows it may not find: itself, where it is one that could be found."""
-        return findable.astype(np.int64) if self._own(asked) else 0
+        return recalled(np.concatenate(hits), right.how_many(), np.array(unread), k)
 
     def _own(self, asked: Table) -> bool:
         return self.by == self.index.about.of and asked.fingerprint == self.index.about.fingerprint
@@ -165,16 +116,6 @@ class Retriever:
                 if row >= 0
             ]
             yield {"found": found} if problem is None else {"error": problem}
-
-
-def _numbered(table: Table, column: str, groups: dict[Any, int]) -> tuple[Array, dict[Any, int]]:
-    """The value of each row as a number, (n,), -1 where it is missing, the same for equal values."""
-    found = np.full(len(table), -1, np.int64)
-    for numbers in table.blocks(column, np.arange(len(table))):
-        for row, value in zip(numbers.tolist(), table.take(column, numbers), strict=True):
-            if value is not None:
-                found[row] = groups.setdefault(str(value), len(groups))
-    return found, groups
 
 
 def _opened(query: Any) -> Any:
