@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import checkpoints
-from omnitune import Artifact, Mistake, Recipe, Retriever, fit, index
+from omnitune import Artifact, Mistake, Recipe, Retriever, ZeroShot, fit, index
 from omnitune.recipe import read
 
 TOPICS = {"dress": ["lovely", "soft", "silk"], "shoes": ["heavy", "leather", "sole"], "hat": ["wide", "felt", "brim"]}
@@ -68,6 +68,7 @@ def test_rows_like_a_row_are_found(trained: Artifact, tmp_path: Path) -> None:
     retriever = Retriever(tmp_path / "index", table=table)
     found = retriever.recall(table, "topic", k=5)
     assert found.rows == len(table) and found.metrics["success@1"]["value"] > 0.5
+    assert next(ZeroShot(trained, list(TOPICS))([{"text": "lovely silk"}]))["value"] in TOPICS
     with pytest.raises(Mistake, match="the rows of this index were in memory"):
         Retriever(tmp_path / "index")
 

@@ -36,8 +36,8 @@ def test_all_rows_are_looked_at_in_blocks_of_any_size(block: int, tmp_path: Path
     scores, rows = made.search(queries, 9)
     assert np.array_equal(rows, wanted)
     np.testing.assert_allclose(scores, np.take_along_axis(cosines, wanted, 1), atol=2e-5)
-    but, _ = wanted[:, 0], None
-    assert np.array_equal(made.search(queries, 8, but)[1], wanted[:, 1:])
+    assert np.array_equal(made.search(queries, 8, wanted[:, 0])[1], wanted[:, 1:])
+    assert made.search(queries[:0], 3)[1].shape == (0, 3)
 
 
 def test_more_than_there_are(tmp_path: Path) -> None:

@@ -111,18 +111,16 @@ class VectorIndex:
         Returns:
             Cosines and row numbers, (q, k) each, best first, those of one cosine in the order of the table; -inf and -1 behind the last one.
         """
-        scores, rows = np.full((len(queries_qP), 0), -np.inf, np.float32), np.zeros((len(queries_qP), 0), np.int64)
+        starts = range(0, max(1, len(queries_qP)), QUERIES)
+        found = [self._some(queries_qP[at : at + QUERIES], k, None if but_q is None else but_q[at : at + QUERIES]) for at in starts]
+        scores, rows = (np.concatenate(several) for several in zip(*found, strict=True))
+        return scores, rows
+
+    def _some(self, queries_qP: Array, k: int, but_q: Array | None) -> tuple[Array, Array]:
+        scores, rows = np.zeros((len(queries_qP), 0), np.float32), np.zeros((len(queries_qP), 0), np.int64)
         for start, block_nP in self._vectors():
-            for at in range(0, len(queries_qP), QUERIES):
-                several = slice(at, at + QUERIES)
-                found = _nearest(queries_qP[several], block_nP, self._never(start, len(block_nP)), start, k + (but_q is not None))
-                if at == 0:
-                    new_scores, new_rows = (
-                        np.zeros((len(queries_qP), found[0].shape[1]), np.float32),
-                        np.zeros((len(queries_qP), found[0].shape[1]), np.int64),
-                    )
-                new_scores[several], new_rows[several] = found
-            scores, rows = _best(np.hstack([scores, new_scores]), np.hstack([rows, new_rows]), k, but_q)
+            more = _nearest(queries_qP, block_nP, self._never(start, len(block_nP)), start, k + (but_q is not None))
+            scores, rows = _best(np.hstack([scores, more[0]]), np.hstack([rows, more[1]]), k, but_q)
         return scores, rows
 
     def _vectors(self) -> Iterator[tuple[int, Array]]:

@@ -106,6 +106,8 @@ def test_another_model_or_table_is_refused(place: Path, pictures: Path, tmp_path
         index(place / "run", str(place / "table.parquet"), "text", place / "index")
     with pytest.raises(Mistake, match=r"input 'mood': is not compared"):
         index(place / "run", str(place / "table.parquet"), "mood", tmp_path / "new")
+    with pytest.raises(Mistake, match="0 is none"):
+        Retriever(place / "index").recall(str(place / "table.parquet"), "pair", k=0)
     with pytest.raises(Mistake, match=r"no column 'pear'.*Did you mean 'pair'"):
         list(Retriever(place / "index")(["a"], show=("pear",)))
 

@@ -64,8 +64,8 @@ class Retriever:
             show: columns of the indexed table that are told beside the indexed one.
         """
         wrong = [Mistake("show", f"no column {c!r}", did_you_mean(c, self.table.columns)) for c in show if c not in self.table.columns]
-        if wrong or k < 1:
-            raise Mistake.together(wrong or [Mistake("k", f"{k} is none", "Ask for one or more")])
+        if wrong:
+            raise Mistake.together(wrong)
         for scores, rows, problems in self._found(self._queries(queries), k):
             yield from self._told(scores, rows, problems, [self.column, *show])
 
@@ -97,6 +97,8 @@ class Retriever:
 
     def _found(self, asked: Table, k: int) -> Iterator[tuple[Array, Array, list[str | None]]]:
         """Scores and row numbers, (q, k) each, and why a query has none, a chunk at a time."""
+        if k < 1:
+            raise Mistake("k", f"{k} is none", "Ask for one or more")
         own, start = self._own(asked), 0
         for one in self.embedder(asked):
             but_q = np.arange(start, start + len(one.problems)) if own else None

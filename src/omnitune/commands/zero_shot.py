@@ -129,9 +129,10 @@ def _sides(artifact: Artifact, of: str | None, task: str | None) -> tuple[str, s
     compared = list(dict.fromkeys(name for key, one in recipe.tasks.items() if task in (None, key) for name in one.compares()))
     texts = [name for name in compared if recipe.inputs[name].kind == "text"]
     others = [name for name in compared if name not in texts]
-    if of is None and len(others) != 1:
+    mine = compared if len(compared) == 1 else others
+    if of is None and len(mine) != 1:
         raise Mistake("of", f"rows may be of any of: {', '.join(compared) or 'no input'}", "Name the input with --of")
-    of = of or others[0]
+    of = of or mine[0]
     beside = [name for name in recipe.tasks[comparing(recipe, of, task)].compares() if name != of] or [of]
     if beside[0] not in texts:
         raise Mistake(f"input {of!r}", f"is compared with {beside[0]!r}, which is no text", "Classes are texts")
