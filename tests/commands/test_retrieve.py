@@ -188,7 +188,8 @@ def test_on_the_command_line(place: Path, pictures: Path, tmp_path: Path) -> Non
         assert done.exit_code == 0, (words, done.output, done.stderr)
         return done.stdout
 
-    made = json.loads(run("index", place / "run", place / "table.parquet", "--of", "title", "--out", tmp_path / "titles", "--json"))
+    made = json.loads(run("index", place / "run", place / "table.parquet", "--of", "title", "--json"))
+    assert made["index"] == str(place / "run-title.index") and (place / "run-title.index").is_dir()
     assert made["rows"] == 320 and made["problems"]["0"] == "missing"
     lines = run("retrieve", place / "index", "lovely dress", "-k", 2, "--show", "pair").strip().splitlines()
     assert len(lines) == 2 and "row " in lines[0]

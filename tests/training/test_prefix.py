@@ -261,3 +261,34 @@ def test_a_row_beyond_16_bits_is_computed_each_time(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(prefix, "LARGEST", 1e-6)
     _, on = trained(recipe("bert", "train.cache_bits=16"))
     assert on.prefixes["x"].read <= 3 and on.prefixes["x"].computed >= 3 * (len(on.prepared.parts["train"]) - 1)
+
+
+def test_what_is_frozen_is_not_computed_twice_where_a_batch_is_read_twice() -> None:
+    """Where the loss wants the batch together, its parts are read once without a graph and once with one."""
+    asked = read(
+        recipe("bert").to_dict()
+        | {
+            "data": {"from": [{"x": f"word {i}", "z": f"other {i}"} for i in range(24)], "split": [0.7, 0.3, 0]},
+            "inputs": {name: {"kind": "text", "backbone": str(checkpoints.tiny_bert())} for name in "xz"},
+            "tasks": {"match": {"kind": "match", "a": "x", "b": "z", "width": 8}},
+        },
+        ["train.micro_batch=3", "train.epochs=2", "train.stop_on=loss"],
+    )
+    found = {}
+    for cached in (1.0, 0.0):
+        model, prepared = ready(asked.replace(train=replace(asked.train, cache=cached)))
+        tune(model, prepared.recipe)
+        frozen, train, entered = Frozen(model, prepared), prepared.recipe.train, []
+        lowest = model.backbones["x"].blocks[0]
+        hook = lowest.register_forward_hook(lambda module, given, made, entered=entered: entered.append(1))
+        for _ in Loop(model, frozen.prepared.batches("train", int(train.batch), 0), train, {"match": 1.0}):
+            pass
+        hook.remove()
+        found[cached] = {name: p.detach().clone() for name, p in model.learning().items()}, sum(entered)
+        frozen.close()
+        prepared.close()
+    sizes = [8, 8, len(prepared.parts["train"]) - 16]
+    parts = [-(-size // 3) for size in sizes]
+    assert found[1.0][1] == sum(parts), "once"
+    assert found[0.0][1] == 2 * sum(n * (2 if n > 1 else 1) for n in parts), "in each of two epochs, twice where there are parts"
+    close(found[1.0][0], found[0.0][0])

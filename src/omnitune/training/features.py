@@ -27,6 +27,10 @@ class Read:
         hidden = inputs["hidden"]
         return Tokens(hidden, torch.ones(hidden.shape[:2], dtype=torch.bool, device=hidden.device), "first")
 
+    def __call__(self, rows: np.ndarray[Any, Any], view: int | None = None) -> None:
+        """Nothing but what batches hold already."""
+        return
+
     def knows(self, rows: np.ndarray[Any, Any]) -> bool:
         """All of them."""
         return True

@@ -64,6 +64,7 @@ class Gradients:
         cached = self._cached(question, parts, joint, counts) if joint and len(parts) > 1 else Cached()
         means = dict.fromkeys(counts, 0.0) | dict(cached.means)
         for i, part in enumerate(part.to(device) for part in parts):
+            part = self.model.kept(part) if cached.starts else part  # what is frozen is not computed twice
             views, slopes = self._again(part, i, cached, joint) if cached.starts else ({}, [])
             with autocast(device, self.precision):
                 losses = self.model.losses(part, views, cached.slopes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -103,6 +104,20 @@ class Model(nn.Module):
         if known:
             known.keep(batch.rows, inputs, tokens)
         return tokens
+
+    def kept(self, question: Question) -> Question:
+        """The same question with what is kept of frozen parts by now in the place of encoded values."""
+        made = {id(batch): self._kept(batch) for batch, _ in question.asked.values()}
+        return replace(question, asked={task: (made[id(batch)], target) for task, (batch, target) in question.asked.items()})
+
+    def _kept(self, batch: Batch) -> Batch:
+        inputs = dict(batch.inputs)
+        for name, known in self.known.items():
+            view = int(inputs[name]["view"][0]) if "view" in inputs[name] else None
+            found = None if "hidden" in inputs[name] else known(batch.rows, view)
+            if found is not None:
+                inputs[name] = {key: tensor.to(self.device) for key, tensor in found.items()}
+        return replace(batch, inputs=inputs)
 
     def losses(self, question: Question, read: Mapping[int, View] | None = None, but: Collection[str] = ()) -> dict[str, Loss]:
         """The loss of every task, with that of inputs alone where the fusion wants it; tasks that ask about one batch share one forward pass.
