@@ -20,10 +20,13 @@ from omnitune.data.table import Table, read
 from omnitune.data.written import read_as
 from omnitune.errors import Mistake, did_you_mean
 from omnitune.fusion import Fusion
+from omnitune.nn import values as cells
 from omnitune.nn.tokens import Batch
+from omnitune.nn.writing import Sampling, Written
 from omnitune.recipe import Recipe
 from omnitune.training.device import autocast
 from omnitune.training.model import Model
+from omnitune.training.writing import GREEDY, Writing
 
 Row = dict[str, Any]
 Array = np.ndarray[Any, Any]
@@ -46,18 +49,22 @@ class Predictor:
         precision: of forward passes.
         batch: rows of middling length that are computed together; of long texts fewer, of short ones more.
         weights: also tell how much each input counted, as `weights` beside each task's `value`; the fusion must weigh inputs.
+        sampling: how texts are written; the likeliest token always where it is left out.
     """
 
-    def __init__(self, model: Model, recipe: Recipe, schema: Schema, precision: str, batch: int = 32, weights: bool = False) -> None:
+    def __init__(
+        self, model: Model, recipe: Recipe, schema: Schema, precision: str, batch: int = 32, weights: bool = False, sampling: Sampling = GREEDY
+    ) -> None:
         self.model, self.recipe, self.schema, self.precision, self.batch = model.eval(), recipe, schema, precision, batch
         self.media = any(modality.media for modality in recipe.inputs.values())
         self.tasks = {name: task for name, task in recipe.tasks.items() if task.answers}
-        self.weights = weights
+        self.weights, self.sampling = weights, sampling
+        self.writing = {name: Writing(self.model, recipe, schema, name) for name, task in recipe.tasks.items() if task.writes}
         if weights and not recipe.fusion.weighs:
             fix = f"Train with fusion: {' or '.join(kind for kind in kinds(Fusion) if find(Fusion, kind).weighs)}"
             raise Mistake("predict", f"fusion {recipe.fusion.kind} gives inputs no weights", fix)
-        if not self.tasks:
-            raise Mistake("predict", "no task of this model answers rows", "A model that writes texts is asked by `omnitune generate`")
+        if not self.tasks and not self.writing:
+            raise Mistake("predict", "no task of this model answers rows", "A model that goes on from texts is asked by `omnitune generate`")
 
     def __call__(self, source: Any) -> Iterator[Row]:
         """One answer a row: `{task: {"value": ..., "probabilities": {...}}}`, or `{"error": why}`.
@@ -66,15 +73,22 @@ class Predictor:
             source: a row (a mapping), an iterable of rows, or anything `Data.source` may be. Every input's column must be there, in the first
                 row of a stream or in any row else; None is a missing value.
         """
-        columns = {self.recipe.column(name) for name in self.recipe.inputs}
+        columns = self.recipe.columns
         inputs = {self.recipe.column(name): modality for name, modality in self.recipe.inputs.items()}
         lists = {column: (list, np.ndarray) if m.of_texts else (list, np.ndarray, str) for column, m in inputs.items() if m.lists}
         for chunk, root in _chunks(source, columns, lists, CHUNK_OF_MEDIA * self.batch if self.media else CHUNK):
             opened = [self._open(row, root) for row in chunk]
-            outputs = self._outputs([values for values in opened if not isinstance(values, str)])
-            decoded = {name: iter(self._decoded(name, outputs)) for name in self.tasks if outputs}
+            answered = self._answered([values for values in opened if not isinstance(values, str)])
+            decoded = {name: iter(answers) for name, answers in answered.items()}
             for values in opened:
                 yield {"error": values} if isinstance(values, str) else {name: next(answers) for name, answers in decoded.items()}
+
+    def _answered(self, rows: list[Row]) -> dict[str, list[Row]]:
+        """The answers of every task, in the order of the recipe; none where there is no row."""
+        outputs = self._outputs(rows) if self.tasks else {}
+        made = {name: self._decoded(name, outputs) for name in self.tasks if outputs}
+        made |= {name: [_told(written) for written in writing(rows, self.sampling)] for name, writing in self.writing.items() if rows}
+        return {name: made[name] for name in self.recipe.tasks if name in made}
 
     def _decoded(self, name: str, outputs: dict[str, Array]) -> list[Row]:
         """The answers of a task."""
@@ -86,7 +100,7 @@ class Predictor:
 
     def outputs(self, table: Table, numbers: Array) -> dict[str, Array]:
         """What heads predict of those rows of `table` that can be read, undecoded: by task, first dimension their number."""
-        columns = {self.recipe.column(name) for name in self.recipe.inputs}
+        columns = self.recipe.columns
         _columns_there(set(table.columns), columns, table.name)
         opened = [self._open(row, table.root) for row in _rows(table, numbers, columns)]
         return self._outputs([values for values in opened if not isinstance(values, str)])
@@ -142,6 +156,10 @@ class Predictor:
                 problem = str(mistake)
             values[column] = value
             problems += [f"{column}: {problem}"] if problem else []
+        for column in sorted(self.recipe.columns - values.keys()):  # that prompts alone name
+            values[column] = read_as(value_of(row.get(column)), self.schema.columns.get(column))
+            problem = None if values[column] is None else cells.problem(values[column])
+            problems += [f"{column}: {problem}"] if problem else []
         return "; ".join(problems) if problems else values
 
     def _size(self, row: Row) -> int:
@@ -149,6 +167,11 @@ class Predictor:
         sized = ((m, row[self.recipe.column(name)]) for name, m in self.recipe.inputs.items())
         tokens: int = sum(m.size(value) for m, value in sized if value is not None and not m.media)
         return max(1, tokens + TOKENS * self.media)
+
+
+def _told(written: Written) -> Row:
+    """A text as an answer, with its tokens and how likely each was."""
+    return {"value": written.text, "tokens": [list(pair) for pair in zip(written.tokens, written.probabilities, strict=False)]}
 
 
 def _column(value: Any, lists: tuple[type, ...] | None) -> bool:

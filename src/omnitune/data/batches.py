@@ -13,6 +13,7 @@ import torch
 from omnitune.data.columns import Column
 from omnitune.data.orders import ByLength, Full, Order
 from omnitune.data.pieced import Pieced
+from omnitune.data.prompted import prompted
 from omnitune.data.schema import Schema
 from omnitune.data.split import digests
 from omnitune.data.streams import Streams
@@ -148,8 +149,10 @@ class Batches:
         batch = self.encoded(rows, rng, epoch, self.known)
         asked = {}
         for name, task in self.recipe.tasks.items():
-            answers = {column: Column(self.table, column, rows)[:] for column in task.columns()}
-            asked[name] = task.prepare(batch, answers, self.schema.tasks[name], rng)
+            read = {*task.columns(), *self.recipe.read_by(name).values()}
+            values = {column: Column(self.table, column, rows)[:] for column in read}
+            facts = self.schema.tasks[name]
+            asked[name] = task.prepare(prompted(self.recipe, self.schema.inputs, name, facts, batch, values), values, facts, rng)
         return Question(asked, self._loads(rows))
 
     def _loads(self, rows: Rows) -> Array | None:
