@@ -27,6 +27,6 @@ def recipe(source: Any = None, *overrides: str, **task: Any) -> Recipe:
         "data": {"from": rows() if source is None else source},
         "inputs": {"place": {"kind": "text", "backbone": gpt, "max_tokens": 64}},
         "tasks": {"means": {"kind": "generate", "of": "place", "prompt": PROMPT, "target": "means", "samples": 8} | task},
-        "train": {"epochs": 8, "batch": 8, "lr": 3e-3},
+        "train": {"epochs": 14, "batch": 8, "lr": 3e-3},
     }
     return read(values, overrides)

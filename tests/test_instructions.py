@@ -136,6 +136,22 @@ def test_a_checkpoint_is_tuned_and_saved(tuning: Any, tmp_path: Path) -> None:
     assert again.predict(instructions.rows()[:3]) == made.predict(instructions.rows()[:3])
 
 
+def test_what_frozen_blocks_make_of_a_prompt_is_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMNITUNE_CACHE", str(tmp_path / "cache"))
+    values = instructions.recipe(instructions.rows(60)).to_dict() | {"data": {"from": instructions.rows(60)}}
+    values |= {"tuning": {"kind": "freeze", "blocks": 1}}
+    values["inputs"]["place"]["backbone"] = str(tiny_llama())
+    short = ["train.epochs=2", "tasks.means.samples=4"]
+    kept, again = (fit(read(values, short), tmp_path / name) for name in ("kept", "again"))
+    plain = fit(read(values, [*short, "train.cache=0"]), tmp_path / "plain")
+    assert "the first 2 of 3 blocks: 60 rows computed" in kept.report.cost["frozen part of place"]
+    assert "0 rows computed" in again.report.cost["frozen part of place"]
+    assert again.report.tasks == kept.report.tasks
+    assert kept.report.value("means", "bits_per_byte") == pytest.approx(plain.report.value("means", "bits_per_byte"), rel=1e-4)
+    other = fit(read(values, [*short, "tasks.means.prompt=At {place} {light}"]), tmp_path / "other")
+    assert "60 rows computed" in other.report.cost["frozen part of place"]
+
+
 def test_prompts_are_read_flat_as_they_are_padded() -> None:
     losses = []
     for flat in ("true", "false"):

@@ -13,7 +13,7 @@ import torch
 from omnitune.data.columns import Column
 from omnitune.data.orders import ByLength, Full, Order
 from omnitune.data.pieced import Pieced
-from omnitune.data.prompted import prompted
+from omnitune.data.prompted import alone, prompted, read_by
 from omnitune.data.schema import Schema
 from omnitune.data.split import digests
 from omnitune.data.streams import Streams
@@ -128,6 +128,10 @@ class Batches:
             elif not modality.media:
                 values = Column(self.table, self.recipe.column(name), self.rows)
                 total += np.fromiter((0 if v is None else modality.size(v) for v in values), np.int64, len(self.rows))
+        for name in (name for name, task in self.recipe.tasks.items() if task.prompts):
+            size = self.recipe.inputs[self.recipe.tasks[name].of].size
+            for column in read_by(self.recipe, name):
+                total += np.fromiter((0 if v is None else size(v) for v in Column(self.table, column, self.rows)), np.int64, len(self.rows))
         return total
 
     def origin(self, rows: Rows) -> Rows:
@@ -152,7 +156,7 @@ class Batches:
             read = {*task.columns(), *self.recipe.read_by(name).values()}
             values = {column: Column(self.table, column, rows)[:] for column in read}
             facts = self.schema.tasks[name]
-            asked[name] = task.prepare(prompted(self.recipe, self.schema.inputs, name, facts, batch, values), values, facts, rng)
+            asked[name] = task.prepare(prompted(self.recipe, self.schema.inputs, name, facts, batch, values, self.known), values, facts, rng)
         return Question(asked, self._loads(rows))
 
     def _loads(self, rows: Rows) -> Array | None:
@@ -169,7 +173,9 @@ class Batches:
                 return self.decoded[name](self.table.origin(rows), chance is not None)
             return Column(self.table, self.recipe.column(name), rows, self.recipe.inputs[name].media)[:]
 
-        return replace(encode(self.recipe, self.schema, rows, values, chance, known, epoch), same=self._same(rows))
+        asked = alone(self.recipe)
+        unread = self.recipe.tasks[asked].of if asked else None
+        return replace(encode(self.recipe, self.schema, rows, values, chance, known, epoch, unread), same=self._same(rows))
 
     def _same(self, rows: Rows) -> dict[str, Rows]:
         """See `Batch.same`: 62 bits of a hash, so that none is negative."""
@@ -192,13 +198,17 @@ def encode(
     rng: np.random.Generator | None = None,
     known: Known | None = None,
     epoch: int = 0,
+    unread: str | None = None,
 ) -> Batch:
-    """A batch of `rows`; `values(input)` gives the values of an input for them, and `known` what stands for the encoded ones.
+    """A batch of `rows`; `values(input)` gives the values of an input for them, and `known` what stands for the encoded ones. Input `unread` is left
+    out.
 
     Where an input has fixed views, `view` (B,) says which one its tensors show in this epoch.
     """
     inputs = {}
     for name, modality in recipe.inputs.items():
+        if name == unread:
+            continue
         view = epoch % modality.fixed_views if rng is not None and modality.fixed_views else None
         there = known[name](rows, view) if known and name in known else None
         if there is None:
