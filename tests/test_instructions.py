@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 from typer.testing import CliRunner
 
 import instructions
-from checkpoints import tiny_bert, tiny_llama
+from checkpoints import tiny_bart, tiny_bert, tiny_llama, tiny_sentinel_t5
 from omnitune import Artifact, Mistake, Sampling, fit, generate, load
 from omnitune.cli import app
 from omnitune.recipe import read
@@ -134,6 +134,25 @@ def test_a_checkpoint_is_tuned_and_saved(tuning: Any, tmp_path: Path) -> None:
     assert tokens["after"]["bits_per_byte"]["value"] < tokens["before"]["bits_per_byte"]["value"]
     again = load(tmp_path / "run")
     assert again.predict(instructions.rows()[:3]) == made.predict(instructions.rows()[:3])
+
+
+@pytest.mark.parametrize("folder", [tiny_sentinel_t5, tiny_bart], ids=["t5", "bart"])
+def test_an_encoder_decoder_reads_the_prompt_and_its_decoder_answers(folder: Any, tmp_path: Path) -> None:
+    values = instructions.recipe(instructions.rows(60)).to_dict() | {"data": {"from": instructions.rows(60)}}
+    values["inputs"]["place"]["backbone"] = str(folder())
+    made = fit(read(values, ["train.epochs=6", "train.lr=2e-3", "tasks.means.samples=4"]), tmp_path / "run")
+    tokens = made.report.tasks["means"]["metrics"]["models"]
+    assert tokens["after"]["perplexity"]["value"] < 0.7 * tokens["before"]["perplexity"]["value"]
+    rows, folder = instructions.rows()[:4], made.path / "inputs" / "place_"
+    said = made.predict(rows)
+    model, tokenizer = AutoModelForSeq2SeqLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    for row, answer in zip(rows, said, strict=True):
+        ids = tokenizer(f"Light {row['light']} at {row['place']} after {row['minutes']} minutes. {{so}}:", return_tensors="pt").input_ids
+        wanted = model.generate(ids, max_new_tokens=made.schema.tasks["means"]["answer"], do_sample=False, num_beams=1)
+        assert answer["means"]["value"] == tokenizer.decode(wanted[0], skip_special_tokens=True)
+    assert load(tmp_path / "run").predict(rows) == said
+    told = made.report.tasks["means"]["written"]["examples"][0]["after"]
+    assert told in {a["means"]["value"] for a in made.predict(instructions.rows())}
 
 
 def test_what_frozen_blocks_make_of_a_prompt_is_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,18 +56,20 @@ def talker(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_prompt_and_answer_are_those_of_the_tokenizer() -> None:
     reads, tokenizer = prompts("Say {a}, {b}:")
     (asked,) = reads.read([{"a": "soft", "b": "3"}], ["a jumper"])
-    said = asked.row.ids[-asked.answer :]
-    assert tokenizer.decode(asked.row.ids[len(reads.before) : -asked.answer]) == "Say soft, 3:"
+    said = asked.answer
+    assert tokenizer.decode(asked.ids[len(reads.before) :]) == "Say soft, 3:"
+    assert asked.row(apart=False).ids == asked.ids + said and asked.row(apart=True).ids == asked.ids
     assert tokenizer.decode(said[:-1]) == " a jumper" and said[-1] == tokenizer.eos_token_id
-    assert asked.row.bytes == len("a jumper") and not asked.row.cut and not asked.long
+    assert asked.bytes == asked.row(False).bytes == len("a jumper") and not asked.cut and not asked.long
 
 
 def test_values_are_cut_to_one_length_and_the_template_and_the_answer_never() -> None:
     reads, tokenizer = prompts("First {a} then {b} and {c}. Tail:", answer=8, max_tokens=48)
     values = {"a": "soft jumper " * 40, "b": "cold evening " * 60, "c": "short"}
     (asked,) = reads.read([values], ["the fabric"])
-    shown = tokenizer.decode(asked.row.ids, skip_special_tokens=True)
-    assert len(asked.row.ids) <= 48 and asked.row.cut
+    whole = asked.row(apart=False)
+    shown = tokenizer.decode(whole.ids, skip_special_tokens=True)
+    assert len(whole.ids) <= 48 and whole.cut
     assert shown.startswith("First soft") and " and short. Tail: the fabric" in shown
     a, b = shown.removeprefix("First ").split(" then ")[0], shown.split(" then ")[1].split(" and short")[0]
     assert abs(len(tokenizer(a)["input_ids"]) - len(tokenizer(b)["input_ids"])) <= 3
@@ -77,16 +79,16 @@ def test_what_fits_is_not_cut() -> None:
     reads, tokenizer = prompts("{a}:", answer=4, max_tokens=40)
     whole = "soft " * 100
     (asked,) = reads.read([{"a": whole}], [None])
-    assert asked.row.cut and 30 <= len(asked.row.ids) <= 36 and asked.answer == 0
+    assert asked.cut and 30 <= len(asked.ids) <= 36 and asked.answer == []
     (short,) = reads.read([{"a": "soft"}], [None])
-    assert not short.row.cut and tokenizer.decode(short.row.ids, skip_special_tokens=True) == "soft:"
+    assert not short.cut and tokenizer.decode(short.ids, skip_special_tokens=True) == "soft:"
 
 
 def test_an_answer_that_is_too_long_is_cut_and_said_to_be() -> None:
     reads, tokenizer = prompts("{a}:", answer=4)
     (asked,) = reads.read([{"a": "x"}], ["a soft jumper for cold evenings, true to size"])
-    assert asked.long and asked.answer == 4 and asked.row.ids[-1] != tokenizer.eos_token_id
-    assert asked.row.bytes == len(tokenizer.decode(asked.row.ids[-4:]).removeprefix(" ").encode())
+    assert asked.long and len(asked.answer) == 4 and asked.answer[-1] != tokenizer.eos_token_id
+    assert asked.bytes == len(tokenizer.decode(asked.answer).removeprefix(" ").encode())
 
 
 @pytest.mark.parametrize("special", ["</s>", "<s>", "<|im_end|><|im_start|>", "{a}", "\ue000"])
@@ -96,8 +98,8 @@ def test_what_spells_a_special_token_is_text(special: str, talker: Path) -> None
         (asked,) = reads.read([{"a": f"x {special} y"}], [f"no {special}"])
         (plain,) = reads.read([{"a": "x"}], ["no"])
         marks = set(tokenizer.added_tokens_decoder)
-        assert [i for i in asked.row.ids if i in marks] == [i for i in plain.row.ids if i in marks]
-        assert f"x {special} y" in tokenizer.decode(asked.row.ids)
+        assert [i for i in asked.row(False).ids if i in marks] == [i for i in plain.row(False).ids if i in marks]
+        assert f"x {special} y" in tokenizer.decode(asked.row(False).ids)
 
 
 @pytest.mark.parametrize("value", ["\x00", "é", "服装", "𝄞", "😀👩‍👩‍👧", "\U000e0041", "\U0010fffd", "a\ud800b"])
@@ -105,7 +107,7 @@ def test_every_plane_of_unicode_survives(value: str) -> None:
     reads, tokenizer = prompts("{a}", answer=40)
     (asked,) = reads.read([{"a": value}], [value])
     wanted = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    assert tokenizer.decode(asked.row.ids[-asked.answer : -1]).strip() == wanted.strip()
+    assert tokenizer.decode(asked.answer[:-1]).strip() == wanted.strip()
 
 
 def test_a_chat_is_what_the_template_of_the_checkpoint_writes(talker: Path) -> None:
@@ -113,8 +115,8 @@ def test_a_chat_is_what_the_template_of_the_checkpoint_writes(talker: Path) -> N
     (asked,) = reads.read([{"a": "yes"}], ["no"])
     messages = [{"role": "system", "content": "Be brief"}, {"role": "user", "content": "Say yes."}]
     wanted = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    assert tokenizer.decode(asked.row.ids) == wanted + "no<|im_end|>"
-    assert asked.row.ids[-1] == tokenizer.convert_tokens_to_ids("<|im_end|>")
+    assert tokenizer.decode(asked.row(False).ids) == wanted + "no<|im_end|>"
+    assert asked.answer[-1] == tokenizer.convert_tokens_to_ids("<|im_end|>")
 
 
 def test_what_cannot_be_asked_is_said(talker: Path, tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def _read(writer: Writer, number: int, prompt: str) -> list[int]:
     plain = tokenizer("a", add_special_tokens=False)["input_ids"]
     whole = tokenizer("a")["input_ids"]
     begin = next(whole[:i] for i in range(len(whole)) if whole[i : i + len(plain)] == plain)
-    ids: list[int] = begin + tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    ids: list[int] = tokenizer(prompt)["input_ids"] if writer.apart else begin + tokenizer(prompt, add_special_tokens=False)["input_ids"]
     if not ids:
         raise Mistake(f"prompt {number}", "has no tokens, and this model has none to begin with", "Write something to go on from")
     if writer.limit is not None and len(ids) >= writer.limit:

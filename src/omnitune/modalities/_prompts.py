@@ -20,14 +20,23 @@ class Asked:
     """One prompt.
 
     Args:
-        row: its tokens; with an answer also those of the answer, whose UTF-8 bytes are `row.bytes`. `row.cut`: whether a value was cut.
-        answer: how many of them are the answer's, the end included.
+        ids: its tokens.
+        cut: whether a value was cut.
+        answer: tokens of the answer with its end; none where there is no answer.
+        bytes: of UTF-8, that these stand for.
         long: whether the answer was cut.
     """
 
-    row: Row
-    answer: int = 0
+    ids: list[int]
+    cut: bool
+    answer: list[int]
+    bytes: int = 0
     long: bool = False
+
+    def row(self, apart: bool) -> Row:
+        """What the backbone reads: the prompt, and the answer behind it where it is not written by a decoder `apart`."""
+        whole = self.ids if apart else [*self.ids, *self.answer]
+        return Row(whole, [-1] * len(whole), self.cut, self.bytes)
 
 
 class Prompts:
@@ -38,20 +47,23 @@ class Prompts:
         tokenizer: of the same.
         prompt: what is asked.
         answer: tokens that are kept free for an answer, its end included.
+        apart: whether it is written by a decoder apart from what reads the prompt (T5, BART).
 
     Raises:
         Mistake: the checkpoint has no chat template or none that takes such messages, its tokenizer has no token that ends a text, or there is no
             room for the template itself.
     """
 
-    def __init__(self, words: Words, tokenizer: Any, prompt: Prompt, answer: int) -> None:
-        self.words, self.prompt, self.answer = words, prompt, answer
+    def __init__(self, words: Words, tokenizer: Any, prompt: Prompt, answer: int, apart: bool = False) -> None:
+        self.words, self.prompt, self.answer, self.apart = words, prompt, answer, apart
+        self.lead = "" if apart else prompt.lead
         self.before, self.after, self.end = self._chat(tokenizer) if prompt.chat else self._plain(tokenizer)
-        self.room = words.limit - answer - len(self.before) - len(self.after)
+        self.room = words.limit - (0 if apart else answer) - len(self.before) - len(self.after)
         least = len(self._ids(prompt.body.filled(dict.fromkeys(prompt.body.names, ""))[0]))
         if least > self.room:
-            wrong = f"its own text takes {least + len(self.before) + len(self.after)} tokens, and beside {answer} of an answer there is room for "
-            raise Mistake("prompt", f"{wrong}{max(0, words.limit - answer)}", "Shorten it, raise max_tokens of the input, or lower answer_tokens")
+            around = len(self.before) + len(self.after)
+            wrong = f"its own text takes {least + around} tokens, and beside {answer} of an answer there is room for {max(0, self.room + around)}"
+            raise Mistake("prompt", wrong, "Shorten it, raise max_tokens of the input, or lower answer_tokens")
 
     def read(self, rows: Sequence[Mapping[str, str]], answers: Sequence[str | None]) -> list[Asked]:
         """The prompts of some rows, each with its answer behind it where there is one.
@@ -63,25 +75,24 @@ class Prompts:
         found = []
         for texts, answer in zip(rows, answers, strict=True):
             ids, cut = self._fitted({name: texts[name] for name in self.prompt.body.names})
-            said, size, long = ([], 0, False) if answer is None else self.answered(answer)
-            whole = [*self.before, *ids, *self.after, *said]
-            found.append(Asked(Row(whole, [-1] * len(whole), cut, size), len(said), long))
+            told = ([], 0, False) if answer is None else self.answered(answer)
+            found.append(Asked([*self.before, *ids, *self.after], cut, *told))
         return found
 
     def lengths(self, answers: Iterable[Any]) -> Any:
         """How many tokens each of some answers has with its end, (n,) int64."""
         import numpy as np
 
-        made = (self.words.plain.encode(self.prompt.lead + sound(text(answer)), add_special_tokens=False) for answer in answers)
+        made = (self.words.plain.encode(self.lead + sound(text(answer)), add_special_tokens=False) for answer in answers)
         return np.array([len(one.ids) + 1 for one in made], np.int64)
 
     def answered(self, answer: str) -> tuple[list[int], int, bool]:
         """The tokens of an answer with their end, its bytes, and whether it is cut, which leaves the end out."""
-        made = self.words.plain.encode(self.prompt.lead + sound(answer), add_special_tokens=False)
+        made = self.words.plain.encode(self.lead + sound(answer), add_special_tokens=False)
         if len(made.ids) < self.answer:
             return [*made.ids, self.end], len(sound(answer).encode()), False
         kept = made.ids[: self.answer]
-        stop = made.offsets[len(kept) - 1][1] - len(self.prompt.lead)
+        stop = made.offsets[len(kept) - 1][1] - len(self.lead)
         return kept, len(sound(answer)[: max(0, stop)].encode()), True
 
     def _fitted(self, texts: dict[str, str]) -> tuple[list[int], bool]:
@@ -101,10 +112,11 @@ class Prompts:
         return ids
 
     def _plain(self, tokenizer: Any) -> tuple[list[int], list[int], int]:
-        """What the checkpoint begins a text with, nothing, and what ends one."""
+        """What the checkpoint begins a text with; before a decoder apart also what it ends one with; and the token that ends an answer."""
         if tokenizer.eos_token_id is None:
             raise Mistake("prompt", "the tokenizer has no token that ends a text", "Set eos_token in tokenizer_config.json of the checkpoint")
-        return list(self.words.frame(True).before), [], int(tokenizer.eos_token_id)
+        frame = self.words.frame(True)
+        return list(frame.before), list(frame.after) if self.apart else [], int(tokenizer.eos_token_id)
 
     def _chat(self, tokenizer: Any) -> tuple[list[int], list[int], int]:
         """What the chat template puts before a user's message and behind it, and the token by which it ends an answer."""

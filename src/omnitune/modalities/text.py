@@ -113,7 +113,8 @@ class Text(Modality):
         return _prompts_of(self.backbone, facts["max_tokens"], facts.get(TOKENIZER), self.backbone.stamp(), prompt, answer)
 
     def prompted(self, prompt: Prompt, answer: int, values: Mapping[str, Sequence[Any]], answers: Sequence[Any], facts: Facts) -> dict[str, Tensor]:
-        """Prompts and the answers behind them, as `encode` gives texts; also `answer` and `long` (B,), see `_prompts.Asked`.
+        """Prompts and the answers behind them, as `encode` gives texts, with `answer` (B,), tokens of the answer in each; of an encoder-decoder the
+        prompts alone, with `labels` (B, T), tokens of the answers, -1 behind them.
 
         Args:
             prompt: what is asked.
@@ -126,10 +127,14 @@ class Text(Modality):
 
         names = prompt.body.names
         rows = [{name: cells.text(values[name][i]) for name in names} for i in range(len(answers))]
-        asked = self.prompts(prompt, answer, facts).read(rows, [None if cells.missing(said) else cells.text(said) for said in answers])
-        made = self.encode([one.row for one in asked], facts)
+        reader = self.prompts(prompt, answer, facts)
+        asked = reader.read(rows, [None if cells.missing(said) else cells.text(said) for said in answers])
+        made = self.encode([one.row(reader.apart) for one in asked], facts)
         present = [not names or any(values[name][i] is not None for name in names) for i in range(len(answers))]
-        told = {"answer": torch.tensor([one.answer for one in asked], dtype=torch.int64), "long": torch.tensor([one.long for one in asked])}
+        told = {"answer": torch.tensor([len(one.answer) for one in asked], dtype=torch.int64)}
+        if reader.apart:
+            longest = max(1, *(len(one.answer) for one in asked))
+            told = {"labels": torch.tensor([one.answer + [-1] * (longest - len(one.answer)) for one in asked], dtype=torch.int64)}
         return made | told | {"present": torch.tensor(present, dtype=torch.bool)}
 
     def _read_by(self, max_tokens: int, facts: Facts) -> _words.Words:
@@ -185,4 +190,4 @@ def _words_of(backbone: Backbone, max_tokens: int, learned: str | None, stamp: t
 def _prompts_of(backbone: Backbone, max_tokens: int, learned: str | None, stamp: tuple[Any, ...], prompt: Prompt, answer: int) -> _prompts.Prompts:
     """The same for a prompt."""
     tokenizer = backbone.tokenizer(None if learned is None else {TOKENIZER: learned})
-    return _prompts.Prompts(_words_of(backbone, max_tokens, learned, stamp), tokenizer, prompt, answer)
+    return _prompts.Prompts(_words_of(backbone, max_tokens, learned, stamp), tokenizer, prompt, answer, backbone.architecture().decodes)

@@ -4,7 +4,7 @@ Shape letters: B rows, L tokens of the longest prompt, V vocabulary.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from omnitune.errors import Mistake
 from omnitune.nn import checkpoints
+from omnitune.nn.decoder import Decoder
 from omnitune.nn.encoder import Encoder
 
 Tell = Callable[[str], None]
@@ -86,14 +87,15 @@ class Writer:
     """The language model inside an encoder.
 
     Args:
-        encoder: a decoder, in evaluation mode while it writes.
+        encoder: a decoder, or the encoder of an encoder-decoder whose own is there; in evaluation mode while it writes.
         tokenizer: of the same checkpoint.
         end: the token that ends a text; None for what the checkpoint says.
     """
 
     def __init__(self, encoder: Encoder, tokenizer: Any, end: int | None = None) -> None:
         self.encoder, self.tokenizer, self.end = encoder, tokenizer, end
-        self.model = _speaking(encoder)
+        self.apart = isinstance(encoder.lm_head, Decoder)
+        self.model = encoder.decode().whole if self.apart else _speaking(encoder)
         self.limit = None if encoder.remembers else int(tokenizer.model_max_length)
         self.caches = getattr(self.model.config, "remembers", True)  # a Transformer-XL without a memory reads the whole text for each token
         self.unknown = sorted(set(range(self.model.config.vocab_size)) - set(tokenizer.get_vocab().values()))
@@ -105,15 +107,16 @@ class Writer:
         options = sampling.options(self.tokenizer)
         if not rows:
             return []
-        longest, device = max(map(len, rows)), self.model.device
-        ids_BL, mask_BL = (torch.tensor(padded, device=device) for padded in _padded(rows, longest, self.tokenizer.pad_token_id))
-        room = sampling.max_new_tokens if self.limit is None else min(sampling.max_new_tokens, self.limit - longest)
+        longest, device = max(map(len, rows)), self.encoder.model.device
+        ids_BL, mask_BL = (torch.tensor(padded, device=device) for padded in _padded(rows, longest, self.tokenizer.pad_token_id, self.apart))
+        read = 0 if self.apart else longest
+        room = sampling.max_new_tokens if self.limit is None else min(sampling.max_new_tokens, self.limit - read)
         options |= {"use_cache": self.caches, "suppress_tokens": self.unknown or None, "max_new_tokens": room}
         options |= {} if self.end is None else {"eos_token_id": self.end}
         streamer = _Told(self.tokenizer, tell) if tell and len(rows) == 1 and sampling.num_beams == 1 else None
         with self._alone(sampling.seed), _chances(self.model) as chances:
             made_BL = self.model.generate(ids_BL, attention_mask=mask_BL, pad_token_id=self.tokenizer.pad_token_id, streamer=streamer, **options)[
-                :, longest:
+                :, 1 if self.apart else longest :
             ]
         likely_BL = chances(made_BL) if sampling.num_beams == 1 else None
         return [self._written(row, None if likely_BL is None else likely_BL[i]) for i, row in enumerate(made_BL.tolist())]
@@ -133,17 +136,22 @@ class Writer:
     @contextmanager
     def _alone(self, seed: int) -> Iterator[None]:
         """Draws of its own, transformers' own attention, evaluation mode; then all is as it was."""
-        base, device = self.encoder.model, self.model.device
+        base, device = self.encoder.model, self.encoder.model.device
         attention, training = base.config._attn_implementation, self.encoder.training
         base.set_attn_implementation("sdpa")
         self.encoder.eval()
         try:
-            with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), checkpoints.quiet():
+            with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), checkpoints.quiet(), self._whole():
                 torch.manual_seed(seed)
                 yield
         finally:
             base.set_attn_implementation(attention)
             self.encoder.train(training)
+
+    def _whole(self) -> AbstractContextManager[Any]:
+        """Meanwhile, `model` is one that `generate` of transformers takes."""
+        head = self.encoder.lm_head
+        return head.around(self.encoder.model) if isinstance(head, Decoder) else nullcontext()
 
 
 @contextmanager
@@ -156,8 +164,8 @@ def _chances(model: Any) -> Iterator[Callable[[Tensor], list[list[float]]]]:
         if last:
             found.append(last.pop().gather(1, ids_B[:, None])[:, 0])
 
-    def look(_: Any, args: Any, options: dict[str, Any], out: Any) -> None:
-        ids_BL = options["input_ids"] if "input_ids" in options else args[0]
+    def look(_: Any, __: Any, options: dict[str, Any], out: Any) -> None:
+        ids_BL = next(options[name] for name in ("decoder_input_ids", "input_ids") if options.get(name) is not None)
         note(ids_BL[:, -1])
         last.append(out.logits[:, -1].float().softmax(1))
 
@@ -173,9 +181,12 @@ def _chances(model: Any) -> Iterator[Callable[[Tensor], list[list[float]]]]:
         hook.remove()
 
 
-def _padded(rows: Sequence[Sequence[int]], longest: int, pad: int) -> tuple[list[list[int]], list[list[int]]]:
-    """Rows and their masks, padded on the left to the longest."""
+def _padded(rows: Sequence[Sequence[int]], longest: int, pad: int, right: bool) -> tuple[list[list[int]], list[list[int]]]:
+    """Rows and their masks, padded to the longest, on the left or on the right."""
     lacks = [longest - len(row) for row in rows]
+    if right:
+        ids = [list(row) + [pad] * lack for lack, row in zip(lacks, rows, strict=True)]
+        return ids, [[1] * (longest - lack) + [0] * lack for lack in lacks]
     return [[pad] * lack + list(row) for lack, row in zip(lacks, rows, strict=True)], [[0] * lack + [1] * (longest - lack) for lack in lacks]
 
 

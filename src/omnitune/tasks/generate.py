@@ -28,8 +28,10 @@ class Generate(SelfSupervised):
     """The next word at every place of a text: autoregressive pre-training (Radford et al. 2018), or more of it for a checkpoint. With a prompt, the
     words of an answer: supervised fine-tuning (Ouyang et al. 2022, https://arxiv.org/abs/2203.02155, section 3.1), and texts in prediction.
 
-    The backbone must read from left to right (GPT, Llama). Words beyond `max_tokens` are not asked for, and where a text is cut there, its end
-    is not either; of a text that is read in pieces every word is asked for once, the first of a piece by the piece before it.
+    The backbone must read from left to right (GPT, Llama), or with a prompt be an encoder-decoder (T5, BART), whose decoder writes the answer.
+
+    Words beyond `max_tokens` are not asked for, and where a text is cut there, its end is not either; of a text that is read in pieces every word is
+    asked for once, the first of a piece by the piece before it.
 
     A prompt stands in the place of the text. Of its own words none is asked for, of the answer every one and its end. Where both are longer than
     `max_tokens`, values are cut at their ends, the longest first; the template and the answer never are. What spells a special token in the
@@ -91,30 +93,36 @@ class Generate(SelfSupervised):
         return cells.problem(value) or ("an answer of nothing but white space" if isinstance(value, str) and not value.strip() else None)
 
     def learn_from(self, facts: Facts) -> Facts:
-        """`ends`: whether the tokenizer marks the end of a text.
+        """`ends`: whether the tokenizer marks the end of a text; of an encoder-decoder the token that an answer begins with (`start`) and `padding`.
 
         Raises:
             Mistake: the backbone reads texts as a whole, or was saved without the table that it says words by; or texts with a prompt are to be
                 read in pieces.
         """
+        if self.writes and facts["pieces"]:
+            raise Mistake("generate", f"a prompt is not read in pieces, as inputs.{self.of}.pieces has it", "Leave pieces out, or the prompt")
+        if self.writes and facts["decodes"]:
+            if not facts["says"] or facts["start"] is None:
+                wrong = f"the files of the backbone of {self.of!r} hold its encoder alone, or config.json names no decoder_start_token_id"
+                raise Mistake("generate", wrong, "Choose a checkpoint that was saved with its decoder")
+            return {name: facts[name] for name in ("ends", "start", "padding")}
         if not facts["causal"]:
             wrong = f"the backbone of {self.of!r} sees the words that it would be asked for"
             raise Mistake("generate", wrong, "Choose a GPT or another decoder, or ask masked_text of this one")
         if not facts["tied"] and not facts["says"]:
             wrong = f"the backbone of {self.of!r} says words by a table of its own, and its files do not hold it"
             raise Mistake("generate", wrong, "Choose a checkpoint that was saved with its language head")
-        if self.writes and facts["pieces"]:
-            raise Mistake("generate", f"a prompt is not read in pieces, as inputs.{self.of}.pieces has it", "Leave pieces out, or the prompt")
         return {"ends": facts["ends"]}
 
     def prepare(self, batch: Batch, columns: Mapping[str, Sequence[Any]], facts: Facts, rng: np.random.Generator | None) -> tuple[Batch, Target]:
-        """`labels` (B, L): the next token, -1 where there is none; `y` (B, 2): their number and their UTF-8 bytes; `weight` (B,): the number."""
+        """`labels` (B, L), of an encoder-decoder (B, T): the next token, -1 where there is none; `y` (B, 2): their number and their UTF-8 bytes;
+        `weight` (B,): the number."""
         import torch
 
         from omnitune.nn.language import NOT_ASKED
 
         inputs = batch.inputs[self.of]
-        labels_BL = self._answers(inputs) if self.writes else self._following(inputs, facts)
+        labels_BL = inputs["labels"] if "labels" in inputs else self._answers(inputs) if self.writes else self._following(inputs, facts)
         labels_BL = torch.where(inputs["present"][:, None], labels_BL, NOT_ASKED)
         asked_B = (labels_BL != NOT_ASKED).sum(1)
         y_B2 = torch.stack([asked_B, torch.where(inputs["present"], inputs["bytes"], 0)], 1)
@@ -151,9 +159,12 @@ class Generate(SelfSupervised):
         return labels_BL
 
     def head(self, width: int, facts: Facts, backbones: Mapping[str, Encoder]) -> Head:
-        """A `LanguageHead` with the words of the backbone."""
+        """A `LanguageHead` with the words of the backbone, or a `DenoiseHead` with its decoder."""
+        from omnitune.nn.denoise import DenoiseHead
         from omnitune.nn.language import LanguageHead
 
+        if "start" in facts:
+            return DenoiseHead(self.of, backbones[self.of], facts["start"], facts["padding"])
         return LanguageHead(self.of, backbones[self.of])
 
     def metrics(self, facts: Facts) -> dict[str, Metric]:

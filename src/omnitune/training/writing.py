@@ -34,7 +34,7 @@ class Writing:
         assert task.prompts, f"{name} writes no texts"
         modality, facts = recipe.inputs[task.of], schema.inputs[task.of]
         self.device, self.precision, self.columns = model.device, recipe.train.precision, recipe.read_by(name)
-        self.free, self.lead = int(schema.tasks[name][FREE]), task.prompts.lead
+        self.free = int(schema.tasks[name][FREE])
         self.prompts = modality.prompts(task.prompts, self.free, facts)
         self.writer = Writer(model.backbones[task.of], modality.backbone.tokenizer(facts), self.prompts.end)
 
@@ -46,7 +46,7 @@ class Writing:
             sampling: how tokens are chosen; never more are written than training kept free for an answer.
         """
         texts = [{name: cells.text(row.get(column)) for name, column in self.columns.items()} for row in rows]
-        ids = [asked.row.ids for asked in self.prompts.read(texts, [None] * len(rows))]
+        ids = [asked.ids for asked in self.prompts.read(texts, [None] * len(rows))]
         order = np.argsort([len(row) for row in ids], kind="stable").tolist()
         sampling = replace(sampling, max_new_tokens=min(sampling.max_new_tokens, self.free))
         found: dict[int, Written] = {}
@@ -54,4 +54,4 @@ class Writing:
             some = order[start : start + ROWS]
             with autocast(self.device, self.precision):
                 found |= dict(zip(some, self.writer.write([ids[i] for i in some], replace(sampling, seed=sampling.seed + start)), strict=True))
-        return [replace(found[i], text=found[i].text.removeprefix(self.lead)) for i in range(len(rows))]
+        return [replace(found[i], text=found[i].text.removeprefix(self.prompts.lead)) for i in range(len(rows))]
