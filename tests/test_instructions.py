@@ -211,12 +211,19 @@ def test_another_task_reads_the_value_and_not_the_answer() -> None:
         ({"prompt": None}, r"tasks\.means\.target: is of use with a prompt only"),
         ({"target": None}, r"tasks\.means\.target: a prompt needs the column of its answers"),
         ({"prompt": "word " * 80}, r"tasks\.means\.prompt: its own text takes"),
+        ({"prompt": "{photo}:"}, r"tasks\.means\.prompt: 'photo' is an input of kind image, whose values cannot be written into a text"),
         ({"of": "plaec"}, r"tasks\.means\.of: 'plaec' is no text input. Did you mean 'place'"),
     ],
 )
 def test_what_is_wrong_is_said(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+    more = ["inputs.photo={kind: image}"] if "photo" in str(change) else []
     with pytest.raises(Mistake, match=message):
-        fit(instructions.recipe(**change), tmp_path / "run")
+        fit(instructions.recipe(None, *more, **change), tmp_path / "run")
+
+
+def test_tokens_of_prompts_are_not_dropped() -> None:
+    with pytest.raises(Mistake, match=r"inputs\.place\.token_dropout: no token of a prompt is dropped"):
+        instructions.recipe(None, "inputs.place.token_dropout=0.1")
 
 
 def test_a_backbone_that_does_not_write_is_refused(tmp_path: Path) -> None:
@@ -245,6 +252,7 @@ def test_long_prompts_and_long_answers_are_counted(tmp_path: Path) -> None:
     told = {caution["name"]: caution["text"] for caution in made.report.warnings}
     assert "Of 60 prompts 30 are longer than is read" in told["shortened"]
     assert "longer than 12 tokens" in told["cut_answers"]
+    assert "truncated" not in told
 
 
 def test_a_range_of_what_is_written_is_checked(tmp_path: Path) -> None:

@@ -248,6 +248,9 @@ def _named_in_prompts(recipe: Recipe) -> Iterable[Mistake]:
             if modality is not None and (modality.media or modality.lists):
                 wrong = f"{named!r} is an input of kind {modality.kind}, whose values cannot be written into a text"
                 yield Mistake(f"tasks.{name}.prompt", wrong, "Name texts, numbers or categories")
+        task = recipe.tasks[name]
+        if task.prompts and getattr(recipe.inputs.get(task.of), "token_dropout", 0):
+            yield Mistake(f"inputs.{task.of}.token_dropout", f"no token of a prompt is dropped, which is what tasks.{name} reads", "Leave it out")
 
 
 def _pieces(recipe: Recipe) -> Iterable[Mistake]:

@@ -9,7 +9,7 @@ import numpy as np
 from omnitune.data.columns import Column
 from omnitune.data.pieced import Pieced
 from omnitune.data.prepared import Prepared
-from omnitune.data.prompted import prompted
+from omnitune.data.prompted import alone, prompted
 from omnitune.evaluation.before import sample
 from omnitune.evaluation.cautions import LEAK_ROWS, Caution, caution, few_rows, leaks, missing_classes
 from omnitune.evaluation.rivals import truth
@@ -32,8 +32,14 @@ def facts(prepared: Prepared) -> dict[str, Any]:
         "duplicates": len(keys) - len(set(keys)),
         "equal_documents_left_out": prepared.equal,
         "dropped": len({bad.row for bad in prepared.bad}),
-        "truncated": {name: round(learned["cut"], 4) for name, learned in prepared.schema.inputs.items() if learned.get("cut")},
+        "truncated": {name: round(cut, 4) for name in _read(prepared) if (cut := prepared.schema.inputs[name].get("cut"))},
     }
+
+
+def _read(prepared: Prepared) -> list[str]:
+    """The inputs whose own values are read, not only in a prompt."""
+    asked = alone(prepared.recipe)
+    return [name for name in prepared.schema.inputs if not asked or name != prepared.recipe.tasks[asked].of]
 
 
 def _of_pieces(prepared: Prepared) -> dict[str, Any]:
