@@ -1,6 +1,6 @@
-"""Whether what a prompt asks for is heard: titles for the same test reviews, once as of 1 star and once as of 5, read by a model of real titles.
+"""Whether what a prompt asks for is heard: titles for the same test rows, once as of 1 star and once as of 5, read by a model of real titles.
 
-python benchmarks/controlled.py runs/titles 40     (a run of recipes/titles.yaml, and how many reviews)
+python benchmarks/controlled.py runs/titles 40     (a run of recipes/titles.yaml, and how many rows)
 """
 
 import sys
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from omnitune import load
+from omnitune import Sampling, load
 from omnitune.data.prepared import prepare
 from omnitune.data.table import read
 from omnitune.evaluation.baselines import simple
@@ -26,12 +26,14 @@ def columns(table: Any, rows: Any, *names: str) -> list[list[Any]]:
 if __name__ == "__main__":
     artifact, n = load(sys.argv[1]), int(sys.argv[2])
     prepared = prepare(artifact.recipe)
-    asked = [{"text": text} for (text,) in zip(*columns(prepared.table, prepared.parts["test"], "text"), strict=True)][:n]
-    seen = {row["text"] for row in asked}
-    whole = read("sample:women-reviews")
-    texts, titles, ratings = columns(whole, np.arange(len(whole)), "text", "title", "rating")
-    known = [(title, rating) for text, title, rating in zip(texts, titles, ratings, strict=True) if text not in seen]
-    written = {stars: [said["title"]["value"] for said in artifact.predict([row | {"rating": stars} for row in asked])] for stars in (1, 5)}
+    names = sorted(artifact.recipe.columns - {"rating"})
+    asked = [dict(zip(names, values, strict=True)) for values in zip(*columns(prepared.table, prepared.parts["test"], *names), strict=True)][:n]
+    whole, test = read("sample:women-reviews"), set(prepared.table.take("title", prepared.parts["test"]))
+    titles, ratings = columns(whole, np.arange(len(whole)), "title", "rating")
+    known = [(title, rating) for title, rating in zip(titles, ratings, strict=True) if title not in test]
+    drawn = Sampling(temperature=1.0, seed=0)
+    said = {stars: artifact.predict([row | {"rating": stars} for row in asked], sampling=drawn) for stars in (1, 5)}
+    written = {stars: [answer["title"]["value"] for answer in answers] for stars, answers in said.items()}
     real = known[-2000:]
     every = [title for title, _ in real] + written[1] + written[5]
     y = np.array([rating for _, rating in known[:-2000]], float)
@@ -47,6 +49,6 @@ if __name__ == "__main__":
     found = figure(float((high - low).mean()), (high - low)[draws].mean(1))
     gap = f"+{found['value']:.2f} [{found['low']:.2f}, {found['high']:.2f}]"
     print(f"titles for 1 star are read as {low.mean():.2f} stars, for 5 as {high.mean():.2f}: {gap}")
-    print(f"other words for the other rating: {np.mean([a != b for a, b in zip(written[1], written[5], strict=True)]):.0%} of {len(asked)} reviews")
+    print(f"other words for the other rating: {np.mean([a != b for a, b in zip(written[1], written[5], strict=True)]):.0%} of {len(asked)} rows")
     for row, one, five in list(zip(asked, written[1], written[5], strict=True))[:5]:
-        print(f"- {row['text'][:80]!r}\n  1 star: {one!r}   5 stars: {five!r}")
+        print(f"- {list(row.values())}\n  1 star: {one!r}   5 stars: {five!r}")

@@ -221,6 +221,12 @@ def test_what_is_wrong_is_said(change: dict[str, Any], message: str, tmp_path: P
         fit(instructions.recipe(None, *more, **change), tmp_path / "run")
 
 
+def test_rows_with_one_value_and_different_prompts_all_teach() -> None:
+    rows = [row | {"place": f"corner {i % 40}"} for i, row in enumerate(instructions.rows(200))]
+    _, prepared = ready(instructions.recipe(rows, "data.split=[0.6, 0.2, 0.2]"))
+    assert sum(map(len, prepared.parts.values())) == 200 and prepared.equal == 0
+
+
 def test_tokens_of_prompts_are_not_dropped() -> None:
     with pytest.raises(Mistake, match=r"inputs\.place\.token_dropout: no token of a prompt is dropped"):
         instructions.recipe(None, "inputs.place.token_dropout=0.1")

@@ -158,6 +158,10 @@ class Generate(SelfSupervised):
         labels_BL[:, :-1] = torch.where(said_BL[:, 1:], ids_BL[:, 1:], NOT_ASKED)
         return labels_BL
 
+    def example(self, n: int, rng: np.random.Generator) -> dict[str, list[Any]]:
+        """Answers to a prompt of nothing in particular."""
+        return {column: [f"answer {number}" for number in rng.integers(10, size=n).tolist()] for column in self.columns()}
+
     def head(self, width: int, facts: Facts, backbones: Mapping[str, Encoder]) -> Head:
         """A `LanguageHead` with the words of the backbone, or a `DenoiseHead` with its decoder."""
         from omnitune.nn.denoise import DenoiseHead
