@@ -55,11 +55,14 @@ def predict(
 
 def changes(artifact: artifacts.Artifact, rows: Any) -> str:
     """What int8 changes, a line a task: on the run's test rows, or on `rows` where those are not at hand."""
+    texts = [f"{name}: what int8 changes in texts is not measured" for name, task in artifact.recipe.tasks.items() if task.writes]
+    if not any(task.answers for task in artifact.recipe.tasks.values()):
+        return "\n".join(texts)
     try:
         found = artifact.rounding()
     except Mistake:  # a model may be far from its data
         found = artifact.rounding(rows)
-    return "\n".join(f"{task}: {rounding}" for task, rounding in found.items())
+    return "\n".join([*(f"{task}: {rounding}" for task, rounding in found.items()), *texts])
 
 
 def unread(answer: Answer) -> bool:

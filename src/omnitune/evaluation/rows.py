@@ -116,7 +116,8 @@ def _unasked(prepared: Prepared) -> Iterator[Caution]:
             free = prepared.schema.tasks[name]["answer"]
             yield caution("cut_answers", f"tasks.{name}", f"{long:.1%} of the answers are longer than {free} tokens and were cut there.")
         if found:
-            text = f"Of {len(rows):,} texts {found:,} are missing or too short to be asked about; they teach and measure nothing here."
+            why = "rows {} have no answer, or nothing to ask with" if task.prompts else "texts {} are missing or too short to be asked about"
+            text = f"Of {len(rows):,} {why.format(f'{found:,}')}; they teach and measure nothing here."
             yield caution("unasked", f"tasks.{name}", text)
 
 
