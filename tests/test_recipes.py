@@ -78,7 +78,7 @@ def source(made: Recipe) -> Any:
     columns = {made.column(name): modality.example(ROWS, rng) for name, modality in made.inputs.items()}
     for task in made.tasks.values():
         columns |= task.example(ROWS, rng)
-    columns |= {named: [1 + i % 5 for i in range(ROWS)] for named in {*made.columns, *made.data.by} - columns.keys()}  # named by prompts or the split
+    columns |= {named: list(range(ROWS)) for named in {*made.columns, *made.data.by} - columns.keys()}  # named by prompts or the split
     rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
     if made.data.split != "given":
         return rows
