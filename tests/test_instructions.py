@@ -237,6 +237,13 @@ def test_rows_with_one_value_and_different_prompts_all_teach() -> None:
     assert sum(map(len, prepared.parts.values())) == 200 and prepared.equal == 0
 
 
+def test_a_long_template_fits_beside_short_answers() -> None:
+    _, prepared = ready(instructions.recipe(prompt="{place}" + " x" * 20))
+    assert 64 - prepared.schema.tasks["means"]["answer"] > 20
+    with pytest.raises(Mistake, match="its own text takes"):
+        ready(instructions.recipe(prompt="{place}" + " x" * 20, answer_tokens=30))
+
+
 def test_tokens_of_prompts_are_not_dropped() -> None:
     with pytest.raises(Mistake, match=r"inputs\.place\.token_dropout: no token of a prompt is dropped"):
         instructions.recipe(None, "inputs.place.token_dropout=0.1")

@@ -41,7 +41,7 @@ def learn(recipe: Recipe, name: str, read: Facts, table: Rowed, train: Array) ->
     (column,) = task.columns()
     answers = (value for value in Column(table, column, train[:: -(-len(train) // COUNTED) or 1]) if value is not None)
     try:
-        lengths = modality.prompts(task.prompts, limit // 2, read).lengths(islice(answers, COUNTED))
+        lengths = modality.prompts(task.prompts, 1, read).lengths(islice(answers, COUNTED))
         if not len(lengths):
             raise Mistake("target", "no training row has an answer", f"Fill column {column!r}")
         free = min(lengths.max(), limit // 2) if wanted is None else wanted
