@@ -23,7 +23,7 @@ COMMANDS = {
     "fit": {"source", "changes", "--target", "-t", "--minutes", "--out", "--resume", "--log", "--quiet", "-q", "--json"},
     "infer": {"table", "changes", "--target", "-t", "--out", "--json"},
     "check": {"recipe", "changes", "--json"},
-    "predict": {"run", "rows", "--out", "--int8", "--weights", "--json"},
+    "predict": {"--beams", "--seed", "--temperature", "--tokens", "--top-k", "--top-p", "run", "rows", "--out", "--int8", "--weights", "--json"},
     "index": {"run", "table", "--of", "--out", "--task", "--json"},
     "retrieve": {"index", "query", "--by", "--table", "--same", "-k", "--show", "--run", "--indexed", "--json"},
     "zero-shot": {"run", "rows", "--class", "-c", "--template", "--of", "--target", "-t", "--task", "--json"},

@@ -78,6 +78,7 @@ def source(made: Recipe) -> Any:
     columns = {made.column(name): modality.example(ROWS, rng) for name, modality in made.inputs.items()}
     for task in made.tasks.values():
         columns |= task.example(ROWS, rng)
+    columns |= {named: list(range(ROWS)) for named in {*made.columns, *made.data.by} - columns.keys()}  # named by prompts or the split
     rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
     if made.data.split != "given":
         return rows
@@ -95,9 +96,9 @@ def test_its_small_variant_runs(path: Path, tmp_path: Path) -> None:
     assert set(done.report.tasks) == set(made.tasks)
     for task in done.report.tasks.values():
         assert {"constant", "after"} <= set(task["metrics"]["models"] if "models" in task["metrics"] else task["metrics"])
-    asked = {name for name, task in made.tasks.items() if task.answers}
+    asked = {name for name, task in made.tasks.items() if task.answers or task.writes}
     if asked:
-        answer = artifact.load(tmp_path / "run").predict(dict.fromkeys((made.column(name) for name in made.inputs), None))
+        answer = artifact.load(tmp_path / "run").predict(dict.fromkeys(made.columns, None))
         assert set(answer) == asked
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from omnitune.commands.check import check
     from omnitune.commands.compare import compare
     from omnitune.commands.fit import fit
-    from omnitune.commands.generate import Sampling, generate
+    from omnitune.commands.generate import generate
     from omnitune.commands.index import index
     from omnitune.commands.infer import infer
     from omnitune.commands.retrieve import Retriever
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from omnitune.modalities.number import Number
     from omnitune.modalities.series import Series
     from omnitune.modalities.text import Text
+    from omnitune.nn.writing import Sampling
     from omnitune.recipe import Data, Recipe, Train
     from omnitune.tasks.classify import Classify
     from omnitune.tasks.contrast import Contrast
@@ -71,18 +72,18 @@ __all__ = [
 _HOMES = {
     "artifact": ("Artifact", "load"), "backbones.bert": ("BERT",), "backbones.gpt": ("GPT",), "backbones.pretrained": ("Pretrained",),
     "backbones.spectrogram": ("Spectrogram",), "backbones.transformer_xl": ("TransformerXL",), "backbones.vit": ("ViT",),
-    "commands.check": ("check",), "commands.compare": ("compare",), "commands.fit": ("fit",), "commands.generate": ("Sampling", "generate"),
+    "commands.check": ("check",), "commands.compare": ("compare",), "commands.fit": ("fit",), "commands.generate": ("generate",),
     "commands.index": ("index",), "commands.infer": ("infer",), "commands.retrieve": ("Retriever",), "commands.search": ("search",),
-    "commands.zero_shot": ("ZeroShot",), "data.table": ("Table",), "errors": ("Mistake",),
-    "evaluation.report": ("Report",), "fusion.attend": ("Attend",), "fusion.concat": ("Concat",), "fusion.cross": ("Cross",),
-    "fusion.gated": ("Gated",), "fusion.late": ("Late",), "modalities.audio": ("Audio",), "modalities.behaviour": ("Behaviour", "Items"),
-    "modalities.category": ("Category",), "modalities.image": ("Image",), "modalities.number": ("Number",), "modalities.series": ("Series",),
-    "modalities.text": ("Text",), "recipe": ("Data", "Recipe", "Train"), "tasks.classify": ("Classify",), "tasks.contrast": ("Contrast",),
-    "tasks.denoise": ("Denoise",),
-    "tasks.forecast": ("Forecast",), "tasks.generate": ("Generate",), "tasks.label": ("Label",), "tasks.masked_image": ("MaskedImage",),
-    "tasks.masked_text": ("MaskedText",), "tasks.match": ("Match",), "tasks.next_sentence": ("NextSentence",), "tasks.rank": ("Rank",),
-    "tasks.reconstruct": ("Reconstruct",), "tasks.regress": ("Regress",), "tuning.auto": ("Auto",), "tuning.bias": ("Bias",),
-    "tuning.freeze": ("Freeze",), "tuning.full": ("Full",), "tuning.lora": ("LoRA",), "tuning.probe": ("Probe",),
+    "commands.zero_shot": ("ZeroShot",), "data.table": ("Table",), "errors": ("Mistake",), "evaluation.report": ("Report",),
+    "fusion.attend": ("Attend",), "fusion.concat": ("Concat",), "fusion.cross": ("Cross",), "fusion.gated": ("Gated",), "fusion.late": ("Late",),
+    "modalities.audio": ("Audio",), "modalities.behaviour": ("Behaviour", "Items"), "modalities.category": ("Category",),
+    "modalities.image": ("Image",), "modalities.number": ("Number",), "modalities.series": ("Series",), "modalities.text": ("Text",),
+    "nn.writing": ("Sampling",), "recipe": ("Data", "Recipe", "Train"), "tasks.classify": ("Classify",), "tasks.contrast": ("Contrast",),
+    "tasks.denoise": ("Denoise",), "tasks.forecast": ("Forecast",), "tasks.generate": ("Generate",), "tasks.label": ("Label",),
+    "tasks.masked_image": ("MaskedImage",), "tasks.masked_text": ("MaskedText",), "tasks.match": ("Match",),
+    "tasks.next_sentence": ("NextSentence",), "tasks.rank": ("Rank",), "tasks.reconstruct": ("Reconstruct",), "tasks.regress": ("Regress",),
+    "tuning.auto": ("Auto",), "tuning.bias": ("Bias",), "tuning.freeze": ("Freeze",), "tuning.full": ("Full",), "tuning.lora": ("LoRA",),
+    "tuning.probe": ("Probe",),
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -28,6 +28,7 @@ from omnitune.errors import Mistake
 from omnitune.evaluation.report import Report
 from omnitune.nn.encoder import Encoder
 from omnitune.nn.int8 import quantised
+from omnitune.nn.writing import Sampling
 from omnitune.prediction import Predictor
 from omnitune.recipe import Recipe
 from omnitune.rounding import Rounding, on_given, on_test
@@ -35,6 +36,7 @@ from omnitune.settings import read_settings
 from omnitune.training import checkpoint
 from omnitune.training.device import best_device, precision
 from omnitune.training.model import Model, slug
+from omnitune.training.writing import GREEDY
 
 FORMAT = 2
 
@@ -62,7 +64,7 @@ class Artifact:
         """The measurement made at the end of training."""
         return Report.read(self.path)
 
-    def predict(self, rows: Any, batch: int = 32, int8: bool = False, weights: bool = False) -> Any:
+    def predict(self, rows: Any, batch: int = 32, int8: bool = False, weights: bool = False, sampling: Sampling | None = None) -> Any:
         """Answers in the order of the rows: `{task: {"value": ..., "probabilities": {...}}}` each, or `{"error": why}` for an unreadable row.
 
         Args:
@@ -70,13 +72,16 @@ class Artifact:
             batch: rows of middling length that are computed together; of long texts fewer, of short ones more.
             int8: linear layers of backbones multiply in 8 bits, on a CPU; `rounding` tells what that changes. Nothing saved is touched.
             weights: each task's answer also has `weights`, how much each input counted; for fusions that weigh them (`gated`, `late`).
+            sampling: how tasks with a prompt choose the tokens of their texts; the likeliest always where it is left out.
         """
-        answers = list(self.stream(rows, batch, int8, weights))
+        answers = list(self.stream(rows, batch, int8, weights, sampling))
         return answers[0] if isinstance(rows, Mapping) and len(answers) == 1 else answers
 
-    def stream(self, rows: Any, batch: int = 32, int8: bool = False, weights: bool = False) -> Iterator[dict[str, Any]]:
+    def stream(
+        self, rows: Any, batch: int = 32, int8: bool = False, weights: bool = False, sampling: Sampling | None = None
+    ) -> Iterator[dict[str, Any]]:
         """As `predict`, one answer after the other; rows may be an endless iterator."""
-        return self._predictor(batch, int8, weights)(rows)
+        return self._predictor(batch, int8, weights, sampling)(rows)
 
     def embedder(self, of: str, task: str | None = None, batch: int = 32) -> Embedder:
         """What makes vectors of the values of one input, which a task compares.
@@ -101,10 +106,10 @@ class Artifact:
         whole, rounded = self._predictor(32, False), self._predictor(32, True)
         return on_test(whole, rounded, self.path, self.lineage["table"]) if rows is None else on_given(whole, rounded, rows)
 
-    def _predictor(self, batch: int, int8: bool, weights: bool = False) -> Predictor:
+    def _predictor(self, batch: int, int8: bool, weights: bool = False, sampling: Sampling | None = None) -> Predictor:
         asked = self.recipe.train.precision  # as it was measured, where this device can
         there = asked if asked == "float32" or int8 else precision(self.model.device)
-        return Predictor(self._int8 if int8 else self.model, self.recipe, self.schema, there, batch, weights)
+        return Predictor(self._int8 if int8 else self.model, self.recipe, self.schema, there, batch, weights, sampling or GREEDY)
 
     @cached_property
     def _int8(self) -> Model:

@@ -184,13 +184,21 @@ def predict(
     out: Annotated[Path | None, typer.Option(help="New file for the answers: .jsonl or .csv.")] = None,
     int8: Annotated[bool, typer.Option("--int8", help="Multiply in 8 bits, on the CPU, and say what it changes.")] = False,
     weights: Annotated[bool, typer.Option("--weights", help="Tell how much each input counted (fusions gated and late).")] = False,
+    tokens: Annotated[int, typer.Option(help="Of texts: written at most, and never more than training kept free for an answer.")] = 100_000,
+    temperature: Annotated[float, typer.Option(help="Of texts: divides the logits; 0 takes the likeliest token always.")] = 0.0,
+    top_k: Annotated[int, typer.Option(help="Of texts: choose among so many of the likeliest; 0: among all.")] = 0,
+    top_p: Annotated[float, typer.Option(help="Of texts: among the likeliest that hold this share of the probability.")] = 1.0,
+    beams: Annotated[int, typer.Option(help="Of texts: so many are followed at once.")] = 1,
+    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Answer rows with a trained model, in their order."""
     from omnitune.commands.predict import predict, unread
+    from omnitune.nn.writing import Sampling
 
     number = failed = 0
-    for answer in predict(run, rows, out, int8=int8, tell=lambda line: typer.echo(line, err=True), weights=weights):
+    sampling = Sampling(tokens, temperature, top_k, top_p, num_beams=beams, seed=seed)
+    for answer in predict(run, rows, out, int8=int8, tell=lambda line: typer.echo(line, err=True), weights=weights, sampling=sampling):
         number += 1
         failed += unread(answer)
         if as_json:
@@ -217,6 +225,8 @@ def _said(task: str, answer: Any) -> str:
         return f"{task}: nothing, since an input is missing"
     if isinstance(value, list):
         return f"{task}: {', '.join(f'{one:.4g}' if isinstance(one, float) else str(one) for one in value) or 'none'}"
+    if "tokens" in answer:
+        return f"{task}: {value}"
     return f"{task}: {value} ({max(probabilities.values()):.2f})" if probabilities else f"{task}: {value:.4g}"
 
 
@@ -324,7 +334,8 @@ def generate(
     as_json: Json = False,
 ) -> None:
     """Write texts with a trained language model; one prompt is answered as it is written."""
-    from omnitune.commands.generate import Sampling, generate
+    from omnitune.commands.generate import generate
+    from omnitune.nn.writing import Sampling
 
     prompts = prompt or [""]
     told = (lambda text: typer.echo(text, nl=False)) if len(prompts) == 1 and beams == 1 and not as_json else None

@@ -12,10 +12,12 @@ from omnitune.data.table import Table
 from omnitune.errors import Mistake
 from omnitune.fusion import Fusion
 from omnitune.nn.tokens import Batch
+from omnitune.nn.writing import Sampling, Written
 from omnitune.reading import Reader, Row
 from omnitune.recipe import Recipe
 from omnitune.training.device import autocast
 from omnitune.training.model import Model
+from omnitune.training.writing import GREEDY, Writing
 
 Array = np.ndarray[Any, Any]
 WEIGHTS = "\0weights"
@@ -31,21 +33,25 @@ class Predictor:
         precision: of forward passes.
         batch: rows of middling length that are computed together; of long texts fewer, of short ones more.
         weights: also tell how much each input counted, as `weights` beside each task's `value`; the fusion must weigh inputs.
+        sampling: how texts are written; the likeliest token always where it is left out.
     """
 
-    def __init__(self, model: Model, recipe: Recipe, schema: Schema, precision: str, batch: int = 32, weights: bool = False) -> None:
+    def __init__(
+        self, model: Model, recipe: Recipe, schema: Schema, precision: str, batch: int = 32, weights: bool = False, sampling: Sampling = GREEDY
+    ) -> None:
         self.model, self.recipe, self.schema, self.precision = model.eval(), recipe, schema, precision
-        self.reader = Reader(recipe, schema, list(recipe.inputs), batch)
+        self.reader = Reader(recipe, schema, list(recipe.inputs), batch, recipe.columns)
         self.tasks = {name: task for name, task in recipe.tasks.items() if task.answers}
-        self.weights = weights
+        self.weights, self.sampling = weights, sampling
+        self.writing = {name: Writing(self.model, recipe, schema, name) for name, task in recipe.tasks.items() if task.writes}
         if weights and not recipe.fusion.weighs:
             fix = f"Train with fusion: {' or '.join(kind for kind in kinds(Fusion) if find(Fusion, kind).weighs)}"
             raise Mistake("predict", f"fusion {recipe.fusion.kind} gives inputs no weights", fix)
-        if not self.tasks:
+        if not self.tasks and not self.writing:
             raise Mistake(
                 "predict",
                 "no task of this model answers rows",
-                "A model that writes texts is asked by `omnitune generate`, one that compares rows by `omnitune retrieve`",
+                "A model that goes on from texts is asked by `omnitune generate`, one that compares rows by `omnitune retrieve`",
             )
 
     def __call__(self, source: Any) -> Iterator[Row]:
@@ -56,10 +62,17 @@ class Predictor:
                 row of a stream or in any row else; None is a missing value.
         """
         for opened in self.reader.chunks(source):
-            outputs = self._outputs([values for values in opened if not isinstance(values, str)])
-            decoded = {name: iter(self._decoded(name, outputs)) for name in self.tasks if outputs}
+            answered = self._answered([values for values in opened if not isinstance(values, str)])
+            decoded = {name: iter(answers) for name, answers in answered.items()}
             for values in opened:
                 yield {"error": values} if isinstance(values, str) else {name: next(answers) for name, answers in decoded.items()}
+
+    def _answered(self, rows: list[Row]) -> dict[str, list[Row]]:
+        """The answers of every task, in the order of the recipe; none where there is no row."""
+        outputs = self._outputs(rows) if self.tasks else {}
+        made = {name: self._decoded(name, outputs) for name in self.tasks if outputs}
+        made |= {name: [_told(written) for written in writing(rows, self.sampling)] for name, writing in self.writing.items() if rows}
+        return {name: made[name] for name in self.recipe.tasks if name in made}
 
     def _decoded(self, name: str, outputs: dict[str, Array]) -> list[Row]:
         """The answers of a task."""
@@ -92,3 +105,8 @@ class Predictor:
         if self.weights:
             told[WEIGHTS] = torch.stack([view.fused.weights[name] for name in self.model.inputs], 1)
         return {name: output.float().cpu().numpy() for name, output in told.items()}
+
+
+def _told(written: Written) -> Row:
+    """A text as an answer, with its tokens and how likely each was."""
+    return {"value": written.text, "tokens": [list(pair) for pair in zip(written.tokens, written.probabilities, strict=False)]}

@@ -1,6 +1,6 @@
 """Reading: rows of any source become batches for some inputs of a model; a row that cannot be read gets its error, never another row's values."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from omnitune.data.table import Table, read
 from omnitune.data.written import read_as
 from omnitune.errors import Mistake, did_you_mean
 from omnitune.modalities import Modality
+from omnitune.nn import values as cells
 from omnitune.nn.tokens import Batch
 from omnitune.recipe import Recipe
 
@@ -38,12 +39,13 @@ class Reader:
         recipe, schema: how it was trained.
         inputs: names of those that are read; their columns must be there.
         batch: rows of middling length that are computed together; of long texts fewer, of short ones more.
+        columns: more of them, which prompts name.
     """
 
-    def __init__(self, recipe: Recipe, schema: Schema, inputs: Sequence[str], batch: int) -> None:
+    def __init__(self, recipe: Recipe, schema: Schema, inputs: Sequence[str], batch: int, columns: Collection[str] = ()) -> None:
         self.recipe, self.schema, self.batch = recipe, schema, batch
         self.inputs: dict[str, Modality] = {name: recipe.inputs[name] for name in inputs}
-        self.columns = {recipe.column(name) for name in inputs}
+        self.columns = {recipe.column(name) for name in inputs}.union(columns)
         self.media = any(modality.media for modality in self.inputs.values())
 
     def chunks(self, source: Any) -> Iterator[list[Row | str]]:
@@ -95,6 +97,10 @@ class Reader:
             except Mistake as mistake:
                 problem = str(mistake)
             values[column] = value
+            problems += [f"{column}: {problem}"] if problem else []
+        for column in sorted(self.columns - values.keys()):
+            values[column] = read_as(value_of(row.get(column)), self.schema.columns.get(column))
+            problem = None if values[column] is None else cells.problem(values[column])
             problems += [f"{column}: {problem}"] if problem else []
         return "; ".join(problems) if problems else values
 

@@ -16,6 +16,7 @@ from omnitune.errors import Mistake, did_you_mean
 from omnitune.fusion import Fusion
 from omnitune.modalities import Modality
 from omnitune.nn.metrics import of_form
+from omnitune.nn.text_metrics import text_metrics
 from omnitune.settings import Settings, plain, read_settings, settings
 from omnitune.tasks import SelfSupervised, Task
 from omnitune.tasks.rank import Rank
@@ -182,6 +183,17 @@ class Recipe(Settings):
         column: str | None = self.inputs[name].column
         return name if column is None else column
 
+    def read_by(self, task: str) -> dict[str, str]:
+        """The column of every name in the prompt of `task`: that of an input, else one of this name; none where it has no prompt."""
+        prompt = self.tasks[task].prompts
+        return {name: self.column(name) if name in self.inputs else name for name in (prompt.template.names if prompt else ())}
+
+    @property
+    def columns(self) -> set[str]:
+        """All that a prediction reads: the columns of inputs, and of names in prompts."""
+        named = {column for task in self.tasks for column in self.read_by(task).values()}
+        return named | {self.column(name) for name in self.inputs}
+
     @property
     def beside(self) -> dict[str, str]:
         """Columns that tasks want read as an input is, each with that input."""
@@ -210,7 +222,7 @@ def read(source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) 
 def check(recipe: Recipe) -> None:
     """What one field alone cannot tell: names that must meet, columns that must differ, checkpoints that must be there."""
     inputs = (*_shared_columns(recipe), *_asked_inputs(recipe), *_ranked_inputs(recipe), *_compared_inputs(recipe), *_fused_inputs(recipe))
-    between = (*inputs, *_pieces(recipe))
+    between = (*inputs, *_pieces(recipe), *_named_in_prompts(recipe))
     wrong = [*between, *_metric_names(recipe), *_backbones(recipe)]
     if wrong:
         raise Mistake.together(wrong)
@@ -222,6 +234,8 @@ def _shared_columns(recipe: Recipe) -> Iterable[Mistake]:
         for column in task.columns():
             if column in readers:
                 yield Mistake(f"tasks.{name}", f"column {column!r} is also input {readers[column]!r}", "A target must not be an input")
+            if column in recipe.read_by(name).values():
+                yield Mistake(f"tasks.{name}.prompt", f"column {column!r} is also the target", "A prompt must not hold its answer")
         for column, of in task.beside().items():
             if recipe.beside[column] != of:
                 yield Mistake(
@@ -237,6 +251,18 @@ def _asked_inputs(recipe: Recipe) -> Iterable[Mistake]:
             fit = [of for of, modality in recipe.inputs.items() if getattr(type(modality), task.asks) is not getattr(Modality, task.asks)]
             if task.of not in fit:
                 yield Mistake(f"tasks.{name}.of", f"{task.of!r} is no {ASKED[task.asks]} input", did_you_mean(task.of, fit))
+
+
+def _named_in_prompts(recipe: Recipe) -> Iterable[Mistake]:
+    for name in recipe.tasks:
+        for named in recipe.read_by(name):
+            modality = recipe.inputs.get(named)
+            if modality is not None and (modality.media or modality.lists):
+                wrong = f"{named!r} is an input of kind {modality.kind}, whose values cannot be written into a text"
+                yield Mistake(f"tasks.{name}.prompt", wrong, "Name texts, numbers or categories")
+        task = recipe.tasks[name]
+        if task.prompts and getattr(recipe.inputs.get(task.of), "token_dropout", 0):
+            yield Mistake(f"inputs.{task.of}.token_dropout", f"no token of a prompt is dropped, which is what tasks.{name} reads", "Leave it out")
 
 
 def _pieces(recipe: Recipe) -> Iterable[Mistake]:
@@ -283,8 +309,13 @@ def _metric_names(recipe: Recipe) -> Iterable[Mistake]:
         task, dot, metric = name.rpartition(".")
         if (name != "loss" or where != "train.stop_on") and (not dot or task not in recipe.tasks):
             yield Mistake(where, f"{name!r} is no metric", f"Write task.metric; tasks: {', '.join(recipe.tasks)}")
-        elif dot and metric not in (known := list(of_form(recipe.tasks[task].form, 2))):
+        elif dot and metric not in (known := [*of_form(recipe.tasks[task].form, 2), *(_of_texts(recipe, task) if where != "train.stop_on" else ())]):
             yield Mistake(where, f"{name!r} is not measured", did_you_mean(metric, known))
+
+
+def _of_texts(recipe: Recipe, task: str) -> Iterable[str]:
+    """Metrics of what a task writes, which are measured once, after training."""
+    return text_metrics() if recipe.tasks[task].writes else ()
 
 
 def _backbones(recipe: Recipe) -> Iterable[Mistake]:

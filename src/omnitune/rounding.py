@@ -48,7 +48,7 @@ class Rounding:
 
 def on_given(whole: Predictor, rounded: Predictor, source: Any) -> dict[str, Rounding]:
     """What changes on rows of a table that may have no answers; `source` as for `read`."""
-    table = read(source, texts={whole.recipe.column(name) for name in whole.recipe.inputs})
+    table = read(source, texts=whole.recipe.columns)
     numbers = _some(np.arange(len(table)))
     both = whole.outputs(table, numbers), rounded.outputs(table, numbers)
     return {name: _compare(task.form, both[0][name], both[1][name], "given rows") for name, task in whole.tasks.items() if both[0]}

@@ -200,6 +200,25 @@ def test_every_library_that_samples_ask_for_is_an_extra() -> None:
     assert asked and all(any(entry.startswith(library) for entry in extras[library]) for library in asked)
 
 
+def test_functions_are_parted_from_what_is_said_of_them(tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    from omnitune.samples.code import functions
+
+    said = '    """Adds two numbers. And says\n    more.\n    """\n'
+    good = f"class A:\n    def add(self, a, b):\n{said.replace('    ', '        ')}        if a:\n            a = 1\n        return a + b\n"
+    short = 'def f():\n    """Too short to be one."""\n    return 1\n'
+    files = {"lib/a.py": good, "lib/b.py": good + short, "lib/tests/c.py": good.replace("add", "other"), "lib/d.py": "def {{ name }}("}
+    with zipfile.ZipFile(tmp_path / "lib-1.0-py3-none-any.whl", "w") as wheel:
+        for name, text in files.items():
+            wheel.writestr(name, text)
+    functions(tmp_path / "lib-1.0-py3-none-any.whl", tmp_path)
+    code = "def add(self, a, b):\n    if a:\n        a = 1\n    return a + b"
+    assert pq.read_table(tmp_path / "data.parquet").to_pylist() == [
+        {"library": "lib", "path": "lib/a.py", "name": "add", "code": code, "summary": "Adds two numbers."}
+    ]
+
+
 @pytest.mark.slow
 def test_women_reviews_from_the_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import pyarrow.parquet as pq
@@ -216,7 +235,10 @@ def test_women_reviews_from_the_registry(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "rows"), [("adult", 48_842), ("elpv", 2_624), ("emoji", 1_906), ("italy-power", 1_096), ("sonic-samples", 207)])
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [("adult", 48_842), ("elpv", 2_624), ("emoji", 1_906), ("italy-power", 1_096), ("python-functions", 8_778), ("sonic-samples", 207)],
+)
 def test_tables_are_whole(name: str, rows: int) -> None:
     import pyarrow.parquet as pq
 
@@ -229,6 +251,8 @@ def test_tables_are_whole(name: str, rows: int) -> None:
     elif name == "emoji":
         assert {f"images/{path.name}" for path in (folder / "images").iterdir()} == set(table["image"].to_pylist())
         assert table["name"][0].as_py() == "grinning face" and len(set(table["category"].to_pylist())) == 9
+    elif name == "python-functions":
+        assert set(table["library"].to_pylist()) == {"Django", "networkx", "sympy"} and len(set(table["code"].to_pylist())) == rows
     elif name == "italy-power":
         assert {len(day) for day in table["demand"].to_pylist()} == {24} and sum(table["summer"].to_pylist()) == 549
     elif name == "sonic-samples":

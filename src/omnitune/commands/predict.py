@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import json
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -12,6 +13,7 @@ import torch
 from omnitune import artifact as artifacts
 from omnitune.commands._files import part_of, told
 from omnitune.errors import Mistake
+from omnitune.nn.writing import Sampling
 
 Answer = dict[str, Any]
 Write = Callable[[Answer | None], None]
@@ -26,6 +28,7 @@ def predict(
     int8: bool = False,
     tell: Callable[[str], None] | None = None,
     weights: bool = False,
+    sampling: Sampling | None = None,
 ) -> Iterator[Answer]:
     """The answers of a saved model, streamed; with `out` also written to a file as they come.
 
@@ -37,6 +40,7 @@ def predict(
         int8: linear layers multiply in 8 bits, on the CPU.
         tell: is told what int8 changes, before the first answer.
         weights: also how much each input counted.
+        sampling: how texts are written; the likeliest token always where it is left out.
 
     Raises:
         Mistake: no finished run, no readable rows, or a file that is there already, of another ending or cannot be written.
@@ -45,17 +49,20 @@ def predict(
     artifact = artifacts.load(run, torch.device("cpu") if int8 else None)
     if int8 and tell:
         tell(changes(artifact, rows))
-    answers = artifact.stream(rows, batch, int8, weights)
+    answers = artifact.stream(rows, batch, int8, weights, sampling)
     return answers if path is None else _written(answers, path, "error" if "error" not in artifact.recipe.tasks else "why_unread")
 
 
 def changes(artifact: artifacts.Artifact, rows: Any) -> str:
     """What int8 changes, a line a task: on the run's test rows, or on `rows` where those are not at hand."""
+    texts = [f"{name}: what int8 changes in texts is not measured" for name, task in artifact.recipe.tasks.items() if task.writes]
+    if not any(task.answers for task in artifact.recipe.tasks.values()):
+        return "\n".join(texts)
     try:
         found = artifact.rounding()
     except Mistake:  # a model may be far from its data
         found = artifact.rounding(rows)
-    return "\n".join(f"{task}: {rounding}" for task, rounding in found.items())
+    return "\n".join([*(f"{task}: {rounding}" for task, rounding in found.items()), *texts])
 
 
 def unread(answer: Answer) -> bool:
@@ -65,7 +72,7 @@ def unread(answer: Answer) -> bool:
 
 def flat(answer: Answer, error: str = "error") -> Answer:
     """An answer as columns: `task`, `task:class` for each probability, `task:items` and `task:scores` of a list, `task@input` for each weight;
-    `error`, or as it is called, where the row could not be read."""
+    `task:probability` of a text, the product over its tokens; `error`, or as it is called, where the row could not be read."""
     if unread(answer):
         return {error: answer["error"]}
     columns: Answer = {}
@@ -73,6 +80,7 @@ def flat(answer: Answer, error: str = "error") -> Answer:
         value = said["value"]
         columns[task] = "|".join(map(str, value)) if isinstance(value, list) else value
         columns |= {f"{task}:{name}": p for name, p in said.get("probabilities", {}).items()}
+        columns |= {f"{task}:probability": math.prod(p for _, p in said["tokens"])} if "tokens" in said else {}
         columns |= {f"{task}@{name}": weight for name, weight in said.get("weights", {}).items()}
         columns |= {f"{task}:{part}s": "|".join(str(one[part]) for one in said["items"]) for part in ("item", "score") if "items" in said}
     return columns | {error: ""}

@@ -13,6 +13,7 @@ from omnitune.data.columns import Column
 from omnitune.data.decoded import Decoded
 from omnitune.data.table import Table
 from omnitune.errors import Mistake, did_you_mean
+from omnitune.nn import values as cells
 from omnitune.recipe import Recipe
 
 SHOWN = 20
@@ -31,6 +32,7 @@ def columns_exist(recipe: Recipe, table: Table) -> None:
     """Raises one `Mistake` naming every column the recipe reads and the table lacks."""
     wanted = {f"inputs.{name}": [recipe.column(name)] for name in recipe.inputs}
     wanted |= {f"tasks.{name}": [*task.columns(), *task.beside()] for name, task in recipe.tasks.items()} | {"data.by": list(recipe.data.by)}
+    wanted |= {f"tasks.{name}.prompt": [*recipe.read_by(name).values()] for name in recipe.tasks}
     wanted |= histories.columns(recipe)
     missing = [
         Mistake(where, f"{table.name} has no column {column!r}", did_you_mean(column, table.columns))
@@ -68,7 +70,9 @@ def _bad_rows(recipe: Recipe, table: Table, decoded: Mapping[str, Decoded]) -> I
     for name, modality in recipe.inputs.items():
         column = recipe.column(name)
         yield from (BadRow(r, column, p) for r, p in Column(table, column, every, modality.media).problems(modality.check, decoded.get(name)))
-    for task in recipe.tasks.values():
+    for name, task in recipe.tasks.items():
+        for column in {*recipe.read_by(name).values()} - {recipe.column(of) for of in recipe.inputs}:
+            yield from (BadRow(r, column, p) for r, p in Column(table, column, every).problems(cells.problem))
         for column in task.columns():
             yield from (BadRow(r, column, p) for r, p in Column(table, column, every).problems(task.check))
     for column, name in recipe.beside.items():

@@ -13,6 +13,7 @@ import torch
 from omnitune.data.columns import Column
 from omnitune.data.orders import ByLength, Full, Order
 from omnitune.data.pieced import Pieced
+from omnitune.data.prompted import alone, prompted, read_by
 from omnitune.data.schema import Schema
 from omnitune.data.split import digests
 from omnitune.data.streams import Streams
@@ -127,6 +128,10 @@ class Batches:
             elif not modality.media:
                 values = Column(self.table, self.recipe.column(name), self.rows)
                 total += np.fromiter((0 if v is None else modality.size(v) for v in values), np.int64, len(self.rows))
+        for name in (name for name, task in self.recipe.tasks.items() if task.prompts):
+            size = self.recipe.inputs[self.recipe.tasks[name].of].size
+            for column in read_by(self.recipe, name):
+                total += np.fromiter((0 if v is None else size(v) for v in Column(self.table, column, self.rows)), np.int64, len(self.rows))
         return total
 
     def origin(self, rows: Rows) -> Rows:
@@ -148,8 +153,10 @@ class Batches:
         batch = self.encoded(rows, rng, epoch, self.known)
         asked = {}
         for name, task in self.recipe.tasks.items():
-            answers = {column: Column(self.table, column, rows)[:] for column in task.columns()}
-            asked[name] = task.prepare(batch, answers, self.schema.tasks[name], rng)
+            read = {*task.columns(), *self.recipe.read_by(name).values()}
+            values = {column: Column(self.table, column, rows)[:] for column in read}
+            facts = self.schema.tasks[name]
+            asked[name] = task.prepare(prompted(self.recipe, self.schema.inputs, name, facts, batch, values, self.known), values, facts, rng)
         return Question(asked, self._loads(rows))
 
     def _loads(self, rows: Rows) -> Array | None:
@@ -166,7 +173,10 @@ class Batches:
                 return self.decoded[name](self.table.origin(rows), chance is not None)
             return Column(self.table, self.recipe.column(name), rows, self.recipe.inputs[name].media)[:]
 
-        made = encode(self.recipe, self.schema, rows, values, chance, known, epoch)
+        asked = alone(self.recipe)
+        unread = self.recipe.tasks[asked].of if asked else None
+        inputs = [name for name in self.recipe.inputs if name != unread]
+        made = encode(self.recipe, self.schema, rows, values, chance, known, epoch, inputs)
         return replace(made, inputs=made.inputs | self._beside(rows, chance), same=self._same(rows))
 
     def _beside(self, rows: Rows, rng: np.random.Generator | None) -> dict[str, dict[str, torch.Tensor]]:
@@ -203,7 +213,8 @@ def encode(
     epoch: int = 0,
     inputs: Iterable[str] | None = None,
 ) -> Batch:
-    """A batch of `rows`; `values(input)` gives the values of an input for them, and `known` what stands for the encoded ones.
+    """A batch of `rows`; `values(input)` gives the values of an input for them, and `known` what stands for the encoded ones. Input `unread` is left
+    out.
 
     Where an input has fixed views, `view` (B,) says which one its tensors show in this epoch. All inputs are encoded, or those that are named.
     """

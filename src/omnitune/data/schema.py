@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from omnitune.data import histories
+from omnitune.data import histories, prompted
 from omnitune.data.columns import Column
 from omnitune.data.table import Table
 from omnitune.recipe import Recipe
-from omnitune.tasks import SelfSupervised, Task
+from omnitune.tasks import SelfSupervised
 from omnitune.tasks.rank import Rank
 
 Facts = dict[str, Any]
@@ -54,16 +54,17 @@ def learn(recipe: Recipe, table: Table, parts: dict[str, np.ndarray[Any, Any]]) 
     inputs = {
         n: histories.learn(recipe, n, table, train) or m.learn(Column(table, recipe.column(n), train, m.media)) for n, m in recipe.inputs.items()
     }
-    tasks = {n: _learned(recipe, t, inputs, table, train) for n, t in recipe.tasks.items()}
-    read = {recipe.column(name) for name in recipe.inputs}
-    columns = {column: kind for column, kind in sorted(table.kinds.items()) if column in read}
+    tasks = {n: _learned(recipe, n, inputs, table, train) for n in recipe.tasks}
+    columns = {column: kind for column, kind in sorted(table.kinds.items()) if column in recipe.columns}
     return Schema(inputs, tasks, {part: len(rows) for part, rows in parts.items()}, columns)
 
 
-def _learned(recipe: Recipe, task: Task, inputs: dict[str, Facts], table: Table, train: np.ndarray[Any, Any]) -> Facts:
+def _learned(recipe: Recipe, name: str, inputs: dict[str, Facts], table: Table, train: np.ndarray[Any, Any]) -> Facts:
+    task = recipe.tasks[name]
     if isinstance(task, SelfSupervised):
-        return task.learn_from(getattr(recipe.inputs[task.of], task.asks)(inputs[task.of]))
-    facts = task.learn({column: Column(table, column, train) for column in task.columns()})
+        known: Facts = task.learn_from(getattr(recipe.inputs[task.of], task.asks)(inputs[task.of]))
+        return known if task.prompts is None else known | prompted.learn(recipe, name, inputs[task.of], table, train)
+    facts: Facts = task.learn({column: Column(table, column, train) for column in task.columns()})
     if isinstance(task, Rank) and task.of is not None:
         return task.learn_from(facts, recipe.inputs[task.of].ranked(inputs[task.of]))
     return facts

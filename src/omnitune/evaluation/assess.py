@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from omnitune.data.prepared import Prepared
-from omnitune.evaluation import cautions, inputs, rows, stored
+from omnitune.evaluation import cautions, inputs, rows, stored, written
 from omnitune.evaluation.answers import Answers, answer
 from omnitune.evaluation.calibration import apply_temperature, temperature
 from omnitune.evaluation.details import details
@@ -88,7 +88,13 @@ class Assessment:
             "details": details(task.form, rows.names(facts), raw, validation),
             "baselines": words,
             **self._inputs(name, after),
+            **self._texts(name),
         }
+
+    def _texts(self, name: str) -> dict[str, Any]:
+        """What is written for test rows; empty where the task writes nothing."""
+        texts = self.rivals[name].texts
+        return {} if texts is None else {"written": written.told(self.model, self.prepared, name, texts)}
 
     def _inputs(self, name: str, after: Predictions) -> dict[str, Any]:
         """What inputs are worth to a task, and how much the fusion counts each; empty where there is one, or the task does not read their fusion."""

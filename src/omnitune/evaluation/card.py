@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from omnitune import yaml_files
 from omnitune.evaluation import document
 from omnitune.evaluation.tables import escape
+from omnitune.nn.template import Template
 
 if TYPE_CHECKING:
     from omnitune.evaluation.report import Report
@@ -57,8 +58,14 @@ def _purpose(report: "Report") -> str:
 
 def _example(report: "Report") -> str:
     row = {settings.get("column") or name: None for name, settings in report.recipe.get("inputs", {}).items()}
+    row |= dict.fromkeys(name for task in report.recipe.get("tasks", {}).values() for name in _named(report, task))
     filled = ", ".join(f"{name!r}: ..." for name in row)
     return f'from omnitune import load\n\nmodel = load("path/of/this/folder")\nmodel.predict([{{{filled}}}])'
+
+
+def _named(report: "Report", task: dict[str, Any]) -> list[str]:
+    """Columns that a task's prompt names, and that are no inputs."""
+    return [name for name in Template(task.get("prompt") or "").names if name not in report.recipe.get("inputs", {})]
 
 
 def _question(report: "Report", form: str) -> str:

@@ -14,7 +14,7 @@ def document(report: "Report") -> str:
     """Tables of every task, then data, cost and how to repeat the run."""
     parts = [f"# {escape(report.name)}", METHOD, *cautions(report)]
     for name, task in report.tasks.items():
-        parts += [f"## {escape(name)}", *results(task), *_inputs(task), *_details(task["details"])]
+        parts += [f"## {escape(name)}", *results(task), *_inputs(task), *_written(task), *_details(task["details"])]
     parts += ["## Data", *data(report), "## Cost", markdown(tables.facts_table(report.cost, "cost") or [["cost"]])]
     if rungs := tables.rungs_table(report.cost):
         parts += ["## Rungs", markdown(rungs)]
@@ -53,6 +53,13 @@ def _inputs(task: dict[str, Any]) -> list[str]:
         return []
     found = [markdown(table) for table in (tables.inputs_table(task), tables.weights_table(task)) if table]
     return ["### What each input is worth", task["inputs"].get("note", INPUTS), *found]
+
+
+def _written(task: dict[str, Any]) -> list[str]:
+    """What a task that writes wrote: figures, and texts."""
+    if "written" not in task:
+        return []
+    return ["### Texts that were written", *results(task["written"]), markdown(tables.texts_table(task))]
 
 
 def data(report: "Report") -> list[str]:

@@ -58,6 +58,7 @@ def _section(report: "Report", number: int, name: str, task: dict[str, Any]) -> 
         "models": tables.model_table(task["baselines"]) if task["baselines"] else [],
         "bars": plots.bars(metrics, f"{salt}-bars"),
         "inputs": _inputs(task, salt),
+        "written": _written(task, salt),
         "plots": [plot for plot in found if plot],
         "details": {title: table for title, table in shown.items() if table},
     }
@@ -71,6 +72,15 @@ def _inputs(task: dict[str, Any], salt: str) -> dict[str, Any]:
     shown = [table for table in (tables.inputs_table(task), tables.weights_table(task)) if table]
     bars = plots.bars(told["metrics"], f"{salt}-inputs") if "metrics" in told else ""
     return {"words": told.get("note", document.INPUTS.replace("`", "")), "tables": shown, "bars": bars}
+
+
+def _written(task: dict[str, Any], salt: str) -> dict[str, Any]:
+    """What a task that writes wrote; empty for others."""
+    part = task.get("written")
+    if not part:
+        return {}
+    shown = [tables.task_table(part["metrics"]), tables.model_table(part["baselines"]), tables.texts_table(task)]
+    return {"rows": part["metrics"]["rows"], "tables": shown, "bars": plots.bars(part["metrics"], f"{salt}-written")}
 
 
 def _climb(report: "Report", name: str, task: dict[str, Any], salt: str) -> str:

@@ -22,7 +22,8 @@ class Report:
         name: title of the run.
         tasks: by name: `form` (classes, labels or value); `metrics`, from `measure.measure`, its models among constant, simple, before and
             after; `details`, from `details.details`; `baselines` {model: description}; of several inputs `inputs`: `metrics` with some inputs
-            only, from `inputs.worth`, or a `note` why not, and `weights` {input: mean} where the fusion weighs them.
+            only, from `inputs.worth`, or a `note` why not, and `weights` {input: mean} where the fusion weighs them; of a task that writes texts
+            `written`, from `written.told`.
         curves: a dictionary a step (or a selection of steps): `step`, `epoch`, `seconds`, `losses` {task: mean}, `lr`, and `validation`
             {loss and task.metric: value} or None.
         cost: `seconds`, `rows_per_second`, `peak_memory_bytes`, `parameters_total`, `parameters_trainable`, `device`; more may follow.
@@ -72,13 +73,19 @@ class Report:
 
     def value(self, task: str, metric: str) -> float | None:
         """A metric of the trained model on the test rows; None where it is undefined or not measured."""
-        metrics = self.tasks.get(task, {}).get("metrics")
-        value = metrics["models"][metrics["subject"]].get(metric, {}).get("value") if metrics else None
+        found = self.tasks.get(task, {})
+        measured = [part["metrics"] for part in (found, found.get("written")) if part]
+        value = next((m["models"][m["subject"]][metric]["value"] for m in measured if metric in m["higher"]), None)
         return None if value is None else float(value)
+
+    def _parts(self) -> list[tuple[str, Facts]]:
+        """All that has metrics of its own: tasks, and what they wrote."""
+        found = [((name, task), (f"{name}, written", task.get("written"))) for name, task in self.tasks.items()]
+        return [(name, part) for pair in found for name, part in pair if part]
 
     def __str__(self) -> str:
         """The table of before and after, for a terminal."""
-        blocks = [f"{heading(name, task)}\n\n{plain(task_table(task['metrics']))}" for name, task in self.tasks.items()]
+        blocks = [f"{heading(name, part)}\n\n{plain(task_table(part['metrics']))}" for name, part in self._parts()]
         cautions = "\n".join(f"warning: {caution['where']}: {caution['text']}" for caution in self.warnings)
         return "\n\n".join([*blocks, *([cautions] if cautions else [])])
 

@@ -1,14 +1,14 @@
 """Rivals: what a trained model has to beat on the same test rows: a constant, a simple model of the table, the pretrained backbone as it was."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from omnitune.data.columns import Column
 from omnitune.data.prepared import Prepared
-from omnitune.evaluation import baselines, before, futures, neighbours, pairs, pixels, ranks, rebuilt, texts
+from omnitune.evaluation import baselines, before, futures, neighbours, pairs, pixels, ranks, rebuilt, texts, written
 from omnitune.evaluation.answers import known
 from omnitune.nn.tokens import Batch
 from omnitune.training.model import Model
@@ -47,10 +47,12 @@ class Rivals:
     Args:
         p: predictions by name: constant; simple, where some input has a simple model; before, where something is pretrained.
         words: what each of them is.
+        texts: of a task that writes, what is written before training.
     """
 
     p: dict[str, Array]
     words: dict[str, str]
+    texts: written.Texts | None = None
 
 
 def truth(prepared: Prepared, task: str, rows: Array) -> Truth:
@@ -75,7 +77,8 @@ def rivals(model: Model, prepared: Prepared) -> dict[str, Rivals]:
     for form, made in OF_INPUTS.items():
         of_inputs |= made(model, prepared, [name for name, answers in supervised.items() if not answers and prepared.recipe.tasks[name].form == form])
     of_rows = {name: _of_task(name, prepared, probed, frozen) for name, answers in supervised.items() if answers}
-    return {name: of_rows[name] if answers else Rivals(*of_inputs[name]) for name, answers in supervised.items()}
+    said = {name: written.before(model, prepared, name) for name, task in prepared.recipe.tasks.items() if task.writes}
+    return {name: of_rows[name] if answers else replace(Rivals(*of_inputs[name]), texts=said.get(name)) for name, answers in supervised.items()}
 
 
 def _probed(prepared: Prepared) -> dict[str, Array]:

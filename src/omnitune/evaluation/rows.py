@@ -9,12 +9,13 @@ import numpy as np
 from omnitune.data.columns import Column
 from omnitune.data.pieced import Pieced
 from omnitune.data.prepared import Prepared
+from omnitune.data.prompted import alone, prompted
 from omnitune.evaluation.before import sample
 from omnitune.evaluation.cautions import LEAK_ROWS, Caution, caution, few_rows, leaks, missing_classes
 from omnitune.evaluation.rivals import truth
 from omnitune.nn.tokens import Batch
 from omnitune.nn.values import name as name_of
-from omnitune.tasks import SelfSupervised, Task
+from omnitune.tasks import SelfSupervised, Target, Task
 
 TEXTS, CHUNK = 5000, 256
 """Texts that are looked at, and how many at once."""
@@ -31,8 +32,14 @@ def facts(prepared: Prepared) -> dict[str, Any]:
         "duplicates": len(keys) - len(set(keys)),
         "equal_documents_left_out": prepared.equal,
         "dropped": len({bad.row for bad in prepared.bad}),
-        "truncated": {name: round(learned["cut"], 4) for name, learned in prepared.schema.inputs.items() if learned.get("cut")},
+        "truncated": {name: round(cut, 4) for name in _read(prepared) if (cut := prepared.schema.inputs[name].get("cut"))},
     }
+
+
+def _read(prepared: Prepared) -> list[str]:
+    """The inputs whose own values are read, not only in a prompt."""
+    asked = alone(prepared.recipe)
+    return [name for name in prepared.schema.inputs if not asked or name != prepared.recipe.tasks[asked].of]
 
 
 def _of_pieces(prepared: Prepared) -> dict[str, Any]:
@@ -97,15 +104,35 @@ def _unasked(prepared: Prepared) -> Iterator[Caution]:
     for name, task in prepared.recipe.tasks.items():
         if not isinstance(task, SelfSupervised) or task.asks != "language":
             continue
-        modality, learned = prepared.recipe.inputs[task.of], prepared.schema.inputs[task.of]
-        found = 0
+        found = cut = 0
         for some in np.array_split(rows, -(-len(rows) // CHUNK)):
-            values = Column(prepared.table, prepared.recipe.column(task.of), some)[:]
-            batch = Batch({task.of: modality.encode(values, learned)}, some)
-            found += int((task.prepare(batch, {}, prepared.schema.tasks[name], None)[1]["weight"] == 0).sum())
+            batch, target = _question(prepared, name, some)
+            found += int((target["weight"] == 0).sum())
+            cut += int(batch.inputs[task.of]["cut"].sum())
+        if task.prompts and cut:
+            text = f"Of {len(rows):,} prompts {cut:,} are longer than is read; the longest values were cut at their ends."
+            yield caution("shortened", f"tasks.{name}", text)
+        if task.prompts and (long := prepared.schema.tasks[name]["long"]):
+            free = prepared.schema.tasks[name]["answer"]
+            yield caution("cut_answers", f"tasks.{name}", f"{long:.1%} of the answers are longer than {free} tokens and were cut there.")
         if found:
-            text = f"Of {len(rows):,} texts {found:,} are missing or too short to be asked about; they teach and measure nothing here."
+            why = "rows {} have no answer, or nothing to ask with" if task.prompts else "texts {} are missing or too short to be asked about"
+            text = f"Of {len(rows):,} {why.format(f'{found:,}')}; they teach and measure nothing here."
             yield caution("unasked", f"tasks.{name}", text)
+
+
+def _question(prepared: Prepared, name: str, rows: Any) -> tuple[Batch, Target]:
+    """What task `name` asks a text about itself, or by its prompt, of some rows as they are."""
+    task, columns = prepared.recipe.tasks[name], {}
+    for column in (*task.columns(), *prepared.recipe.read_by(name).values()):
+        columns[column] = Column(prepared.table, column, rows)[:]
+    batch = Batch({}, rows)
+    if task.prompts is None:
+        of, learned = prepared.recipe.inputs[task.of], prepared.schema.inputs[task.of]
+        batch = Batch({task.of: of.encode(Column(prepared.table, prepared.recipe.column(task.of), rows)[:], learned)}, rows)
+    facts = prepared.schema.tasks[name]
+    asked: tuple[Batch, Target] = task.prepare(prompted(prepared.recipe, prepared.schema.inputs, name, facts, batch, columns), columns, facts, None)
+    return asked
 
 
 def _classes(prepared: Prepared, task: str) -> dict[str, dict[str, int]]:

@@ -147,6 +147,16 @@ def inputs_table(task: Mapping[str, Any]) -> Table:
     return table
 
 
+def texts_table(task: Mapping[str, Any]) -> Table:
+    """What was written for some test rows, a line a model; empty where nothing was."""
+    rows = [
+        [str(number) if not i else "", model, text]
+        for number, example in enumerate(task.get("written", {}).get("examples", []), 1)
+        for i, (model, text) in enumerate(example.items())
+    ]
+    return [["row", "", "text"], *rows] if rows else []
+
+
 def weights_table(task: Mapping[str, Any]) -> Table:
     """How much the fusion counts each input, on average over the test rows; empty where it does not weigh them."""
     rows = [[name, interval(weight)] for name, weight in task.get("inputs", {}).get("weights", {}).items()]

@@ -7,6 +7,7 @@ from omnitune.data.held import Held
 from omnitune.data.prepared import Prepared
 from omnitune.errors import Mistake, did_you_mean
 from omnitune.evaluation.answers import Answers, answer
+from omnitune.nn.text_metrics import text_metrics
 from omnitune.training.model import Model
 from omnitune.training.step import Validation
 
@@ -43,7 +44,12 @@ class Validate:
     def known(self, names: Iterable[tuple[str, str]]) -> None:
         """Raises one `Mistake` for every name that is no metric of these tasks."""
         there = ["loss", *(f"{task}.{metric}" for task, metrics in self.metrics.items() for metric in metrics)]
-        wrong = [Mistake(where, f"{name!r} is not measured", did_you_mean(name, there)) for where, name in names if name not in there]
+        written = {f"expect.{name}.{metric}" for name, task in self.recipe.tasks.items() if task.writes for metric in text_metrics()}
+        wrong = [
+            Mistake(where, f"{name!r} is not measured", did_you_mean(name, there))
+            for where, name in names
+            if name not in there and where not in written
+        ]
         if wrong:
             raise Mistake.together(wrong)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -11,8 +11,9 @@ from pydantic import Field
 
 from omnitune.backbones import TOKENIZER, Backbone
 from omnitune.component import any_of, component
-from omnitune.modalities import Facts, Modality, _words
+from omnitune.modalities import Facts, Modality, _prompts, _words
 from omnitune.nn import values as cells
+from omnitune.nn.template import Prompt
 
 if TYPE_CHECKING:
     import numpy as np
@@ -107,6 +108,35 @@ class Text(Modality):
         told = {"words": places, "cut": cut, "bytes": read, "next": after} | place
         return {"input_ids": ids, "attention_mask": mask, "present": present} | told
 
+    def prompts(self, prompt: Prompt, answer: int, facts: Facts) -> _prompts.Prompts:
+        """What reads `prompt` in the place of texts, `answer` tokens kept free for what is written behind it."""
+        return _prompts_of(self.backbone, facts["max_tokens"], facts.get(TOKENIZER), self.backbone.stamp(), prompt, answer)
+
+    def prompted(self, prompt: Prompt, answer: int, values: Mapping[str, Sequence[Any]], answers: Sequence[Any], facts: Facts) -> dict[str, Tensor]:
+        """Prompts and the answers behind them, as `encode` gives texts, with `answer` (B,), tokens of the answer in each; of an encoder-decoder the
+        prompts alone, with `labels` (B, T), tokens of the answers, -1 behind them.
+
+        Args:
+            prompt: what is asked.
+            answer: tokens that are kept free for an answer.
+            values: by name in the prompt, one a row; a missing one reads as an empty text, and where all are, the row is not present.
+            answers: one a row; None where there is none.
+            facts: what this input learned.
+        """
+        import torch
+
+        names = prompt.body.names
+        rows = [{name: cells.text(values[name][i]) for name in names} for i in range(len(answers))]
+        reader = self.prompts(prompt, answer, facts)
+        asked = reader.read(rows, [None if cells.missing(said) else cells.text(said) for said in answers])
+        made = self.encode([one.row(reader.apart) for one in asked], facts)
+        present = [not names or any(values[name][i] is not None for name in names) for i in range(len(answers))]
+        told = {"answer": torch.tensor([len(one.answer) for one in asked], dtype=torch.int64)}
+        if reader.apart:
+            longest = max(1, *(len(one.answer) for one in asked))
+            told = {"labels": torch.tensor([one.answer + [-1] * (longest - len(one.answer)) for one in asked], dtype=torch.int64)}
+        return made | told | {"present": torch.tensor(present, dtype=torch.bool)}
+
     def _read_by(self, max_tokens: int, facts: Facts) -> _words.Words:
         return _words_of(self.backbone, max_tokens, facts.get(TOKENIZER), self.backbone.stamp())
 
@@ -154,3 +184,10 @@ class _Texts:
 def _words_of(backbone: Backbone, max_tokens: int, learned: str | None, stamp: tuple[Any, ...]) -> _words.Words:
     """The tokenizer of the checkpoint, or the one that was `learned`, set up once as long as its files stay as they are."""
     return _words.Words(backbone.tokenizer(None if learned is None else {TOKENIZER: learned}), max_tokens)
+
+
+@cache
+def _prompts_of(backbone: Backbone, max_tokens: int, learned: str | None, stamp: tuple[Any, ...], prompt: Prompt, answer: int) -> _prompts.Prompts:
+    """The same for a prompt."""
+    tokenizer = backbone.tokenizer(None if learned is None else {TOKENIZER: learned})
+    return _prompts.Prompts(_words_of(backbone, max_tokens, learned, stamp), tokenizer, prompt, answer, backbone.architecture().decodes)

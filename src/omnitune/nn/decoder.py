@@ -5,6 +5,8 @@ Shape letters: B rows, L tokens of a text, T tokens that are written, D width, V
 
 import copy
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +53,8 @@ class Decoder(nn.Module):
         table = read.weight
         self.tied = last.weight is table
         whole.set_submodule(self.encoder, nn.Identity())
-        for module in whole.modules():
-            module._parameters.update({name: None for name, p in module._parameters.items() if p is table})
+        self.tables = [(module, name) for module in whole.modules() for name, p in module._parameters.items() if p is table]
+        self._give(None)
         last.forward = _same
         self.register_buffer("bias", getattr(whole, BIAS, None))
         if self.bias is not None:
@@ -98,6 +100,31 @@ class Decoder(nn.Module):
             raise Mistake(where, "its decoder reads words by another table than its encoder", FIX)
         if not torch.allclose(made, wanted, rtol=1e-4, atol=1e-4 * float(wanted.abs().max())):  # nothing is taken on trust
             raise wrong
+
+    @contextmanager
+    def around(self, base: Any) -> Iterator[Any]:
+        """The encoder-decoder of transformers around the encoder `base`, whose weights it shares meanwhile."""
+        last, apart, bias = self.whole.get_submodule(self.last), self.whole.get_submodule(self.encoder), getattr(self.whole, BIAS, None)
+        caches, base.config.use_cache = getattr(base.config, "use_cache", None), False  # a T5's encoder takes the word of its config for a decoder's
+        self.whole.set_submodule(self.encoder, base)
+        self._give(base.get_input_embeddings().weight)
+        del last.forward
+        if self.bias is not None:
+            setattr(self.whole, BIAS, self.bias[None])
+        try:
+            yield self.whole
+        finally:
+            base.config.use_cache = caches
+            self.whole.set_submodule(self.encoder, apart)
+            self._give(None)
+            last.forward = _same
+            if bias is not None:
+                setattr(self.whole, BIAS, bias)
+
+    def _give(self, table: Tensor | None) -> None:
+        """Sets the tables that are the encoder's."""
+        for module, name in self.tables:
+            module._parameters[name] = table
 
     def state(self) -> dict[str, Tensor]:
         """Its own weights, by their names in the file of the whole model."""

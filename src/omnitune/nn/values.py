@@ -47,6 +47,11 @@ def name(value: Any) -> str:
     return str(plain).lower() if isinstance(plain, bool) else str(plain)
 
 
+def text(value: Any) -> str:
+    """The name of `value`, and an empty text where it is None."""
+    return "" if value is None else name(value)
+
+
 def places(values: list[Scalar]) -> dict[str, int]:
     """By name, where each of `values` stands, from 0. The last few lists that were asked about are remembered, since every batch asks about one
     that may have millions."""

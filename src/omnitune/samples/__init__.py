@@ -18,7 +18,7 @@ from filelock import FileLock
 
 from omnitune import places
 from omnitune.errors import Mistake, did_you_mean
-from omnitune.samples import models, movielens, sounds, tables, whisper
+from omnitune.samples import code, models, movielens, sounds, tables, whisper
 from omnitune.samples.fetch import Package, fetch
 
 
@@ -149,6 +149,18 @@ SAMPLES: dict[str, Sample] = {
         "Kitware, Inc. and contributors",
         Package("cmake", "3.31.6", "1c8b05df0602365da91ee6a3336fe57525b137706c4ab5675498f662ae1dbcec", 28, platform="manylinux2014_x86_64"),
         tables.cmake_manual,
+    ),
+    "python-functions": Sample(
+        "table",
+        "Functions of Django, NetworkX and SymPy without their docstrings, and the first sentence of these: code -> summary.",
+        "BSD-3-Clause",
+        "Django Software Foundation, NetworkX developers, SymPy development team",
+        Package("Django", "5.1.4", "236e023f021f5ce7dee5779de7b286565fdea5f4ab86bae5338e3f7b69896cf0", 8),
+        code.functions,
+        (
+            Package("networkx", "3.4.2", "df5d4365b724cf81b8c6a7312509d0c22386097011ad1abe274afd5e9d3bbc5f", 2),
+            Package("sympy", "1.13.3", "54612cf55a62755ee71824ce692986f23c88ffa77207b30c1368eda4a7060f73", 6),
+        ),
     ),
     "emoji": Sample(
         "table",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from omnitune.nn.heads import Head
     from omnitune.nn.metrics import Metric
+    from omnitune.nn.template import Prompt
     from omnitune.nn.tokens import Batch
 
 Facts = dict[str, Any]
@@ -57,6 +58,16 @@ class Task(Component, ABC):
     def beside(self) -> dict[str, str]:
         """Columns that are read as an input is, each with that input; in training and measuring, not in prediction. None, unless a kind says so."""
         return {}
+
+    @property
+    def prompts(self) -> Prompt | None:
+        """What its input `of` reads in the place of its own value; None for the value itself."""
+        return None
+
+    @property
+    def writes(self) -> bool:
+        """Whether its answers are texts that a language model writes (`nn.writing`)."""
+        return False
 
     @abstractmethod
     def check(self, value: Any) -> str | None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from omnitune.checksums import sha256
+from omnitune.data import prompted
 from omnitune.data.columns import Column
 from omnitune.data.pieced import Pieced
 from omnitune.data.prepared import Prepared
@@ -45,6 +46,9 @@ class Prefix:
     def __init__(self, name: str, model: Model, prepared: Prepared) -> None:
         recipe, self.name, self.encoder = prepared.recipe, name, model.backbones[name]
         self.table, self.column, self.modality, self.facts = prepared.table, recipe.column(name), recipe.inputs[name], prepared.schema.inputs[name]
+        asked = prompted.alone(recipe)
+        self.asked = asked if asked and recipe.tasks[asked].of == name else None
+        self.prepared = prepared
         self.reader, self.depth = model.encoders[slug(name)], len(self.encoder.blocks)
         self.whole = self.encoder.still() > self.depth + 1
         self.blocks = self.depth if self.whole else self.encoder.still() - 1
@@ -125,11 +129,27 @@ class Prefix:
 
     def _keys(self, rows: Array, view: int | None) -> list[bytes]:
         new = np.array([row for row in rows if int(row) not in self.keys], np.int64)
-        for row, value in zip(new, Column(self.table, self.column, new, self.modality.media)[:], strict=True):
+        for row, value in zip(new, self._values(new), strict=True):
             data = value if isinstance(value, bytes) else json.dumps(value, default=str).encode()
             self.keys[int(row)] = MISSING if value is None else hashlib.blake2b(data, digest_size=16).digest()
         keys = [self.keys[int(row)] for row in rows]
         return keys if view is None else [key if key == MISSING else _view_of(key, view) for key in keys]
+
+    def _values(self, rows: Array) -> list[Any]:
+        """What decides the tokens of these rows: of a prompt a list of all that it reads."""
+        if self.asked is None:
+            return Column(self.table, self.column, rows, self.modality.media)[:]
+        columns = [Column(self.table, column, rows)[:] for column in prompted.read_by(self.prepared.recipe, self.asked)]
+        return [list(values) for values in zip(*columns, strict=True)]
+
+    def _encoded(self, rows: Array) -> Inputs:
+        """What the model reads of these rows."""
+        recipe, schema = self.prepared.recipe, self.prepared.schema
+        if self.asked is None:
+            inputs: Inputs = self.modality.encode(self._values(rows), self.facts)
+            return inputs
+        columns = {column: Column(self.table, column, rows)[:] for column in prompted.read_by(recipe, self.asked)}
+        return prompted.encoded(recipe, schema.inputs, self.asked, schema.tasks[self.asked], columns)
 
     # Whether it can be, decided before the first step
 
@@ -138,7 +158,7 @@ class Prefix:
         train = prepared.recipe.train
         if not prepared.room.most:
             return "train.cache is 0"
-        if any(isinstance(task, SelfSupervised) and task.of == self.name for task in prepared.recipe.tasks.values()):
+        if not self.asked and any(isinstance(task, SelfSupervised) and task.of == self.name for task in prepared.recipe.tasks.values()):
             return "a task asks it about itself"
         if self.encoder.remembers and isinstance(self.table, Pieced) and not self.table.firsts:
             return "what it makes of a piece depends on those before"
@@ -150,7 +170,7 @@ class Prefix:
             return f"it is computed in {train.precision}"
         rows = prepared.parts["train"]
         rows = rows[:: -(-len(rows) // SAMPLE)] if self._uneven() else rows[:2]
-        inputs = self.modality.encode(Column(self.table, self.column, rows, self.modality.media)[:], self.facts)
+        inputs = self._encoded(rows)
         if self.encoder.reads_text and not self.pooled and "attention_mask" not in inputs:
             return "its texts come without a mask"
         if not self._proved({name: tensor[:2].to(next(self.encoder.parameters()).device) for name, tensor in inputs.items()}):
@@ -228,6 +248,8 @@ class Prefix:
         if decoder := self.modality.decoder(self.modality.augments):
             facts["decoder"] = decoder.settings
         facts |= {"modality": settings, "facts": self.facts, "pool": self.encoder.pool, "files": self._files()}
+        if self.asked:
+            facts |= {"asked": plain(self.prepared.recipe.tasks[self.asked]), "free": self.prepared.schema.tasks[self.asked]}
         facts |= {"flat": self.encoder.flat, "channels_last": self.encoder.channels_last, "bits": self.bits}
         total = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
         for name, tensor in sorted(self.encoder.model.state_dict().items()):

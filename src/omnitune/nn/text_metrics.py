@@ -1,0 +1,42 @@
+"""Metrics of texts that were written beside those that are true."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from omnitune.nn import ngrams
+from omnitune.nn.metrics import Array, Metric
+
+ROUGE, ANSWER, BLEU, CHRF, DISTINCT = slice(0, 3), slice(3, 5), slice(5, 15), slice(15, 33), slice(33, 37)
+"""Where in a row the counts of each family stand."""
+
+
+def counts(said: Sequence[str], true: Sequence[str]) -> Array:
+    """What `text_metrics` are made of, (n, 37) float64, one row a text."""
+    pairs = zip(said, true, strict=True)
+    found = [[*ngrams.rouge(a, b), *ngrams.answer(a, b), *ngrams.bleu(a, b), *ngrams.chrf(a, b)] for a, b in pairs]
+    own = [[*one, *two] for one, two in zip(ngrams.distinct(said, 1), ngrams.distinct(said, 2), strict=True)]
+    return np.array([[*row, *rest] for row, rest in zip(found, own, strict=True)], np.float64).reshape(len(said), DISTINCT.stop)
+
+
+def text_metrics() -> dict[str, Metric]:
+    """For y (n, ...), of which only the rows count, and p (n, 37), see `counts`. `rouge`, `exact_match` and `token_f1` are means over texts, `bleu`
+    and `chrf` figures of all texts together, in [0, 100]; `distinct` (Li et al. 2016, https://arxiv.org/abs/1510.03055) is the share of different
+    words, or pairs of words, among all that were written."""
+    rouge = {name: Metric(_mean(ROUGE.start + i)) for i, name in enumerate(("rouge1", "rouge2", "rougeL"))}
+    answer = {name: Metric(_mean(ANSWER.start + i)) for i, name in enumerate(("exact_match", "token_f1"))}
+    together = {"bleu": Metric(_of_sums(BLEU, ngrams.corpus_bleu)), "chrf": Metric(_of_sums(CHRF, ngrams.corpus_chrf))}
+    distinct = {f"distinct{n}": Metric(_of_sums(slice(start, start + 2), _share), resampled=False) for n, start in ((1, 33), (2, 35))}
+    return rouge | together | answer | distinct
+
+
+def _mean(column: int) -> Callable[[Array, Array], float]:
+    return lambda y, p: float(p[:, column].mean()) if len(p) else float("nan")
+
+
+def _of_sums(columns: slice, figure: Callable[[Array], float]) -> Callable[[Array, Array], float]:
+    return lambda y, p: figure(p[:, columns].sum(0)) if len(p) else float("nan")
+
+
+def _share(sums: Array) -> float:
+    return float(sums[0] / sums[1]) if sums[1] else float("nan")

@@ -1,0 +1,228 @@
+"""Writing: texts that the language model inside an encoder writes, by the `generate` of transformers.
+
+Shape letters: B rows, L tokens of the longest prompt, V vocabulary.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from omnitune.errors import Mistake
+from omnitune.nn import checkpoints
+from omnitune.nn.decoder import Decoder
+from omnitune.nn.encoder import Encoder
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is chosen; the words are those of transformers.
+
+    Args:
+        max_new_tokens: written at most, and no more than the model's context holds; one that remembers (Transformer-XL) has no end to it.
+        temperature: divides the logits; 0 takes the likeliest token always.
+        top_k: choose among so many of the likeliest; 0 among all.
+        top_p: among the likeliest that hold this share of the probability (Holtzman et al. 2020, https://arxiv.org/abs/1904.09751).
+        min_p: among those at least so likely as this share of the likeliest (Nguyen et al. 2024, https://arxiv.org/abs/2407.01082).
+        repetition_penalty: divides the logits of tokens that are there already (Keskar et al. 2019); 1 changes nothing.
+        num_beams: texts that are followed at once.
+        stop_strings: texts at which to stop.
+        seed: of the draws.
+    """
+
+    max_new_tokens: int = 100
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    num_beams: int = 1
+    stop_strings: tuple[str, ...] = ()
+    seed: int = 0
+
+    def options(self, tokenizer: Any) -> dict[str, Any]:
+        """For `generate` of transformers. Raises one `Mistake` for all values that cannot be meant."""
+        self._check()
+        chosen = {k: v for k, v in asdict(self).items() if k not in ("seed", "stop_strings", "temperature")}
+        stops = {"stop_strings": list(self.stop_strings), "tokenizer": tokenizer} if self.stop_strings else {}
+        if not self.temperature:
+            chosen = {k: v for k, v in chosen.items() if k not in ("top_k", "top_p", "min_p")} | {"do_sample": False}
+            return chosen | stops
+        return chosen | {"do_sample": True, "temperature": self.temperature, "min_p": self.min_p or None} | stops
+
+    def _check(self) -> None:
+        fits = {
+            "max_new_tokens": self.max_new_tokens >= 1, "temperature": self.temperature >= 0, "top_k": self.top_k >= 0, "top_p": 0 < self.top_p <= 1,
+            "min_p": 0 <= self.min_p <= 1, "repetition_penalty": self.repetition_penalty > 0, "num_beams": self.num_beams >= 1,
+            "stop_strings": all(self.stop_strings),
+        }  # fmt: skip
+        wrong = [
+            Mistake(name, f"{getattr(self, name)!r} cannot be meant", "See `omnitune generate --help`") for name, fine in fits.items() if not fine
+        ]
+        if wrong:
+            raise Mistake.together(wrong)
+
+
+@dataclass(frozen=True)
+class Written:
+    """One text.
+
+    Args:
+        text: without special tokens.
+        tokens: each as the tokenizer spells it, the end too where there is one.
+        probabilities: of each, by the model as it is: before temperature and all that narrows the choice. Empty of several beams.
+    """
+
+    text: str
+    tokens: tuple[str, ...]
+    probabilities: tuple[float, ...]
+
+
+class Writer:
+    """The language model inside an encoder.
+
+    Args:
+        encoder: a decoder, or the encoder of an encoder-decoder whose own is there; in evaluation mode while it writes.
+        tokenizer: of the same checkpoint.
+        end: the token that ends a text; None for what the checkpoint says.
+    """
+
+    def __init__(self, encoder: Encoder, tokenizer: Any, end: int | None = None) -> None:
+        self.encoder, self.tokenizer, self.end = encoder, tokenizer, end
+        self.apart = isinstance(encoder.lm_head, Decoder)
+        self.model = encoder.decode().whole if self.apart else _speaking(encoder)
+        self.limit = None if encoder.remembers else int(tokenizer.model_max_length)
+        self.caches = getattr(self.model.config, "remembers", True)  # a Transformer-XL without a memory reads the whole text for each token
+        self.unknown = sorted(set(range(self.model.config.vocab_size)) - set(tokenizer.get_vocab().values()))
+        """Rows of the table that are no word, there to make its size a round number."""
+
+    @torch.inference_mode()
+    def write(self, rows: Sequence[Sequence[int]], sampling: Sampling, tell: Tell | None = None) -> list[Written]:
+        """What follows each of these rows of tokens, each of one at least; `tell` is given a single text as it is written."""
+        options = sampling.options(self.tokenizer)
+        if not rows:
+            return []
+        longest, device = max(map(len, rows)), self.encoder.model.device
+        ids_BL, mask_BL = (torch.tensor(padded, device=device) for padded in _padded(rows, longest, self.tokenizer.pad_token_id, self.apart))
+        read = 0 if self.apart else longest
+        room = sampling.max_new_tokens if self.limit is None else min(sampling.max_new_tokens, self.limit - read)
+        options |= {"use_cache": self.caches, "suppress_tokens": self.unknown or None, "max_new_tokens": room}
+        options |= {} if self.end is None else {"eos_token_id": self.end}
+        streamer = _Told(self.tokenizer, tell) if tell and len(rows) == 1 and sampling.num_beams == 1 else None
+        with self._alone(sampling.seed), _chances(self.model) as chances:
+            made_BL = self.model.generate(ids_BL, attention_mask=mask_BL, pad_token_id=self.tokenizer.pad_token_id, streamer=streamer, **options)[
+                :, 1 if self.apart else longest :
+            ]
+        likely_BL = chances(made_BL) if sampling.num_beams == 1 else None
+        return [self._written(row, None if likely_BL is None else likely_BL[i]) for i, row in enumerate(made_BL.tolist())]
+
+    def _written(self, ids: list[int], likely: list[float] | None) -> Written:
+        """The text of one row, up to its end."""
+        ends = self._ends()
+        stop = next((place + 1 for place, number in enumerate(ids) if number in ends), len(ids))
+        text: str = self.tokenizer.decode(ids[:stop], skip_special_tokens=True)
+        tokens = tuple(self.tokenizer.convert_ids_to_tokens(ids[:stop]))
+        return Written(text, tokens, () if likely is None else tuple(likely[:stop]))
+
+    def _ends(self) -> set[int]:
+        found = self.model.generation_config.eos_token_id if self.end is None else self.end
+        return set(found) if isinstance(found, list) else {found}
+
+    @contextmanager
+    def _alone(self, seed: int) -> Iterator[None]:
+        """Draws of its own, transformers' own attention, evaluation mode; then all is as it was."""
+        base, device = self.encoder.model, self.encoder.model.device
+        attention, training = base.config._attn_implementation, self.encoder.training
+        base.set_attn_implementation("sdpa")
+        self.encoder.eval()
+        try:
+            with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), checkpoints.quiet(), self._whole():
+                torch.manual_seed(seed)
+                yield
+        finally:
+            base.set_attn_implementation(attention)
+            self.encoder.train(training)
+
+    def _whole(self) -> AbstractContextManager[Any]:
+        """Meanwhile, `model` is one that `generate` of transformers takes."""
+        head = self.encoder.lm_head
+        return head.around(self.encoder.model) if isinstance(head, Decoder) else nullcontext()
+
+
+@contextmanager
+def _chances(model: Any) -> Iterator[Callable[[Tensor], list[list[float]]]]:
+    """Gives what tells how likely each token was that `model` wrote meanwhile, (B, L). The logits of one place at a time are kept."""
+    last: list[Tensor] = []
+    found: list[Tensor] = []
+
+    def note(ids_B: Tensor) -> None:
+        if last:
+            found.append(last.pop().gather(1, ids_B[:, None])[:, 0])
+
+    def look(_: Any, __: Any, options: dict[str, Any], out: Any) -> None:
+        ids_BL = next(options[name] for name in ("decoder_input_ids", "input_ids") if options.get(name) is not None)
+        note(ids_BL[:, -1])
+        last.append(out.logits[:, -1].float().softmax(1))
+
+    def chances(made_BL: Tensor) -> list[list[float]]:
+        note(made_BL[:, -1])
+        likely: list[list[float]] = torch.stack(found, 1).tolist()
+        return likely
+
+    hook = model.register_forward_hook(look, with_kwargs=True)
+    try:
+        yield chances
+    finally:
+        hook.remove()
+
+
+def _padded(rows: Sequence[Sequence[int]], longest: int, pad: int, right: bool) -> tuple[list[list[int]], list[list[int]]]:
+    """Rows and their masks, padded to the longest, on the left or on the right."""
+    lacks = [longest - len(row) for row in rows]
+    if right:
+        ids = [list(row) + [pad] * lack for lack, row in zip(lacks, rows, strict=True)]
+        return ids, [[1] * (longest - lack) + [0] * lack for lack in lacks]
+    return [[pad] * lack + list(row) for lack, row in zip(lacks, rows, strict=True)], [[0] * lack + [1] * (longest - lack) for lack in lacks]
+
+
+def _speaking(encoder: Encoder) -> Any:
+    """The model inside `encoder` with the layers that say words."""
+    from transformers import AutoModelForCausalLM
+
+    base = encoder.model
+    if (head := encoder.speak()) is not None:
+        return head.assemble(base)
+    config = base.config
+    config.tie_word_embeddings = True
+    with torch.device("meta"):
+        made: Any = AutoModelForCausalLM.from_config(config)
+    setattr(made, made.base_model_prefix, base)
+    if made.get_output_embeddings() is not None:  # a Transformer-XL has none, and says words by its table itself
+        made.get_output_embeddings().weight = base.get_input_embeddings().weight
+    return made.eval()
+
+
+class _Told:
+    """Hands over text as it becomes certain, in the form that transformers wants of a streamer."""
+
+    def __init__(self, tokenizer: Any, tell: Tell) -> None:
+        from transformers import TextStreamer
+
+        class Streamer(TextStreamer):  # type: ignore[misc]
+            def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
+                tell(text)
+
+        self.streamer = Streamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
+
+    def put(self, value: Any) -> None:
+        """Takes new tokens."""
+        self.streamer.put(value)
+
+    def end(self) -> None:
+        """Hands over the rest."""
+        self.streamer.end()

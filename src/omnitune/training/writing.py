@@ -1,0 +1,57 @@
+"""Writing: what tasks with prompts answer, as texts, in the order of the rows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from omnitune.data.prompted import FREE
+from omnitune.data.schema import Schema
+from omnitune.nn import values as cells
+from omnitune.nn.writing import Sampling, Writer, Written
+from omnitune.recipe import Recipe
+from omnitune.training.device import autocast
+from omnitune.training.model import Model
+
+GREEDY = Sampling(max_new_tokens=100_000, temperature=0)
+"""The likeliest token always, as many as training kept free for an answer."""
+ROWS = 16
+"""That are written together."""
+
+
+class Writing:
+    """Writes the answers of one task.
+
+    Args:
+        model: as it stands.
+        recipe, schema: how it is trained.
+        name: of a task that writes.
+    """
+
+    def __init__(self, model: Model, recipe: Recipe, schema: Schema, name: str) -> None:
+        task = recipe.tasks[name]
+        assert task.prompts, f"{name} writes no texts"
+        modality, facts = recipe.inputs[task.of], schema.inputs[task.of]
+        self.device, self.precision, self.columns = model.device, recipe.train.precision, recipe.read_by(name)
+        self.free = int(schema.tasks[name][FREE])
+        self.prompts = modality.prompts(task.prompts, self.free, facts)
+        self.writer = Writer(model.backbones[task.of], modality.backbone.tokenizer(facts), self.prompts.end)
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]], sampling: Sampling = GREEDY) -> list[Written]:
+        """The answers to rows, values by column, in their order; rows of like length are written together.
+
+        Args:
+            rows: what is not there is missing.
+            sampling: how tokens are chosen; never more are written than training kept free for an answer.
+        """
+        texts = [{name: cells.text(row.get(column)) for name, column in self.columns.items()} for row in rows]
+        ids = [asked.ids for asked in self.prompts.read(texts, [None] * len(rows))]
+        order = np.argsort([len(row) for row in ids], kind="stable").tolist()
+        sampling = replace(sampling, max_new_tokens=min(sampling.max_new_tokens, self.free))
+        found: dict[int, Written] = {}
+        for start in range(0, len(order), ROWS):
+            some = order[start : start + ROWS]
+            with autocast(self.device, self.precision):
+                found |= dict(zip(some, self.writer.write([ids[i] for i in some], replace(sampling, seed=sampling.seed + start)), strict=True))
+        return [replace(found[i], text=found[i].text.removeprefix(self.prompts.lead)) for i in range(len(rows))]
