@@ -15,8 +15,8 @@ from omnitune.recipe import FAMILIES
 NAMES = {
     "BERT", "GPT", "Artifact", "Attend", "Audio", "Auto", "Behaviour", "Bias", "Category", "Classify", "Concat", "Cross", "Data", "Denoise",
     "Forecast", "Freeze", "Full", "Gated", "Generate", "Image", "Items", "Label", "Late", "LoRA", "MaskedImage", "MaskedText", "Match", "Mistake",
-    "NextSentence", "Number", "Pretrained", "Probe", "Rank", "Recipe", "Reconstruct", "Regress", "Report", "Sampling", "Series", "Spectrogram",
-    "Table", "Text", "Train", "TransformerXL", "ViT", "check", "compare", "fit", "generate", "infer", "load", "search",
+    "NextSentence", "Number", "Ordinal", "Pretrained", "Probe", "Quantile", "Rank", "Recipe", "Reconstruct", "Regress", "Report", "Sampling",
+    "Series", "Spectrogram", "Table", "Text", "Train", "TransformerXL", "ViT", "check", "compare", "fit", "generate", "infer", "load", "search",
 }  # fmt: skip
 COMMANDS = {
     "fit": {"source", "changes", "--target", "-t", "--minutes", "--out", "--resume", "--log", "--quiet", "-q", "--json"},

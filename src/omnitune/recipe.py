@@ -271,7 +271,7 @@ def _metric_names(recipe: Recipe) -> Iterable[Mistake]:
         task, dot, metric = name.rpartition(".")
         if (name != "loss" or where != "train.stop_on") and (not dot or task not in recipe.tasks):
             yield Mistake(where, f"{name!r} is no metric", f"Write task.metric; tasks: {', '.join(recipe.tasks)}")
-        elif dot and metric not in (known := list(of_form(recipe.tasks[task].form, 2))):
+        elif dot and metric not in (known := list(of_form(recipe.tasks[task].form, ("0", "1")))):
             yield Mistake(where, f"{name!r} is not measured", did_you_mean(metric, known))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from omnitune.evaluation.calibration import apply_temperature, calibration
 from omnitune.evaluation.measure import Predictions
-from omnitune.nn.metrics import Form, confusion
+from omnitune.nn.metrics import Form, confusion, like
 
 Array = np.ndarray[Any, Any]
 LARGEST_MATRIX = 30
@@ -20,7 +20,7 @@ def details(form: Form, names: Sequence[str], test: Predictions, validation: Pre
 
     Args:
         form: of the task.
-        names: of classes or labels; empty for values.
+        names: of classes, labels or levels; empty for values.
         test: answers on the test rows.
         validation: answers on the validation rows, for the temperature; None or without rows where there are none.
 
@@ -28,17 +28,21 @@ def details(form: Form, names: Sequence[str], test: Predictions, validation: Pre
         For classes and labels: `classes` [{name, precision, recall, f1, support}], `averages` {micro, macro, weighted}, `calibration` (see
         `calibration.calibration`). For classes also `confusion` (rows are true classes; None above 30 classes) and `confused`
         [{true, said, rows}], the ten most frequent mistakes. For values `residuals` {mean, std, quantiles} (predicted minus true) and
-        `points` [[true, predicted]], at most 500. Always `worst` [{row, loss, true, said}], the ten rows of highest loss;
+        `points` [[true, predicted]], at most 500; for quantiles those of the median, and `levels` [{level, below}], the share of rows that
+        lie below each number. Always `worst` [{row, loss, true, said}], the ten rows of highest loss;
         nothing at all for what an input was asked about itself.
     """
     if not len(test.rows) or form in ("ranks", "tokens", "pixels", "pairs", "series", "rebuilt"):
         return {}
-    if form == "classes":
+    if like(form) == "classes":
         calibrated = calibration(test, validation)
         as_saved = Predictions(test.y, apply_temperature(test.p, calibrated["temperature"]), test.rows) if calibrated["after"] else test
         return _classes(names, test) | {"calibration": calibrated, "worst": _worst_class(names, as_saved)}
     if form == "labels":
         return _labels(names, test) | {"calibration": calibration(test, None), "worst": _worst_labels(names, test)}
+    if form == "quantiles":
+        middle = [float(name) for name in names].index(0.5)
+        return _value(Predictions(test.y, test.p[:, middle], test.rows)) | {"levels": _levels(names, test)}
     return _value(test)
 
 
@@ -94,6 +98,10 @@ def _value(test: Predictions) -> dict[str, Any]:
         "points": [[float(test.y[i]), float(test.p[i])] for i in shown],
         "worst": [{"row": int(test.rows[i]), "loss": float(residual[i] ** 2), "true": float(test.y[i]), "said": float(test.p[i])} for i in order],
     }
+
+
+def _levels(names: Sequence[str], test: Predictions) -> list[dict[str, float]]:
+    return [{"level": float(name), "below": float((test.y <= test.p[:, i]).mean())} for i, name in enumerate(names)]
 
 
 def _worst_class(names: Sequence[str], test: Predictions) -> list[dict[str, Any]]:

@@ -1,11 +1,10 @@
 """Heads: from tokens to answers and losses. Both are float32, whatever the precision of the layers before."""
 
 from abc import ABC, abstractmethod
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, huber_loss, mse_loss
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, logsigmoid, nll_loss, pad
 
 from omnitune.nn.dropout import Dropout
 from omnitune.nn.metrics import Array
@@ -92,8 +91,39 @@ class LinearHead(RowHead):
         return self.predict(view), self.loss(view, target)
 
 
-class ClassifyHead(LinearHead):
-    """One of C classes. Target: `y` (B,) int64, -1 where it is not known; `weight` (B,).
+class ClassHead(LinearHead, ABC):
+    """One of C classes, with probabilities. Target: `y` (B,) int64, -1 where it is not known; `weight` (B,).
+
+    Args:
+        width: D of the fused tokens.
+        outputs: O, of the linear layer.
+        dropout: before the linear layer.
+    """
+
+    temperature: Tensor
+    """Divides the log-probabilities of predictions, not those of the loss; fitted after training (Guo et al. 2017)."""
+
+    def __init__(self, width: int, outputs: int, dropout: float) -> None:
+        super().__init__()
+        self.logits = Readout(width, outputs, dropout)
+        self.register_buffer("temperature", torch.tensor(1.0))
+
+    @property
+    def readout(self) -> Readout:
+        """Gives logits."""
+        return self.logits
+
+    @abstractmethod
+    def scores(self, x_BO: Tensor) -> Tensor:
+        """Log-probabilities of the classes but for a constant of each row, (B, C), from what `readout` gave."""
+
+    def answers(self, x_BO: Tensor) -> Tensor:
+        """Probabilities, (B, C)."""
+        return (self.scores(x_BO) / self.temperature).softmax(1)
+
+
+class ClassifyHead(ClassHead):
+    """Classes in no order.
 
     Args:
         width: D of the fused tokens.
@@ -102,26 +132,41 @@ class ClassifyHead(LinearHead):
         dropout: before the linear layer.
     """
 
-    temperature: Tensor
-    """Divides the logits of predictions, not those of the loss; fitted after training (Guo et al. 2017)."""
-
     def __init__(self, width: int, classes: int, label_smoothing: float = 0.0, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.logits, self.label_smoothing = Readout(width, classes, dropout), label_smoothing
-        self.register_buffer("temperature", torch.tensor(1.0))
+        super().__init__(width, classes, dropout)
+        self.label_smoothing = label_smoothing
 
-    @property
-    def readout(self) -> Readout:
-        """Gives logits."""
-        return self.logits
+    def scores(self, x_BO: Tensor) -> Tensor:
+        """The logits, one a class."""
+        return x_BO
 
     def losses(self, x_BO: Tensor, target: dict[str, Tensor]) -> Tensor:
         """Cross-entropy."""
         return cross_entropy(x_BO, target["y"], ignore_index=-1, reduction="none", label_smoothing=self.label_smoothing)
 
-    def answers(self, x_BO: Tensor) -> Tensor:
-        """Probabilities, (B, C)."""
-        return (x_BO / self.temperature).softmax(1)
+
+class OrdinalHead(ClassHead):
+    """Classes that rise: at each but the last, whether a row that came so far goes on (continuation ratios; the conditional probabilities of Shi et
+    al. 2021, https://arxiv.org/abs/2111.08851). It starts with all classes equally likely.
+
+    Args:
+        width: D of the fused tokens.
+        classes: C.
+        dropout: before the linear layer.
+    """
+
+    def __init__(self, width: int, classes: int, dropout: float = 0.0) -> None:
+        super().__init__(width, classes - 1, dropout)
+        self.logits.linear.bias.data = torch.arange(classes - 1, 0, -1).float().log()
+
+    def scores(self, x_BO: Tensor) -> Tensor:
+        """Log-probabilities: of coming so far, and of stopping there."""
+        came_BC = pad(logsigmoid(x_BO).cumsum(1), (1, 0))
+        return came_BC + pad(logsigmoid(-x_BO), (0, 1))
+
+    def losses(self, x_BO: Tensor, target: dict[str, Tensor]) -> Tensor:
+        """Cross-entropy, which is that of all decisions a row came to."""
+        return nll_loss(self.scores(x_BO), target["y"], ignore_index=-1, reduction="none")
 
 
 class LabelHead(LinearHead):
@@ -151,33 +196,3 @@ class LabelHead(LinearHead):
     def answers(self, x_BO: Tensor) -> Tensor:
         """Probabilities, (B, K)."""
         return torch.sigmoid(x_BO)
-
-
-class RegressHead(LinearHead):
-    """A number. Target: `z` (B,) float32, the answer less `mean`, in units of `std`, 0 where it is not known; `weight` (B,).
-
-    Args:
-        width: D of the fused tokens.
-        mean, std: of the answers in training.
-        kind: `mse`, the squared error, or `huber`, half of it up to one `std` and linear beyond, which outliers pull less.
-        dropout: before the linear layer.
-    """
-
-    def __init__(self, width: int, mean: float, std: float, kind: Literal["huber", "mse"] = "huber", dropout: float = 0.0) -> None:
-        super().__init__()
-        self.standard, self.kind = Readout(width, 1, dropout), kind
-        self.mean, self.std = mean, std
-
-    @property
-    def readout(self) -> Readout:
-        """Gives one number, in units of `std`."""
-        return self.standard
-
-    def losses(self, x_BO: Tensor, target: dict[str, Tensor]) -> Tensor:
-        """The error in units of `std`."""
-        error = huber_loss if self.kind == "huber" else mse_loss
-        return error(x_BO[:, 0], target["z"], reduction="none")
-
-    def answers(self, x_BO: Tensor) -> Tensor:
-        """Numbers in the table's own units, (B,)."""
-        return x_BO[:, 0] * self.std + self.mean
