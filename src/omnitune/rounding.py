@@ -10,7 +10,7 @@ import numpy as np
 from omnitune.data.table import read
 from omnitune.errors import Mistake
 from omnitune.evaluation import stored
-from omnitune.nn.metrics import Array, Form, like, of_form
+from omnitune.nn.metrics import Array, Form, like, of_form, said
 from omnitune.prediction import Predictor
 
 ROWS = ("classes", "ordinal", "labels", "value", "quantiles")
@@ -82,7 +82,7 @@ def _compare(form: Form, whole: Array, rounded: Array, on: str, y: Array | None 
         return Rounding(0, on, 1.0, 0.0, {})
     moved = np.nan_to_num(np.abs(whole - rounded)).reshape(len(whole), -1)  # where a row has no answer it has none twice
     if like(form) == "classes":
-        same = whole.argmax(1) == rounded.argmax(1)
+        same = said(form, whole) == said(form, rounded)
     elif form == "ranks":  # the first halves are items, the others their scores
         same = whole[:, 0] == rounded[:, 0]
         moved = moved[:, moved.shape[1] // 2 :]

@@ -75,15 +75,17 @@ def test_regression_is_standard_inside_and_in_units_outside() -> None:
         torch.testing.assert_close(head.predict(seen), standard * 50 + 1e4)
 
 
-def test_rising_classes_are_decisions_one_after_the_other() -> None:
-    seen, y = view(), torch.tensor([0, 2, 1, -1, 2, 0])
-    head = OrdinalHead(5, 3).eval()
+def test_rising_classes_lie_between_borders() -> None:
+    seen, y, shares = view(), torch.tensor([0, 2, 1, -1, 2, 0]), [0.2, 0.5, 0.3]
+    head = OrdinalHead(5, shares).eval()
     with torch.no_grad():
         head.logits.linear.weight.zero_()
-        torch.testing.assert_close(head.predict(seen), torch.full((6, 3), 1 / 3))  # nothing is claimed before it is learned
+        torch.testing.assert_close(head.predict(seen), torch.tensor([shares] * 6))  # nothing but what training rows show is claimed
         head.logits.linear.weight.normal_()
-    goes_on = torch.sigmoid(output(head, seen))
-    wanted = torch.stack([1 - goes_on[:, 0], goes_on[:, 0] * (1 - goes_on[:, 1]), goes_on[:, 0] * goes_on[:, 1]], 1)
+        head.gaps.sub_(0.3)
+    borders = torch.stack([head.lowest[0], head.lowest[0] + head.gaps[0].exp()])
+    below = torch.sigmoid(borders - output(head, seen))
+    wanted = torch.stack([below[:, 0], below[:, 1] - below[:, 0], 1 - below[:, 1]], 1)
     torch.testing.assert_close(head.predict(seen), wanted)
     loss = head.loss(seen, {"y": y, "weight": torch.tensor([1.0, 2.0, 1.0, 0.0, 1.0, 1.0])})
     known = [0, 1, 1, 2, 4, 5]

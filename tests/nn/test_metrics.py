@@ -70,12 +70,16 @@ def test_value_metrics_equal_scikit_learn_and_scipy(seed):
 def test_ordinal_metrics_equal_scikit_learn(seed):
     rng = np.random.default_rng(seed)
     y = rng.integers(5, size=200)
-    p = rng.dirichlet(np.ones(5), size=200) + np.eye(5)[np.clip(y + rng.integers(-1, 2, size=200), 0, 4)]
+    p = rng.dirichlet(np.ones(5), size=200) + 0.3 * np.eye(5)[np.clip(y + rng.integers(-1, 2, size=200), 0, 4)]
     p /= p.sum(1, keepdims=True)
     ours = {name: m.compute(y, p) for name, m in ordinal_metrics(5).items()}
     assert next(iter(ours)) == "quadratic_kappa"
-    assert ours["quadratic_kappa"] == pytest.approx(reference.cohen_kappa_score(y, p.argmax(1), weights="quadratic"))
-    assert ours["mae"] == pytest.approx(reference.mean_absolute_error(y, p.argmax(1)))
+    median = np.array([next(c for c in range(5) if row[: c + 1].sum() >= 0.5) for row in p])
+    assert (median != p.argmax(1)).any()
+    assert ours["quadratic_kappa"] == pytest.approx(reference.cohen_kappa_score(y, median, weights="quadratic"))
+    assert ours["mae"] == pytest.approx(reference.mean_absolute_error(y, median))
+    assert ours["accuracy"] == pytest.approx(reference.accuracy_score(y, median))
+    assert ours["macro_f1"] == pytest.approx(reference.f1_score(y, median, average="macro"))
     assert ours["log_loss"] == pytest.approx(reference.log_loss(y, p))
 
 

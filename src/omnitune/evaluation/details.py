@@ -7,7 +7,7 @@ import numpy as np
 
 from omnitune.evaluation.calibration import apply_temperature, calibration
 from omnitune.evaluation.measure import Predictions
-from omnitune.nn.metrics import Form, confusion, like
+from omnitune.nn.metrics import Form, confusion, like, said
 
 Array = np.ndarray[Any, Any]
 LARGEST_MATRIX = 30
@@ -37,7 +37,7 @@ def details(form: Form, names: Sequence[str], test: Predictions, validation: Pre
     if like(form) == "classes":
         calibrated = calibration(test, validation)
         as_saved = Predictions(test.y, apply_temperature(test.p, calibrated["temperature"]), test.rows) if calibrated["after"] else test
-        return _classes(names, test) | {"calibration": calibrated, "worst": _worst_class(names, as_saved)}
+        return _classes(names, test, said(form, test.p)) | {"calibration": calibrated, "worst": _worst_class(names, as_saved, said(form, as_saved.p))}
     if form == "labels":
         return _labels(names, test) | {"calibration": calibration(test, None), "worst": _worst_labels(names, test)}
     if form == "quantiles":
@@ -46,8 +46,8 @@ def details(form: Form, names: Sequence[str], test: Predictions, validation: Pre
     return _value(test)
 
 
-def _classes(names: Sequence[str], test: Predictions) -> dict[str, Any]:
-    counts = confusion(test.y, test.p.argmax(1), len(names))
+def _classes(names: Sequence[str], test: Predictions, given: Array) -> dict[str, Any]:
+    counts = confusion(test.y, given, len(names))
     table = scores(names, np.diag(counts), counts.sum(0), counts.sum(1))
     wrong = counts - np.diag(np.diag(counts))
     worst = [(int(i // len(names)), int(i % len(names))) for i in np.argsort(-wrong, axis=None, kind="stable")[:10]]
@@ -104,11 +104,10 @@ def _levels(names: Sequence[str], test: Predictions) -> list[dict[str, float]]:
     return [{"level": float(name), "below": float((test.y <= test.p[:, i]).mean())} for i, name in enumerate(names)]
 
 
-def _worst_class(names: Sequence[str], test: Predictions) -> list[dict[str, Any]]:
+def _worst_class(names: Sequence[str], test: Predictions, answers: Array) -> list[dict[str, Any]]:
     given = test.p[np.arange(len(test.y)), test.y.astype(np.int64)]
     order = np.argsort(given, kind="stable")[:10]
-    said = test.p.argmax(1)
-    return [{"row": int(test.rows[i]), "loss": _surprise(given[i]), "true": names[int(test.y[i])], "said": names[said[i]]} for i in order]
+    return [{"row": int(test.rows[i]), "loss": _surprise(given[i]), "true": names[int(test.y[i])], "said": names[answers[i]]} for i in order]
 
 
 def _worst_labels(names: Sequence[str], test: Predictions) -> list[dict[str, Any]]:

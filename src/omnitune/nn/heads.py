@@ -1,6 +1,7 @@
 """Heads: from tokens to answers and losses. Both are float32, whatever the precision of the layers before."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -146,26 +147,28 @@ class ClassifyHead(ClassHead):
 
 
 class OrdinalHead(ClassHead):
-    """Classes that rise: at each but the last, whether a row that came so far goes on (continuation ratios; the conditional probabilities of Shi et
-    al. 2021, https://arxiv.org/abs/2111.08851). It starts with all classes equally likely.
+    """Classes that rise: where a number, linear in the tokens, lies among borders that are learned (proportional odds, McCullagh 1980). It starts
+    with the shares of the training rows.
 
     Args:
         width: D of the fused tokens.
-        classes: C.
+        shares: of each class, (C,), none 0.
         dropout: before the linear layer.
     """
 
-    def __init__(self, width: int, classes: int, dropout: float = 0.0) -> None:
-        super().__init__(width, classes - 1, dropout)
-        self.logits.linear.bias.data = torch.arange(classes - 1, 0, -1).float().log()
+    def __init__(self, width: int, shares: Sequence[float], dropout: float = 0.0) -> None:
+        super().__init__(width, 1, dropout)
+        borders = torch.tensor(shares, dtype=torch.float64).cumsum(0)[:-1].logit().float()
+        self.lowest, self.gaps = nn.Parameter(borders[:1]), nn.Parameter(borders.diff().log())  # of the borders, so that they stay in order
 
     def scores(self, x_BO: Tensor) -> Tensor:
-        """Log-probabilities: of coming so far, and of stopping there."""
-        came_BC = pad(logsigmoid(x_BO).cumsum(1), (1, 0))
-        return came_BC + pad(logsigmoid(-x_BO), (0, 1))
+        """Log-probabilities of lying between two borders: sigmoid(a) - sigmoid(b) is sigmoid(a) sigmoid(-b) (1 - exp(b - a))."""
+        gaps = self.gaps.exp()
+        above_BC = self.lowest + pad(gaps.cumsum(0), (1, 0)) - x_BO  # (B, C - 1): from the number up to each border
+        return pad(logsigmoid(above_BC), (0, 1)) + pad(logsigmoid(-above_BC), (1, 0)) + pad((-torch.expm1(-gaps)).log(), (1, 1))
 
     def losses(self, x_BO: Tensor, target: dict[str, Tensor]) -> Tensor:
-        """Cross-entropy, which is that of all decisions a row came to."""
+        """Cross-entropy."""
         return nll_loss(self.scores(x_BO), target["y"], ignore_index=-1, reduction="none")
 
 

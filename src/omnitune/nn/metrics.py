@@ -39,6 +39,12 @@ def like(form: Form) -> Form:
     return LIKE.get(form, form)
 
 
+def said(form: Form, p: Array) -> Array:
+    """The classes that probabilities (n, C) say, (n,): the likeliest, or of those that rise the median."""
+    found: Array = np.minimum((p.cumsum(1) < 0.5).sum(1), p.shape[1] - 1) if form == "ordinal" else p.argmax(1)
+    return found
+
+
 def of_form(form: Form, names: Sequence[str]) -> dict[str, Metric]:
     """The metrics of a form of prediction; `names` of the classes, labels, items or levels that predictions are of."""
     outputs = len(names)
@@ -87,12 +93,14 @@ def class_metrics(classes: int) -> dict[str, Metric]:
 
 
 def ordinal_metrics(classes: int) -> dict[str, Metric]:
-    """For y (n,) int in [0, C), rising, and p (n, C) probabilities; distances are steps between the likeliest class and the right one."""
-    known = class_metrics(classes)
+    """For y (n,) int in [0, C), rising, and p (n, C) probabilities; distances are steps between the median class and the right one."""
+    median = partial(said, "ordinal")
     return {
-        "quadratic_kappa": Metric(defined(lambda y, p: quadratic_kappa(y, p.argmax(1)))),
-        "mae": Metric(defined(lambda y, p: float(np.abs(p.argmax(1) - y).mean())), higher_is_better=False),
-        **{name: known[name] for name in ("accuracy", "macro_f1", "log_loss")},
+        "quadratic_kappa": Metric(defined(lambda y, p: quadratic_kappa(y, median(p)))),
+        "mae": Metric(defined(lambda y, p: float(np.abs(median(p) - y).mean())), higher_is_better=False),
+        "accuracy": Metric(defined(lambda y, p: float((median(p) == y).mean()))),
+        "macro_f1": Metric(defined(lambda y, p: macro_f1(confusion(y, median(p), classes)))),
+        "log_loss": Metric(defined(log_loss), higher_is_better=False),
     }
 
 

@@ -107,10 +107,12 @@ class OneOf(Task, ABC):
         return batch, {"y": torch.tensor(y, dtype=torch.int64), "weight": torch.tensor(weight, dtype=torch.float32)}
 
     def decode(self, output: np.ndarray, facts: Facts) -> list[dict[str, Any]]:
-        """`value`: the likeliest class as it stands in the table; `probabilities` by the name of the class."""
+        """`value`: a class as it stands in the table, the likeliest or, where they rise, the median; `probabilities` by the name of the class."""
+        from omnitune.nn.metrics import said
+
         classes = facts["classes"]
         names = [values.name(c) for c in classes]
         return [
             {"value": classes[best], "probabilities": dict(zip(names, p, strict=True))}
-            for best, p in zip(output.argmax(1).tolist(), output.tolist(), strict=True)
+            for best, p in zip(said(self.form, output).tolist(), output.tolist(), strict=True)
         ]

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 @component
 class Ordinal(OneOf):
-    """One of classes that rise, such as stars or `poor`, `fair`, `good`: a model of it errs by fewer steps than one that knows no order.
+    """One of classes that rise, such as stars or `poor`, `fair`, `good`. The answer is the median: no class has more than half of the probability
+    below it or above it, so that few large errors are made (docs/log.md 2026-11-27).
 
     Classes, empty cells and new classes are those of `classify`.
 
@@ -67,10 +68,10 @@ class Ordinal(OneOf):
         """An `OrdinalHead`."""
         from omnitune.nn.heads import OrdinalHead
 
-        return OrdinalHead(width, len(facts["classes"]), self.dropout)
+        return OrdinalHead(width, [count / sum(facts["counts"]) for count in facts["counts"]], self.dropout)
 
     def metrics(self, facts: Facts) -> dict[str, Metric]:
-        """How far the likeliest class is from the right one, and those of classes."""
+        """How far the median class is from the right one, and those of classes."""
         from omnitune.nn.metrics import ordinal_metrics
 
         return ordinal_metrics(len(facts["classes"]))
