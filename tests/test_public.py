@@ -15,8 +15,8 @@ from omnitune.recipe import FAMILIES
 NAMES = {
     "BERT", "GPT", "Artifact", "Attend", "Audio", "Auto", "Behaviour", "Bias", "Category", "Classify", "Concat", "Contrast", "Cross", "Data",
     "Denoise", "Forecast", "Freeze", "Full", "Gated", "Generate", "Image", "Items", "Label", "Late", "LoRA", "MaskedImage", "MaskedText",
-    "Match", "Mistake", "NextSentence", "Number", "Pretrained", "Probe", "Rank", "Recipe", "Reconstruct", "Regress", "Report", "Retriever",
-    "Sampling", "Series", "Spectrogram", "Table", "Text", "Train", "TransformerXL", "ViT", "ZeroShot", "check", "compare",
+    "Match", "Mistake", "NextSentence", "Number", "Ordinal", "Pretrained", "Probe", "Quantile", "Rank", "Recipe", "Reconstruct", "Regress",
+    "Report", "Retriever", "Sampling", "Series", "Spectrogram", "Table", "Text", "Train", "TransformerXL", "ViT", "ZeroShot", "check", "compare",
     "fit", "generate", "index", "infer", "load", "search",
 }  # fmt: skip
 COMMANDS = {

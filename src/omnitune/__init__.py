@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from omnitune.tasks.masked_text import MaskedText
     from omnitune.tasks.match import Match
     from omnitune.tasks.next_sentence import NextSentence
+    from omnitune.tasks.ordinal import Ordinal
+    from omnitune.tasks.quantile import Quantile
     from omnitune.tasks.rank import Rank
     from omnitune.tasks.reconstruct import Reconstruct
     from omnitune.tasks.regress import Regress
@@ -64,8 +66,8 @@ if TYPE_CHECKING:
 __all__ = [
     "BERT", "GPT", "Artifact", "Attend", "Audio", "Auto", "Behaviour", "Bias", "Category", "Classify", "Concat", "Contrast", "Cross", "Data",
     "Denoise", "Forecast", "Freeze", "Full", "Gated", "Generate", "Image", "Items", "Label", "Late", "LoRA", "MaskedImage", "MaskedText",
-    "Match", "Mistake", "NextSentence", "Number", "Pretrained", "Probe", "Rank", "Recipe", "Reconstruct", "Regress", "Report", "Retriever",
-    "Sampling", "Series", "Spectrogram", "Table", "Text", "Train", "TransformerXL", "ViT", "ZeroShot", "check", "compare",
+    "Match", "Mistake", "NextSentence", "Number", "Ordinal", "Pretrained", "Probe", "Quantile", "Rank", "Recipe", "Reconstruct", "Regress",
+    "Report", "Retriever", "Sampling", "Series", "Spectrogram", "Table", "Text", "Train", "TransformerXL", "ViT", "ZeroShot", "check", "compare",
     "fit", "generate", "index", "infer", "load", "search",
 ]  # fmt: skip
 
@@ -81,9 +83,9 @@ _HOMES = {
     "nn.writing": ("Sampling",), "recipe": ("Data", "Recipe", "Train"), "tasks.classify": ("Classify",), "tasks.contrast": ("Contrast",),
     "tasks.denoise": ("Denoise",), "tasks.forecast": ("Forecast",), "tasks.generate": ("Generate",), "tasks.label": ("Label",),
     "tasks.masked_image": ("MaskedImage",), "tasks.masked_text": ("MaskedText",), "tasks.match": ("Match",),
-    "tasks.next_sentence": ("NextSentence",), "tasks.rank": ("Rank",), "tasks.reconstruct": ("Reconstruct",), "tasks.regress": ("Regress",),
-    "tuning.auto": ("Auto",), "tuning.bias": ("Bias",), "tuning.freeze": ("Freeze",), "tuning.full": ("Full",), "tuning.lora": ("LoRA",),
-    "tuning.probe": ("Probe",),
+    "tasks.next_sentence": ("NextSentence",), "tasks.ordinal": ("Ordinal",), "tasks.quantile": ("Quantile",), "tasks.rank": ("Rank",),
+    "tasks.reconstruct": ("Reconstruct",), "tasks.regress": ("Regress",), "tuning.auto": ("Auto",), "tuning.bias": ("Bias",),
+    "tuning.freeze": ("Freeze",), "tuning.full": ("Full",), "tuning.lora": ("LoRA",), "tuning.probe": ("Probe",),
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

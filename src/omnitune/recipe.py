@@ -309,7 +309,9 @@ def _metric_names(recipe: Recipe) -> Iterable[Mistake]:
         task, dot, metric = name.rpartition(".")
         if (name != "loss" or where != "train.stop_on") and (not dot or task not in recipe.tasks):
             yield Mistake(where, f"{name!r} is no metric", f"Write task.metric; tasks: {', '.join(recipe.tasks)}")
-        elif dot and metric not in (known := [*of_form(recipe.tasks[task].form, 2), *(_of_texts(recipe, task) if where != "train.stop_on" else ())]):
+        elif dot and metric not in (
+            known := [*of_form(recipe.tasks[task].form, ("0", "1")), *(_of_texts(recipe, task) if where != "train.stop_on" else ())]
+        ):
             yield Mistake(where, f"{name!r} is not measured", did_you_mean(metric, known))
 
 

@@ -1,5 +1,6 @@
 """Rounding: what int8 changes in a model's answers, measured on rows that both float32 and int8 answer."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,10 @@ import numpy as np
 from omnitune.data.table import read
 from omnitune.errors import Mistake
 from omnitune.evaluation import stored
-from omnitune.nn.metrics import Array, Form, of_form
+from omnitune.nn.metrics import Array, Form, like, of_form, said
 from omnitune.prediction import Predictor
 
-ROWS = ("classes", "labels", "value")
+ROWS = ("classes", "ordinal", "labels", "value", "quantiles")
 """Forms whose metrics are made of what is predicted."""
 MOST = 200
 """Rows that are compared, evenly chosen."""
@@ -71,17 +72,17 @@ def on_test(whole: Predictor, rounded: Predictor, run: Path, fingerprint: str) -
     made = {}
     for name, task in found.items():
         _, mine, theirs = np.intersect1d(numbers, task.predictions.rows, return_indices=True)
-        made[name] = _compare(task.form, both[0][name][mine], both[1][name][mine], "test rows", task.predictions.y[theirs])
+        made[name] = _compare(task.form, both[0][name][mine], both[1][name][mine], "test rows", task.predictions.y[theirs], task.names)
     return made
 
 
-def _compare(form: Form, whole: Array, rounded: Array, on: str, y: Array | None = None) -> Rounding:
-    """Outputs of both, (n, ...) each, and the true answers."""
+def _compare(form: Form, whole: Array, rounded: Array, on: str, y: Array | None = None, names: Sequence[str] = ()) -> Rounding:
+    """Outputs of both, (n, ...) each; the true answers, and the names that they are among."""
     if not len(whole):
         return Rounding(0, on, 1.0, 0.0, {})
     moved = np.nan_to_num(np.abs(whole - rounded)).reshape(len(whole), -1)  # where a row has no answer it has none twice
-    if form == "classes":
-        same = whole.argmax(1) == rounded.argmax(1)
+    if like(form) == "classes":
+        same = said(form, whole) == said(form, rounded)
     elif form == "ranks":  # the first halves are items, the others their scores
         same = whole[:, 0] == rounded[:, 0]
         moved = moved[:, moved.shape[1] // 2 :]
@@ -89,7 +90,7 @@ def _compare(form: Form, whole: Array, rounded: Array, on: str, y: Array | None 
         same = ((whole >= 0.5) == (rounded >= 0.5)).all(1)
     else:
         same = (moved <= 0.01 * np.nanstd(whole)).all(1)
-    kinds = {} if y is None or form not in ROWS else of_form(form, whole.shape[1] if whole.ndim > 1 else 1)
+    kinds = {} if y is None or form not in ROWS else of_form(form, names)
     metrics = {name: [float(kind.compute(y, p)) for p in (whole, rounded)] for name, kind in kinds.items() if y is not None}
     return Rounding(len(whole), on, float(same.mean()), float(moved.max()), metrics)
 

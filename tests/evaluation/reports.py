@@ -35,7 +35,7 @@ def task(form):
     names = [] if form == "value" else NAMES
     return {
         "form": form,
-        "metrics": measure(of_form(form, 3), models, resamples=50),
+        "metrics": measure(of_form(form, "abc"), models, resamples=50),
         "details": details(form, names, models["after"], predictions(form, n=80, skill=3.0, seed=9)),
         "baselines": {"constant": "shares of the classes", "simple": "TF-IDF <i>of</i> text"},
     } | ({"inputs": inputs()} if form == "classes" else {})
@@ -47,7 +47,7 @@ def inputs():
         f"{name} alone": predictions("classes", skill=skill, seed=i) for i, (name, skill) in enumerate({"<i>text</i>": 2.0, "a|ge": 0.5}.items())
     }
     metrics = measure(
-        {"accuracy": of_form("classes", 3)["accuracy"]}, partly | {"all inputs": predictions("classes", skill=3.0, seed=3)}, resamples=50
+        {"accuracy": of_form("classes", "abc")["accuracy"]}, partly | {"all inputs": predictions("classes", skill=3.0, seed=3)}, resamples=50
     )
     return {"metrics": metrics, "weights": {"<i>text</i>": {"value": 0.7, "low": 0.6, "high": 0.8}, "a|ge": {"value": 0.3, "low": 0.2, "high": 0.4}}}
 

@@ -8,7 +8,8 @@ from evaluation.reports import predictions, report
 from omnitune.evaluation.calibration import apply_temperature, as_classes, calibration, reliability, temperature
 from omnitune.evaluation.details import details
 from omnitune.evaluation.measure import Predictions, measure, verdict
-from omnitune.nn.metrics import class_metrics, of_form, value_metrics
+from omnitune.nn.metrics import class_metrics, of_form
+from omnitune.nn.number_metrics import value_metrics
 
 
 def test_intervals_cover_the_true_value_about_as_often_as_they_say():
@@ -139,4 +140,4 @@ def test_no_test_rows_have_no_details():
 def test_labels_have_details_too():
     found = report().tasks["tags"]["details"]
     assert [c["support"] for c in found["classes"]] == predictions("labels").y.sum(0).tolist()
-    assert of_form("labels", 3).keys() == report().tasks["tags"]["metrics"]["higher"].keys()
+    assert of_form("labels", "abc").keys() == report().tasks["tags"]["metrics"]["higher"].keys()

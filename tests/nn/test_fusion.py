@@ -9,9 +9,10 @@ import torch
 from omnitune.nn.cross import Cross
 from omnitune.nn.fusion import Attend, Concat
 from omnitune.nn.gated import Gated
-from omnitune.nn.heads import ClassifyHead, LabelHead, RegressHead
+from omnitune.nn.heads import ClassifyHead, LabelHead
 from omnitune.nn.late import Late, with_own
 from omnitune.nn.missing import hidden
+from omnitune.nn.number_heads import RegressHead
 from omnitune.nn.tokens import Tokens, View
 
 

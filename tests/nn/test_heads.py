@@ -1,9 +1,12 @@
+import numpy as np
 import pytest
 import torch
+from sklearn.metrics import mean_pinball_loss
 from torch import nn
 from torch.nn import functional as F
 
-from omnitune.nn.heads import ClassifyHead, Head, LabelHead, RegressHead
+from omnitune.nn.heads import ClassifyHead, Head, LabelHead, OrdinalHead
+from omnitune.nn.number_heads import CountHead, QuantileHead, RegressHead
 from omnitune.nn.tokens import Tokens, View
 
 
@@ -70,6 +73,47 @@ def test_regression_is_standard_inside_and_in_units_outside() -> None:
         loss = head.loss(seen, {"z": z, "weight": weight})
         torch.testing.assert_close(loss.sum, (error(standard, z, reduction="none") * weight).sum())
         torch.testing.assert_close(head.predict(seen), standard * 50 + 1e4)
+
+
+def test_rising_classes_lie_between_borders() -> None:
+    seen, y, shares = view(), torch.tensor([0, 2, 1, -1, 2, 0]), [0.2, 0.5, 0.3]
+    head = OrdinalHead(5, shares).eval()
+    with torch.no_grad():
+        head.logits.linear.weight.zero_()
+        torch.testing.assert_close(head.predict(seen), torch.tensor([shares] * 6))  # nothing but what training rows show is claimed
+        head.logits.linear.weight.normal_()
+        head.gaps.sub_(0.3)
+    borders = torch.stack([head.lowest[0], head.lowest[0] + head.gaps[0].exp()])
+    below = torch.sigmoid(borders - output(head, seen))
+    wanted = torch.stack([below[:, 0], below[:, 1] - below[:, 0], 1 - below[:, 1]], 1)
+    torch.testing.assert_close(head.predict(seen), wanted)
+    loss = head.loss(seen, {"y": y, "weight": torch.tensor([1.0, 2.0, 1.0, 0.0, 1.0, 1.0])})
+    known = [0, 1, 1, 2, 4, 5]
+    torch.testing.assert_close(loss.sum, -wanted[known, y[known]].log().sum())
+
+
+def test_counts_are_poisson() -> None:
+    seen, y, weight = view(), torch.tensor([0.0, 3.0, 1.0, torch.nan, 7.0, 2.0]), torch.tensor([1.0, 1.0, 1.0, 0.0, 1.0, 2.0])
+    head = CountHead(5, mean=2.0).eval()
+    rate = head.predict(seen)
+    torch.testing.assert_close(rate, output(head, seen)[:, 0].exp() * 2)
+    surprise = F.poisson_nll_loss(rate, y, log_input=False, reduction="none", eps=0)
+    least = F.poisson_nll_loss(y.clamp(min=1e-30), y, log_input=False, reduction="none", eps=0)
+    wanted = ((surprise - least) / 2)[weight > 0] @ weight[weight > 0]
+    torch.testing.assert_close(head.loss(seen, {"y": y, "weight": weight}).sum, wanted)
+
+
+def test_quantiles_never_cross_and_their_loss_is_scikit_learns() -> None:
+    seen, z = view(), torch.tensor([3.0, -2.0, 0.1, 0.0, 1.0, -0.3])
+    head = QuantileHead(5, 10.0, 2.0, (0.1, 0.5, 0.9), (7.0, 10.0, 13.0)).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(head.standard.linear.bias, torch.tensor([-1.5, 0.0, 1.5]))
+        head.standard.linear.weight.normal_(std=3)
+    standard = output(head, seen).detach()
+    assert (standard.diff(dim=1) < 0).any() and (head.predict(seen).diff(dim=1) >= 0).all()
+    torch.testing.assert_close(head.predict(seen), standard.sort(1).values * 2 + 10)
+    losses = [mean_pinball_loss(z, standard[:, i], alpha=level) for i, level in enumerate((0.1, 0.5, 0.9))]
+    assert head.loss(seen, {"z": z, "weight": torch.ones(6)}).mean.item() == pytest.approx(np.mean(losses), rel=1e-5)
 
 
 def test_dropout_works_in_training_alone() -> None:

@@ -7,7 +7,8 @@ import pytest
 import scipy.stats
 from sklearn import metrics as reference
 
-from omnitune.nn.metrics import class_metrics, label_metrics, of_form, value_metrics
+from omnitune.nn.metrics import class_metrics, label_metrics, of_form, ordinal_metrics
+from omnitune.nn.number_metrics import quantile_metrics, value_metrics
 
 
 def probabilities(rng, n, classes, decimals=None):
@@ -65,12 +66,42 @@ def test_value_metrics_equal_scikit_learn_and_scipy(seed):
     assert ours["spearman"] == pytest.approx(scipy.stats.spearmanr(y, p).statistic)
 
 
-@pytest.mark.parametrize(("form", "shape"), [("classes", (0, 3)), ("labels", (0, 3)), ("value", (0,))])
+@pytest.mark.parametrize("seed", range(3))
+def test_ordinal_metrics_equal_scikit_learn(seed):
+    rng = np.random.default_rng(seed)
+    y = rng.integers(5, size=200)
+    p = rng.dirichlet(np.ones(5), size=200) + 0.3 * np.eye(5)[np.clip(y + rng.integers(-1, 2, size=200), 0, 4)]
+    p /= p.sum(1, keepdims=True)
+    ours = {name: m.compute(y, p) for name, m in ordinal_metrics(5).items()}
+    assert next(iter(ours)) == "quadratic_kappa"
+    median = np.array([next(c for c in range(5) if row[: c + 1].sum() >= 0.5) for row in p])
+    assert (median != p.argmax(1)).any()
+    assert ours["quadratic_kappa"] == pytest.approx(reference.cohen_kappa_score(y, median, weights="quadratic"))
+    assert ours["mae"] == pytest.approx(reference.mean_absolute_error(y, median))
+    assert ours["accuracy"] == pytest.approx(reference.accuracy_score(y, median))
+    assert ours["macro_f1"] == pytest.approx(reference.f1_score(y, median, average="macro"))
+    assert ours["log_loss"] == pytest.approx(reference.log_loss(y, p))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_quantile_metrics_equal_scikit_learn(seed):
+    rng, levels = np.random.default_rng(seed), (0.1, 0.5, 0.8)
+    y = rng.normal(size=300)
+    p = np.sort(rng.normal(size=(300, 3)), 1)
+    ours = {name: m.compute(y, p) for name, m in quantile_metrics(levels).items()}
+    assert ours["pinball"] == pytest.approx(np.mean([reference.mean_pinball_loss(y, p[:, i], alpha=level) for i, level in enumerate(levels)]))
+    assert ours["mae"] == pytest.approx(reference.mean_absolute_error(y, p[:, 1]))
+    assert ours["width"] == pytest.approx((p[:, 2] - p[:, 0]).mean())
+    inside = sum(low <= true <= high for true, (low, _, high) in zip(y, p, strict=True)) / 300
+    assert ours["miss"] == pytest.approx(abs(inside - 0.7))
+
+
+@pytest.mark.parametrize(("form", "shape"), [("classes", (0, 3)), ("ordinal", (0, 3)), ("labels", (0, 3)), ("value", (0,))])
 def test_no_rows_is_nan(form, shape):
     y = np.zeros(0) if form != "labels" else np.zeros((0, 3))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert all(np.isnan(m.compute(y, np.zeros(shape))) for m in of_form(form, 3).values())
+        assert all(np.isnan(m.compute(y, np.zeros(shape))) for m in of_form(form, "abc").values())
 
 
 def test_one_class_only_is_defined_where_it_can_be():

@@ -62,6 +62,12 @@ def test_texts_are_the_numbers_they_write() -> None:
     assert facts["mean"] == 2.0 and target["y"].tolist()[::2] == [2.5, 4.0] and target["weight"].tolist() == [1, 0, 1]
 
 
+def test_nothing_below_zero_is_counted() -> None:
+    task = Regress("y", loss="poisson")
+    assert task.check(0) is None and task.check("3") is None and task.check(None) is None and task.check("many") is not None
+    assert task.check(-1) == "-1 is below 0, which loss: poisson cannot be; choose huber or mse"
+
+
 def test_one_number_only_is_a_mistake() -> None:
     for answers in ([3, 3, 3], [0.1 + 0.2, 0.3], [5]):
         with pytest.raises(Mistake, match="training rows are"):

@@ -17,6 +17,7 @@ from omnitune.commands._looks import Look
 from omnitune.data.table import Table, read
 from omnitune.errors import Mistake, did_you_mean
 from omnitune.nn import values as cells
+from omnitune.nn.metrics import like
 
 ROWS = 5000
 """Rows that are looked at, spread over the table."""
@@ -179,12 +180,12 @@ def _warnings(recipe: recipes.Recipe, looks: Mapping[str, Look], table: Table) -
         if task.form == "labels" or not looks.keys() >= set(task.columns()):
             continue
         (target,) = task.columns()
-        missing = cells.no_number if task.form == "value" else cells.missing
+        missing = cells.no_number if like(task.form) == "value" else cells.missing
         known = [i for i, value in enumerate(looks[target].values) if not missing(value) and task.check(value) is None]
         if known:
             answers = [looks[target].values[i] for i in known]
-            y = np.array([float(answer) for answer in answers]) if task.form == "value" else _codes(answers)
-            found += cautions.leaks(name, task.form, {column: [values[i] for i in known] for column, values in columns.items()}, kinds, y)
+            y = np.array([float(answer) for answer in answers]) if like(task.form) == "value" else _codes(answers)
+            found += cautions.leaks(name, like(task.form), {column: [values[i] for i in known] for column, values in columns.items()}, kinds, y)
     shares = (0.8, 0.1, 0.1) if recipe.data.split == "given" else recipe.data.split
     expected = {side: int(share * len(table)) for side, share in zip(("train", "validation", "test"), shares, strict=True)}
     return [f"{caution['where']}: {caution['text']}" for caution in [*found, *cautions.few_rows(expected)]]

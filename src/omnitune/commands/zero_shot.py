@@ -81,7 +81,7 @@ class ZeroShot:
         read_n = np.array([problem is None for _, problems in parts for problem in problems])
         known = read_n & (y_n >= 0)
         predictions = Predictions(y_n[known], np.concatenate([p for p, _ in parts])[known], np.flatnonzero(known))
-        figures = measure(of_form("classes", len(self.classes)), {"zero_shot": predictions})
+        figures = measure(of_form("classes", self.classes), {"zero_shot": predictions})
         return figures | {"unread": int((~read_n).sum()), "other": int((read_n & (y_n < 0)).sum())}
 
     def _probabilities(self, rows: Any) -> Iterator[tuple[Array, list[str | None]]]:

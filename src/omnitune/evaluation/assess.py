@@ -17,7 +17,8 @@ from omnitune.evaluation.measure import Predictions, measure
 from omnitune.evaluation.report import Report
 from omnitune.evaluation.rivals import Rivals
 from omnitune.evaluation.validate import Validate
-from omnitune.nn.heads import ClassifyHead, LinearHead
+from omnitune.nn.heads import ClassHead, LinearHead
+from omnitune.nn.metrics import like
 from omnitune.training.device import peak_memory
 from omnitune.training.ladder import Training
 from omnitune.training.log import curves
@@ -74,7 +75,7 @@ class Assessment:
     def _task(self, name: str) -> dict[str, Any]:
         task, facts = self.recipe.tasks[name], self.prepared.schema.tasks[name]
         raw = self._counted(name, _predictions(self.test[name]))
-        calibrated = task.form != "classes" or isinstance(self.model.head(name), ClassifyHead)
+        calibrated = like(task.form) != "classes" or isinstance(self.model.head(name), ClassHead)
         validation = _predictions(self.validation[name]) if name in self.validation and calibrated else None
         after = self._as_saved(name, raw)
         first, rivals, words = _predictions(self.test[name]), self.rivals[name].p, self.rivals[name].words
@@ -116,13 +117,13 @@ class Assessment:
     def _calibrate(self, name: str, validation: Predictions) -> None:
         """Fits the temperature of a head of classes on the validation rows."""
         head = self.model.head(name)
-        if isinstance(head, ClassifyHead) and len(validation.y):
+        if isinstance(head, ClassHead) and len(validation.y):
             head.temperature.fill_(temperature(validation.y, validation.p))
 
     def _as_saved(self, name: str, raw: Predictions) -> Predictions:
         """Predictions as the saved model will make them."""
         head = self.model.head(name)
-        return Predictions(raw.y, apply_temperature(raw.p, float(head.temperature)), raw.rows) if isinstance(head, ClassifyHead) else raw
+        return Predictions(raw.y, apply_temperature(raw.p, float(head.temperature)), raw.rows) if isinstance(head, ClassHead) else raw
 
     def _counted(self, name: str, given: Predictions) -> Predictions:
         """By rows of the source: what the pieces of a document cost is added up, since they are no rows of their own to an interval, and so that runs

@@ -95,6 +95,19 @@ def probe(form: Form, features_train: Array, y_train: Array, features_val: Array
     return fitted[int(np.argmin(losses))](test)
 
 
+def around(said: Array, y: Array, levels: Sequence[float]) -> Array:
+    """Quantiles (n, Q) around numbers, from a model of numbers: those of its errors on rows that it is asked of first.
+
+    Args:
+        said: predictions for the rows of `y`, and then for `n` others.
+        y: answers of the first rows.
+        levels: Q probabilities.
+    """
+    errors_Q: Array = np.quantile(y - said[: len(y)], levels)
+    around_nQ: Array = said[len(y) :, None] + errors_Q
+    return around_nQ
+
+
 def _candidates(form: Form, used: Mapping[str, str], width: int) -> list[Candidate]:
     """Readers of columns, each with the models to try: (columns, model, description)."""
     text = [name for name, kind in used.items() if kind == "text"]

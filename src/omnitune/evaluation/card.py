@@ -82,7 +82,7 @@ def _question(report: "Report", form: str) -> str:
     if form in ("pairs", "neighbours"):
         return "sentence-similarity" if kinds == {"text"} else "feature-extraction"
     reads = "tabular" if kinds <= {"number", "category"} else next(iter(kinds)) if len(kinds) == 1 else "multimodal"
-    return f"{reads}-{'regression' if form == 'value' else 'classification'}"
+    return f"{reads}-{'regression' if form in ('value', 'quantiles') else 'classification'}"
 
 
 def _kinds(report: "Report") -> list[str]:

@@ -12,7 +12,7 @@ from omnitune.evaluation import stored
 from omnitune.evaluation.measure import Predictions, measure
 from omnitune.evaluation.stored import Stored
 from omnitune.evaluation.tables import markdown, plain, task_table
-from omnitune.nn.metrics import Array, of_form
+from omnitune.nn.metrics import Array, like, of_form
 
 Comparison = dict[str, Any]
 
@@ -29,7 +29,7 @@ def compare(a: Path, b: Path, seed: int = 0, resamples: int = 1000) -> Compariso
     """
     one, two = stored.read(a), stored.read(b)
     where = f"{a} and {b}"
-    shared = [name for name in one if name in two and one[name].form == two[name].form]
+    shared = [name for name in one if name in two and _alike(one[name], two[name])]
     if not shared:
         raise Mistake(where, f"no task in common: {', '.join(one)}; {', '.join(two)}", "Compare runs that answer the same question")
     tasks = {name: found for name in shared if (found := _task(one[name], two[name], seed, resamples))}
@@ -48,13 +48,18 @@ def text(comparison: Comparison, as_markdown: bool = False) -> str:
     return "\n".join(lines)
 
 
+def _alike(a: Stored, b: Stored) -> bool:
+    """Whether both answered the same question; numbers below which other shares of answers lie are other numbers."""
+    return a.form == b.form and (a.form != "quantiles" or a.names == b.names)
+
+
 def _task(a: Stored, b: Stored, seed: int, resamples: int) -> dict[str, Any] | None:
     places_a, places_b = _shared(_identities(a), _identities(b))
     if not places_a:
         return None
     names = list(dict.fromkeys([*a.names, *b.names]))
     left, right = _take(a, places_a, names), _take(b, places_b, names)
-    metrics = measure(of_form(a.form, len(names)), {"a": left, "b": Predictions(right.y, right.p, left.rows)}, seed, resamples)
+    metrics = measure(of_form(a.form, names), {"a": left, "b": Predictions(right.y, right.p, left.rows)}, seed, resamples)
     sizes = {"shared": len(places_a), "only_a": len(a.keys) - len(places_a), "only_b": len(b.keys) - len(places_b)}
     return {"form": a.form, "metrics": metrics} | sizes
 
@@ -77,7 +82,8 @@ def _answer(run: Stored, y: Any) -> Any:
         return run.names[int(y[0])]
     if run.form in ("series", "rebuilt"):
         return tuple(y.tolist())
-    return run.names[int(y)] if run.form == "classes" else float(y) if run.form == "value" else _given(run.names, y)
+    form = like(run.form)
+    return run.names[int(y)] if form == "classes" else float(y) if form == "value" else _given(run.names, y)
 
 
 def _given(names: Sequence[str], y: Array) -> frozenset[str]:
@@ -93,10 +99,11 @@ def _shared(a: list[Any], b: list[Any]) -> tuple[list[int], list[int]]:
 def _take(run: Stored, places: list[int], names: list[str]) -> Predictions:
     """The rows at `places`, with the classes or labels in the order of `names`; those the run does not know have probability 0."""
     y, p = run.predictions.y[places], run.predictions.p[places]
-    if run.form in ("classes", "labels"):
+    form = like(run.form)
+    if form in ("classes", "labels"):
         columns = [names.index(name) for name in run.names]
         p = _spread(p, columns, len(names))
-        y = np.array(columns)[y] if run.form == "classes" else _spread(y, columns, len(names))
+        y = np.array(columns)[y] if form == "classes" else _spread(y, columns, len(names))
     return Predictions(y, p, run.predictions.rows[places])
 
 

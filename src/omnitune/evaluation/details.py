@@ -7,7 +7,7 @@ import numpy as np
 
 from omnitune.evaluation.calibration import apply_temperature, calibration
 from omnitune.evaluation.measure import Predictions
-from omnitune.nn.metrics import Form, confusion
+from omnitune.nn.metrics import Form, confusion, like, said
 
 Array = np.ndarray[Any, Any]
 LARGEST_MATRIX = 30
@@ -20,7 +20,7 @@ def details(form: Form, names: Sequence[str], test: Predictions, validation: Pre
 
     Args:
         form: of the task.
-        names: of classes or labels; empty for values.
+        names: of classes, labels or levels; empty for values.
         test: answers on the test rows.
         validation: answers on the validation rows, for the temperature; None or without rows where there are none.
 
@@ -28,22 +28,26 @@ def details(form: Form, names: Sequence[str], test: Predictions, validation: Pre
         For classes and labels: `classes` [{name, precision, recall, f1, support}], `averages` {micro, macro, weighted}, `calibration` (see
         `calibration.calibration`). For classes also `confusion` (rows are true classes; None above 30 classes) and `confused`
         [{true, said, rows}], the ten most frequent mistakes. For values `residuals` {mean, std, quantiles} (predicted minus true) and
-        `points` [[true, predicted]], at most 500. Always `worst` [{row, loss, true, said}], the ten rows of highest loss;
+        `points` [[true, predicted]], at most 500; for quantiles those of the median, and `levels` [{level, below}], the share of rows that
+        lie below each number. Always `worst` [{row, loss, true, said}], the ten rows of highest loss;
         nothing at all for what an input was asked about itself.
     """
     if not len(test.rows) or form in ("ranks", "tokens", "pixels", "pairs", "neighbours", "series", "rebuilt"):
         return {}
-    if form == "classes":
+    if like(form) == "classes":
         calibrated = calibration(test, validation)
         as_saved = Predictions(test.y, apply_temperature(test.p, calibrated["temperature"]), test.rows) if calibrated["after"] else test
-        return _classes(names, test) | {"calibration": calibrated, "worst": _worst_class(names, as_saved)}
+        return _classes(names, test, said(form, test.p)) | {"calibration": calibrated, "worst": _worst_class(names, as_saved, said(form, as_saved.p))}
     if form == "labels":
         return _labels(names, test) | {"calibration": calibration(test, None), "worst": _worst_labels(names, test)}
+    if form == "quantiles":
+        middle = [float(name) for name in names].index(0.5)
+        return _value(Predictions(test.y, test.p[:, middle], test.rows)) | {"levels": _levels(names, test)}
     return _value(test)
 
 
-def _classes(names: Sequence[str], test: Predictions) -> dict[str, Any]:
-    counts = confusion(test.y, test.p.argmax(1), len(names))
+def _classes(names: Sequence[str], test: Predictions, given: Array) -> dict[str, Any]:
+    counts = confusion(test.y, given, len(names))
     table = scores(names, np.diag(counts), counts.sum(0), counts.sum(1))
     wrong = counts - np.diag(np.diag(counts))
     worst = [(int(i // len(names)), int(i % len(names))) for i in np.argsort(-wrong, axis=None, kind="stable")[:10]]
@@ -96,11 +100,14 @@ def _value(test: Predictions) -> dict[str, Any]:
     }
 
 
-def _worst_class(names: Sequence[str], test: Predictions) -> list[dict[str, Any]]:
+def _levels(names: Sequence[str], test: Predictions) -> list[dict[str, float]]:
+    return [{"level": float(name), "below": float((test.y <= test.p[:, i]).mean())} for i, name in enumerate(names)]
+
+
+def _worst_class(names: Sequence[str], test: Predictions, answers: Array) -> list[dict[str, Any]]:
     given = test.p[np.arange(len(test.y)), test.y.astype(np.int64)]
     order = np.argsort(given, kind="stable")[:10]
-    said = test.p.argmax(1)
-    return [{"row": int(test.rows[i]), "loss": _surprise(given[i]), "true": names[int(test.y[i])], "said": names[said[i]]} for i in order]
+    return [{"row": int(test.rows[i]), "loss": _surprise(given[i]), "true": names[int(test.y[i])], "said": names[answers[i]]} for i in order]
 
 
 def _worst_labels(names: Sequence[str], test: Predictions) -> list[dict[str, Any]]:

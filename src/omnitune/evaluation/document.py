@@ -73,6 +73,7 @@ def _details(details: dict[str, Any]) -> list[str]:
     found = {
         "Classes": tables.class_table(details),
         "Calibration": tables.calibration_table(details),
+        "Quantiles": tables.level_table(details),
         "Residuals": tables.residual_table(details),
         "Rows with the highest loss": tables.worst_table(details),
     }

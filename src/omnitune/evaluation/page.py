@@ -47,6 +47,7 @@ def _section(report: "Report", number: int, name: str, task: dict[str, Any]) -> 
     shown = {
         "Classes": tables.class_table(details),
         "Calibration": tables.calibration_table(details),
+        "Quantiles": tables.level_table(details),
         "Residuals": tables.residual_table(details),
         "Rows with the highest loss": tables.worst_table(details),
     }

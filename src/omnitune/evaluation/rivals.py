@@ -1,6 +1,6 @@
 """Rivals: what a trained model has to beat on the same test rows: a constant, a simple model of the table, the pretrained backbone as it was."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +10,7 @@ from omnitune.data.columns import Column
 from omnitune.data.prepared import Prepared
 from omnitune.evaluation import baselines, before, futures, neighbours, pairs, pixels, ranks, rebuilt, texts, written
 from omnitune.evaluation.answers import known
+from omnitune.nn.metrics import like
 from omnitune.nn.tokens import Batch
 from omnitune.training.model import Model
 
@@ -105,30 +106,39 @@ def _features(model: Model, prepared: Prepared, parts: dict[str, Array]) -> dict
 def _of_task(name: str, prepared: Prepared, probed: dict[str, Array], frozen: dict[str, Array] | None) -> Rivals:
     if prepared.recipe.tasks[name].form == "ranks":
         return Rivals(*ranks.rivals(prepared, name))
-    form, classes = prepared.recipe.tasks[name].form, len(prepared.schema.tasks[name].get("classes", ()))
+    form, facts = like(prepared.recipe.tasks[name].form), prepared.schema.tasks[name]
+    classes, levels = len(facts.get("classes", ())), facts.get("levels")
     train = truth(prepared, name, prepared.parts["train"])
     true = {part: truth(prepared, name, rows) for part, rows in probed.items()}
     if not len(train.y) or not len(true["test"].y):
         return Rivals({}, {})
-    p = {"constant": baselines.constant(form, train.y, len(true["test"].y), classes)}
+    spare = "validation" if len(true["validation"].y) else "train"
+    asked = (spare, "test") if levels else ("test",)
+    p = {"constant": baselines.constant(form, train.y, sum(len(true[part].y) for part in asked), classes)}
     words = {"constant": "the mean of the training rows" if form == "value" else "the shares of the training rows"}
-    if made := _simple(name, prepared, train, true):
+    if made := _simple(name, prepared, train, true, asked):
         p["simple"], words["simple"] = made
     if frozen is not None and len(true["train"].y):
         x = {part: frozen[part][t.known] for part, t in true.items()}
-        p["before"] = baselines.probe(form, x["train"], true["train"].y, x["validation"], true["validation"].y, x["test"], classes)
+        x_asked = np.concatenate([x[part] for part in asked])
+        p["before"] = baselines.probe(form, x["train"], true["train"].y, x["validation"], true["validation"].y, x_asked, classes)
         words["before"] = f"a linear probe on the model as pretrained, {len(x['train']):,} training rows"
+    if levels:
+        p = {model: baselines.around(said, true[spare].y, levels) for model, said in p.items()}
+        words = {model: f"{what}, and the quantiles of its errors on {spare} rows" for model, what in words.items()}
     return Rivals(p, words)
 
 
-def _simple(name: str, prepared: Prepared, train: Truth, true: dict[str, Truth]) -> tuple[Array, str] | None:
+def _simple(name: str, prepared: Prepared, train: Truth, true: dict[str, Truth], asked: Sequence[str]) -> tuple[Array, str] | None:
+    """Predictions on the rows of the parts that are `asked`, and what the model is."""
     recipe = prepared.recipe
     seen = before.sample(np.arange(len(train.rows)), baselines.ROWS, recipe.train.seed)
     kinds = {input: "outline" if modality.media else modality.kind for input, modality in recipe.inputs.items()}
-    train_columns, val, test = (_columns(prepared, kinds, rows) for rows in (train.rows[seen], true["validation"].rows, true["test"].rows))
+    wanted = np.concatenate([true[part].rows for part in asked])
+    train_columns, val, test = (_columns(prepared, kinds, rows) for rows in (train.rows[seen], true["validation"].rows, wanted))
     kinds = {input: kind for input, kind in kinds.items() if input in train_columns}
-    classes = len(prepared.schema.tasks[name].get("classes", ()))
-    return baselines.simple(recipe.tasks[name].form, train_columns, val, test, kinds, train.y[seen], true["validation"].y, classes)
+    form, classes = like(recipe.tasks[name].form), len(prepared.schema.tasks[name].get("classes", ()))
+    return baselines.simple(form, train_columns, val, test, kinds, train.y[seen], true["validation"].y, classes)
 
 
 def _columns(prepared: Prepared, kinds: Mapping[str, str], rows: Array) -> dict[str, Any]:

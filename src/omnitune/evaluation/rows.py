@@ -13,6 +13,7 @@ from omnitune.data.prompted import alone, prompted
 from omnitune.evaluation.before import sample
 from omnitune.evaluation.cautions import LEAK_ROWS, Caution, caution, few_rows, leaks, missing_classes
 from omnitune.evaluation.rivals import truth
+from omnitune.nn.metrics import like
 from omnitune.nn.tokens import Batch
 from omnitune.nn.values import name as name_of
 from omnitune.tasks import SelfSupervised, Target, Task
@@ -52,12 +53,12 @@ def _of_pieces(prepared: Prepared) -> dict[str, Any]:
 
 def _counted(task: Task) -> bool:
     """Whether its answers stand in columns and are classes or labels."""
-    return task.supervised and task.form in ("classes", "labels")
+    return task.supervised and like(task.form) in ("classes", "labels")
 
 
 def names(learned: dict[str, Any]) -> list[str]:
-    """Names of a task's classes, labels or items; none for values."""
-    return [name_of(value) for value in learned.get("classes", learned.get("labels", learned.get("items", ())))]
+    """Names of a task's classes, labels, items or levels; none for values."""
+    return [name_of(value) for of in ("classes", "labels", "items", "levels") for value in learned.get(of, ())]
 
 
 def doubts(prepared: Prepared, data: dict[str, Any]) -> list[Caution]:
@@ -151,7 +152,7 @@ def _leaks(prepared: Prepared, name: str) -> list[Caution]:
     true = truth(prepared, name, some)
     kinds = {input: modality.kind for input, modality in recipe.inputs.items() if not modality.media}
     columns = {input: prepared.raw(input, true.rows)[:] for input in kinds}
-    return leaks(name, recipe.tasks[name].form, columns, kinds, true.y)
+    return leaks(name, like(recipe.tasks[name].form), columns, kinds, true.y)
 
 
 def _unanswered(prepared: Prepared, name: str) -> Iterator[Caution]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from omnitune.errors import Mistake
 from omnitune.evaluation.measure import Predictions
-from omnitune.nn.metrics import Array, Form
+from omnitune.nn.metrics import Array, Form, like
 
 FILE = "predictions.parquet"
 
@@ -21,7 +21,7 @@ class Stored:
 
     Args:
         form: of the task.
-        names: of classes or labels; empty for values.
+        names: of classes, labels or levels; empty for values.
         predictions: on labelled rows.
         keys: identity of each row, a hash of its content.
     """
@@ -68,10 +68,12 @@ def read(folder: Path) -> dict[str, Stored]:
 
 def _task(table: Any, form: Form, names: list[str]) -> Stored:
     y, p = (np.array(table[column].to_pylist(), dtype=np.float64).reshape(len(table), -1) for column in ("y", "p"))
-    if form == "classes":
+    if like(form) == "classes":
         y = y[:, 0].astype(np.int64)
+    if like(form) == "value":
+        y = y[:, 0]
     if form == "value":
-        y, p = y[:, 0], p[:, 0]
+        p = p[:, 0]
     return Stored(form, names, Predictions(y, p, table["row"].to_numpy()), table["key"].to_pylist())
 
 

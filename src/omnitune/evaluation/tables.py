@@ -109,6 +109,12 @@ def calibration_table(details: Mapping[str, Any]) -> Table:
     return [*rows, [f"at temperature {figure(found['temperature'])}", figure(found["after"]["ece"])]] if found["after"] else rows
 
 
+def level_table(details: Mapping[str, Any]) -> Table:
+    """What share of the rows lies below each number; empty but for quantiles."""
+    found = details.get("levels", ())
+    return [["quantile", "rows below it"], *([figure(of["level"]), figure(of["below"])] for of in found)] if found else []
+
+
 def residual_table(details: Mapping[str, Any]) -> Table:
     """Mean, spread and quantiles of predicted minus true; empty for classes and labels."""
     found = details.get("residuals")

@@ -1,11 +1,11 @@
 """Heads: from tokens to answers and losses. Both are float32, whatever the precision of the layers before."""
 
 from abc import ABC, abstractmethod
-from typing import Literal
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, huber_loss, mse_loss
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, logsigmoid, nll_loss, pad
 
 from omnitune.nn.dropout import Dropout
 from omnitune.nn.metrics import Array
@@ -131,8 +131,39 @@ class LinearHead(RowHead):
         return self.predict(view), self.loss(view, target)
 
 
-class ClassifyHead(LinearHead):
-    """One of C classes. Target: `y` (B,) int64, -1 where it is not known; `weight` (B,).
+class ClassHead(LinearHead, ABC):
+    """One of C classes, with probabilities. Target: `y` (B,) int64, -1 where it is not known; `weight` (B,).
+
+    Args:
+        width: D of the fused tokens.
+        outputs: O, of the linear layer.
+        dropout: before the linear layer.
+    """
+
+    temperature: Tensor
+    """Divides the log-probabilities of predictions, not those of the loss; fitted after training (Guo et al. 2017)."""
+
+    def __init__(self, width: int, outputs: int, dropout: float) -> None:
+        super().__init__()
+        self.logits = Readout(width, outputs, dropout)
+        self.register_buffer("temperature", torch.tensor(1.0))
+
+    @property
+    def readout(self) -> Readout:
+        """Gives logits."""
+        return self.logits
+
+    @abstractmethod
+    def scores(self, x_BO: Tensor) -> Tensor:
+        """Log-probabilities of the classes but for a constant of each row, (B, C), from what `readout` gave."""
+
+    def answers(self, x_BO: Tensor) -> Tensor:
+        """Probabilities, (B, C)."""
+        return (self.scores(x_BO) / self.temperature).softmax(1)
+
+
+class ClassifyHead(ClassHead):
+    """Classes in no order.
 
     Args:
         width: D of the fused tokens.
@@ -141,26 +172,43 @@ class ClassifyHead(LinearHead):
         dropout: before the linear layer.
     """
 
-    temperature: Tensor
-    """Divides the logits of predictions, not those of the loss; fitted after training (Guo et al. 2017)."""
-
     def __init__(self, width: int, classes: int, label_smoothing: float = 0.0, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.logits, self.label_smoothing = Readout(width, classes, dropout), label_smoothing
-        self.register_buffer("temperature", torch.tensor(1.0))
+        super().__init__(width, classes, dropout)
+        self.label_smoothing = label_smoothing
 
-    @property
-    def readout(self) -> Readout:
-        """Gives logits."""
-        return self.logits
+    def scores(self, x_BO: Tensor) -> Tensor:
+        """The logits, one a class."""
+        return x_BO
 
     def losses(self, x_BO: Tensor, target: dict[str, Tensor]) -> Tensor:
         """Cross-entropy."""
         return cross_entropy(x_BO, target["y"], ignore_index=-1, reduction="none", label_smoothing=self.label_smoothing)
 
-    def answers(self, x_BO: Tensor) -> Tensor:
-        """Probabilities, (B, C)."""
-        return (x_BO / self.temperature).softmax(1)
+
+class OrdinalHead(ClassHead):
+    """Classes that rise: where a number, linear in the tokens, lies among borders that are learned (proportional odds, McCullagh 1980). It starts
+    with the shares of the training rows.
+
+    Args:
+        width: D of the fused tokens.
+        shares: of each class, (C,), none 0.
+        dropout: before the linear layer.
+    """
+
+    def __init__(self, width: int, shares: Sequence[float], dropout: float = 0.0) -> None:
+        super().__init__(width, 1, dropout)
+        borders = torch.tensor(shares, dtype=torch.float64).cumsum(0)[:-1].logit().float()
+        self.lowest, self.gaps = nn.Parameter(borders[:1]), nn.Parameter(borders.diff().log())  # of the borders, so that they stay in order
+
+    def scores(self, x_BO: Tensor) -> Tensor:
+        """Log-probabilities of lying between two borders: sigmoid(a) - sigmoid(b) is sigmoid(a) sigmoid(-b) (1 - exp(b - a))."""
+        gaps = self.gaps.exp()
+        above_BC = self.lowest + pad(gaps.cumsum(0), (1, 0)) - x_BO  # (B, C - 1): from the number up to each border
+        return pad(logsigmoid(above_BC), (0, 1)) + pad(logsigmoid(-above_BC), (1, 0)) + pad((-torch.expm1(-gaps)).log(), (1, 1))
+
+    def losses(self, x_BO: Tensor, target: dict[str, Tensor]) -> Tensor:
+        """Cross-entropy."""
+        return nll_loss(self.scores(x_BO), target["y"], ignore_index=-1, reduction="none")
 
 
 class LabelHead(LinearHead):
@@ -190,33 +238,3 @@ class LabelHead(LinearHead):
     def answers(self, x_BO: Tensor) -> Tensor:
         """Probabilities, (B, K)."""
         return torch.sigmoid(x_BO)
-
-
-class RegressHead(LinearHead):
-    """A number. Target: `z` (B,) float32, the answer less `mean`, in units of `std`, 0 where it is not known; `weight` (B,).
-
-    Args:
-        width: D of the fused tokens.
-        mean, std: of the answers in training.
-        kind: `mse`, the squared error, or `huber`, half of it up to one `std` and linear beyond, which outliers pull less.
-        dropout: before the linear layer.
-    """
-
-    def __init__(self, width: int, mean: float, std: float, kind: Literal["huber", "mse"] = "huber", dropout: float = 0.0) -> None:
-        super().__init__()
-        self.standard, self.kind = Readout(width, 1, dropout), kind
-        self.mean, self.std = mean, std
-
-    @property
-    def readout(self) -> Readout:
-        """Gives one number, in units of `std`."""
-        return self.standard
-
-    def losses(self, x_BO: Tensor, target: dict[str, Tensor]) -> Tensor:
-        """The error in units of `std`."""
-        error = huber_loss if self.kind == "huber" else mse_loss
-        return error(x_BO[:, 0], target["z"], reduction="none")
-
-    def answers(self, x_BO: Tensor) -> Tensor:
-        """Numbers in the table's own units, (B,)."""
-        return x_BO[:, 0] * self.std + self.mean

@@ -4,7 +4,7 @@ Shape letters: n rows, C classes, K labels. Where a figure is undefined on the g
 Definitions follow scikit-learn and scipy; averages skip classes and labels that the given rows neither hold nor predict.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -12,7 +12,9 @@ from typing import Any, Literal
 import numpy as np
 
 Array = np.ndarray[Any, Any]
-Form = Literal["classes", "labels", "value", "ranks", "tokens", "pixels", "pairs", "neighbours", "series", "rebuilt"]
+Form = Literal["classes", "ordinal", "labels", "value", "quantiles", "ranks", "tokens", "pixels", "pairs", "neighbours", "series", "rebuilt"]
+LIKE: dict[str, Form] = {"ordinal": "classes", "quantiles": "value"}
+"""Forms whose answers, though not their predictions or metrics, are those of another."""
 LEAST = float(np.finfo(np.float32).eps)
 """Probability below which a log loss grows no more: what float32 leaves of a certain model's other answers."""
 
@@ -32,10 +34,32 @@ class Metric:
     resampled: bool = True
 
 
-def of_form(form: Form, outputs: int) -> dict[str, Metric]:
-    """The metrics of a form of prediction; `outputs` is C, K, or ignored for values."""
+def like(form: Form) -> Form:
+    """The form that the answers have, see `LIKE`."""
+    return LIKE.get(form, form)
+
+
+def said(form: Form, p: Array) -> Array:
+    """The classes that probabilities (n, C) say, (n,): the likeliest, or of those that rise the median."""
+    found: Array = np.minimum((p.cumsum(1) < 0.5).sum(1), p.shape[1] - 1) if form == "ordinal" else p.argmax(1)
+    return found
+
+
+def of_form(form: Form, names: Sequence[str]) -> dict[str, Metric]:
+    """The metrics of a form of prediction; `names` of the classes, labels, items or levels that predictions are of."""
+    outputs = len(names)
     if form == "classes":
         return class_metrics(outputs)
+    if form == "ordinal":
+        return ordinal_metrics(outputs)
+    if form == "quantiles":
+        from omnitune.nn.number_metrics import quantile_metrics
+
+        return quantile_metrics([float(name) for name in names])
+    if form == "value":
+        from omnitune.nn.number_metrics import value_metrics
+
+        return value_metrics()
     if form == "tokens":
         return token_metrics()
     if form == "pixels":
@@ -56,18 +80,31 @@ def of_form(form: Form, outputs: int) -> dict[str, Metric]:
         from omnitune.nn.retrieval import pair_metrics
 
         return pair_metrics()
-    return label_metrics(outputs) if form == "labels" else value_metrics()
+    assert form == "labels", form
+    return label_metrics(outputs)
 
 
 def class_metrics(classes: int) -> dict[str, Metric]:
     """For y (n,) int in [0, C) and p (n, C) probabilities."""
     return {
-        "accuracy": Metric(_defined(accuracy)),
-        "macro_f1": Metric(_defined(lambda y, p: macro_f1(confusion(y, p.argmax(1), classes)))),
-        "balanced_accuracy": Metric(_defined(lambda y, p: balanced_accuracy(confusion(y, p.argmax(1), classes)))),
-        "auroc": Metric(_defined(class_auroc)),
-        "log_loss": Metric(_defined(log_loss), higher_is_better=False),
-        "brier": Metric(_defined(brier), higher_is_better=False),
+        "accuracy": Metric(defined(accuracy)),
+        "macro_f1": Metric(defined(lambda y, p: macro_f1(confusion(y, p.argmax(1), classes)))),
+        "balanced_accuracy": Metric(defined(lambda y, p: balanced_accuracy(confusion(y, p.argmax(1), classes)))),
+        "auroc": Metric(defined(class_auroc)),
+        "log_loss": Metric(defined(log_loss), higher_is_better=False),
+        "brier": Metric(defined(brier), higher_is_better=False),
+    }
+
+
+def ordinal_metrics(classes: int) -> dict[str, Metric]:
+    """For y (n,) int in [0, C), rising, and p (n, C) probabilities; distances are steps between the median class and the right one."""
+    median = partial(said, "ordinal")
+    return {
+        "quadratic_kappa": Metric(defined(lambda y, p: quadratic_kappa(y, median(p)))),
+        "mae": Metric(defined(lambda y, p: float(np.abs(median(p) - y).mean())), higher_is_better=False),
+        "accuracy": Metric(defined(lambda y, p: float((median(p) == y).mean()))),
+        "macro_f1": Metric(defined(lambda y, p: macro_f1(confusion(y, median(p), classes)))),
+        "log_loss": Metric(defined(log_loss), higher_is_better=False),
     }
 
 
@@ -75,38 +112,28 @@ def label_metrics(labels: int) -> dict[str, Metric]:
     """For y (n, K) of 0 and 1 and p (n, K) probabilities; a label is given from 0.5 on."""
     assert labels > 0, "at least one label"
     return {
-        "micro_f1": Metric(_defined(partial(label_f1, average="micro"))),
-        "macro_f1": Metric(_defined(partial(label_f1, average="macro"))),
-        "exact_match": Metric(_defined(lambda y, p: float(((p >= 0.5) == (y > 0.5)).all(1).mean()))),
-        "mean_average_precision": Metric(_defined(mean_average_precision)),
-        "log_loss": Metric(_defined(label_log_loss), higher_is_better=False),
-    }
-
-
-def value_metrics() -> dict[str, Metric]:
-    """For y (n,) and p (n,) in the table's own units."""
-    return {
-        "mae": Metric(_defined(lambda y, p: float(np.abs(p - y).mean())), higher_is_better=False),
-        "rmse": Metric(_defined(lambda y, p: float(np.sqrt(np.square(p - y).mean()))), higher_is_better=False),
-        "r2": Metric(_defined(r2)),
-        "spearman": Metric(_defined(spearman)),
+        "micro_f1": Metric(defined(partial(label_f1, average="micro"))),
+        "macro_f1": Metric(defined(partial(label_f1, average="macro"))),
+        "exact_match": Metric(defined(lambda y, p: float(((p >= 0.5) == (y > 0.5)).all(1).mean()))),
+        "mean_average_precision": Metric(defined(mean_average_precision)),
+        "log_loss": Metric(defined(label_log_loss), higher_is_better=False),
     }
 
 
 def token_metrics() -> dict[str, Metric]:
     """For y (n, 2), tokens and UTF-8 bytes of a row, and p (n, 2), the nats its tokens cost and how many of them were right."""
     return {
-        "bits_per_byte": Metric(_defined(lambda y, p: _ratio(p[:, 0].sum() / np.log(2), y[:, 1].sum())), higher_is_better=False),
-        "perplexity": Metric(_defined(lambda y, p: float(np.exp(_ratio(p[:, 0].sum(), y[:, 0].sum())))), higher_is_better=False),
-        "accuracy": Metric(_defined(lambda y, p: _ratio(p[:, 1].sum(), y[:, 0].sum()))),
+        "bits_per_byte": Metric(defined(lambda y, p: _ratio(p[:, 0].sum() / np.log(2), y[:, 1].sum())), higher_is_better=False),
+        "perplexity": Metric(defined(lambda y, p: float(np.exp(_ratio(p[:, 0].sum(), y[:, 0].sum())))), higher_is_better=False),
+        "accuracy": Metric(defined(lambda y, p: _ratio(p[:, 1].sum(), y[:, 0].sum()))),
     }
 
 
 def pixel_metrics() -> dict[str, Metric]:
     """For y (n, 1), hidden numbers of a picture, and p (n, 2), their squared error and their squared distance from their own mean."""
     return {
-        "mse": Metric(_defined(lambda y, p: _ratio(p[:, 0].sum(), y[:, 0].sum())), higher_is_better=False),
-        "r2": Metric(_defined(lambda y, p: 1 - _ratio(p[:, 0].sum(), p[:, 1].sum()))),
+        "mse": Metric(defined(lambda y, p: _ratio(p[:, 0].sum(), y[:, 0].sum())), higher_is_better=False),
+        "r2": Metric(defined(lambda y, p: 1 - _ratio(p[:, 0].sum(), p[:, 1].sum()))),
     }
 
 
@@ -117,19 +144,19 @@ def series_metrics() -> dict[str, Metric]:
     whose numbers are all equal have none.
     """
     return {
-        "mase": Metric(_defined(mase), higher_is_better=False),
-        "mae": Metric(_defined(lambda y, p: _ratio(p[:, 0].sum(), y[:, 0].sum())), higher_is_better=False),
-        "rmse": Metric(_defined(lambda y, p: float(np.sqrt(_ratio(p[:, 1].sum(), y[:, 0].sum())))), higher_is_better=False),
+        "mase": Metric(defined(mase), higher_is_better=False),
+        "mae": Metric(defined(lambda y, p: _ratio(p[:, 0].sum(), y[:, 0].sum())), higher_is_better=False),
+        "rmse": Metric(defined(lambda y, p: float(np.sqrt(_ratio(p[:, 1].sum(), y[:, 0].sum())))), higher_is_better=False),
     }
 
 
 def rebuilt_metrics() -> dict[str, Metric]:
     """For y (n, 2), numbers of a row and the square of how far they can lie apart, and p (n, 2), their squared errors, summed, also with 8 bits."""
     return {
-        "mse": Metric(_defined(lambda y, p: _ratio(p[:, 0].sum(), y[:, 0].sum())), higher_is_better=False),
-        "psnr": Metric(_defined(lambda y, p: psnr(y, p[:, 0]))),
-        "mse_8bit": Metric(_defined(lambda y, p: _ratio(p[:, 1].sum(), y[:, 0].sum())), higher_is_better=False),
-        "psnr_8bit": Metric(_defined(lambda y, p: psnr(y, p[:, 1]))),
+        "mse": Metric(defined(lambda y, p: _ratio(p[:, 0].sum(), y[:, 0].sum())), higher_is_better=False),
+        "psnr": Metric(defined(lambda y, p: psnr(y, p[:, 0]))),
+        "mse_8bit": Metric(defined(lambda y, p: _ratio(p[:, 1].sum(), y[:, 0].sum())), higher_is_better=False),
+        "psnr_8bit": Metric(defined(lambda y, p: psnr(y, p[:, 1]))),
     }
 
 
@@ -150,7 +177,7 @@ def _ratio(above: float, below: float) -> float:
     return float(above / below) if below else float("nan")
 
 
-def _defined(compute: Callable[[Array, Array], float]) -> Callable[[Array, Array], float]:
+def defined(compute: Callable[[Array, Array], float]) -> Callable[[Array, Array], float]:
     """`compute`, and nan for no rows."""
     return lambda y, p: compute(y, p) if len(y) else float("nan")
 
@@ -208,6 +235,12 @@ def brier(y: Array, p: Array) -> float:
     return float((np.square(p).sum(1) - 2 * given + 1).mean())
 
 
+def quadratic_kappa(y: Array, said: Array) -> float:
+    """Agreement beyond chance, errors counted by the square of their steps (Cohen 1968): 1 is perfect, 0 no better than the same answers shuffled."""
+    by_chance = y.var() + said.var() + (y.mean() - said.mean()) ** 2
+    return float(1 - np.square(said - y).mean() / by_chance) if by_chance > 0 else float("nan")
+
+
 # Labels
 
 
@@ -239,28 +272,6 @@ def label_log_loss(y: Array, p: Array) -> float:
     """Mean binary cross-entropy over all rows and labels."""
     given = np.where(y > 0.5, p, 1 - p).astype(np.float64)
     return float(-np.log(np.clip(given, LEAST, 1)).mean())
-
-
-# Values
-
-
-def r2(y: Array, p: Array) -> float:
-    """Share of the variance explained; below 0 where the mean of these rows would do better."""
-    spread = np.square(y - y.mean()).sum()
-    return float(1 - np.square(y - p).sum() / spread) if spread > 0 else float("nan")
-
-
-def spearman(y: Array, p: Array) -> float:
-    """Rank correlation, ties sharing their mean rank."""
-    a, b = _ranks(y), _ranks(p)
-    a, b = a - a.mean(), b - b.mean()
-    scale = np.sqrt((a @ a) * (b @ b))
-    return float(a @ b / scale) if scale > 0 else float("nan")
-
-
-def _ranks(values: Array) -> Array:
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (counts.cumsum() - (counts - 1) / 2)[place]
 
 
 def _mean_f1(right: Array, given: Array, support: Array) -> float:

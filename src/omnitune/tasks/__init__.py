@@ -29,8 +29,11 @@ Target = dict[str, "Tensor"]
 class Task(Component, ABC):
     """One question. Missing answers are allowed in any row: such a row teaches other tasks only."""
 
-    form: ClassVar[Literal["classes", "labels", "value", "ranks", "tokens", "pixels", "pairs", "neighbours", "series", "rebuilt"]]
-    """What a prediction looks like: (B, C) probabilities of one class, (B, K) probabilities of labels, (B,) numbers, of items
+    form: ClassVar[
+        Literal["classes", "ordinal", "labels", "value", "quantiles", "ranks", "tokens", "pixels", "pairs", "neighbours", "series", "rebuilt"]
+    ]
+    """What a prediction looks like: (B, C) probabilities of one class, in no order or rising, (B, K) probabilities of labels, (B,) numbers, (B, Q)
+    numbers that the answer lies below with given probabilities, of items
     (B, 2 K) the best ones and how likely they are (measured as `nn.ranking.figures` says), of a text (B, 2) the
     nats that its words cost and how many were said right, of a picture (B, 2) the squared error of hidden pixels and how far these lie apart, of a
     pair (B, 8) where the right one stands, see `nn.retrieval.found`, of a row among others (B, 3) how those nearest to it are labelled, see

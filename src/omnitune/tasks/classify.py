@@ -2,132 +2,51 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-import pydantic
 from pydantic import Field
 
 from omnitune.component import component
-from omnitune.errors import Mistake, did_you_mean
 from omnitune.nn import values
-from omnitune.tasks import Facts, Target, Task
+from omnitune.tasks import Facts
+from omnitune.tasks._classes import OneOf
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from omnitune.nn.encoder import Encoder
     from omnitune.nn.heads import Head
     from omnitune.nn.metrics import Metric
-    from omnitune.nn.tokens import Batch
 
 
 @component
-class Classify(Task):
+class Classify(OneOf):
     """One of the classes that the training rows show. Any text, number, date or true/false is a class; 1, 1.0 and "1" are the same one.
 
     An empty cell is a row without an answer. A class that training never saw weighs nothing, is left out of figures, and is counted
-    (`unseen`).
+    (`unseen`). Of classes that rise, such as grades, `ordinal` knows more.
 
     Args:
         target: the column with the answers.
-        label_smoothing: share of the truth spread over all classes, against overconfidence.
         class_weights: how much a row counts by its class. `balanced`: inversely to the class's share of the training rows (King and Zeng
             2001), so that all classes count the same in all; or a factor by class, 1 where not named.
         dropout: before the head.
+        label_smoothing: share of the truth spread over all classes, against overconfidence.
     """
 
     form: ClassVar[Literal["classes"]] = "classes"
 
-    target: str
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    class_weights: Literal["none", "balanced"] | dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = "none"
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
 
-    @pydantic.field_validator("class_weights", mode="before")
-    @classmethod
-    def _named(cls, weights: Any) -> Any:
-        return {values.name(key): weight for key, weight in weights.items()} if isinstance(weights, dict) else weights
+    def ordered(self, classes: Iterable[values.Scalar]) -> list[values.Scalar]:
+        """Numbers by value, then names by alphabet."""
+        return values.ordered(classes)
 
-    def columns(self) -> tuple[str, ...]:
-        """The target."""
-        return (self.target,)
-
-    def check(self, value: Any) -> str | None:
-        """Lists, bytes and infinite numbers are no class."""
-        return None if values.missing(value) else values.problem(value)
-
-    def learn(self, columns: Mapping[str, Sequence[Any]]) -> Facts:
-        """`classes` in order, and of each its `counts` and `weights`.
-
-        Raises:
-            Mistake: no answer at all, one class only, so many that they look like numbers or names, or a weight for none of them.
-        """
-        counts: Counter[str] = Counter()
-        classes: dict[str, values.Scalar] = {}
-        for value in columns[self.target]:
-            if not values.missing(value):
-                name = values.name(value)
-                counts[name] += 1
-                classes.setdefault(name, values.scalar(value))
-        self._learnable(classes, counts.total())
-        ordered = values.ordered(classes.values())
-        numbers = [counts[values.name(c)] for c in ordered]
-        return {"classes": ordered, "counts": numbers, "weights": self._weights([values.name(c) for c in ordered], numbers)}
-
-    def _learnable(self, classes: dict[str, values.Scalar], rows: int) -> None:
-        where = f"target {self.target!r}"
-        if not classes:
-            raise Mistake(where, "no training row has an answer", "Fill the column, or choose another target")
-        if len(classes) == 1:
-            raise Mistake(
-                where, f"all {rows:,} training rows are {next(iter(classes))!r}", "There is nothing to tell apart: add rows of other classes"
-            )
-        if values.mostly_different(len(classes), rows):
-            numbers = all(isinstance(c, (int, float)) for c in classes.values())
-            fix = "To predict a number, use kind: regress" if numbers else "It looks like a name of rows: choose another target"
-            raise Mistake(where, f"{len(classes):,} different values in {rows:,} training rows are too many for classes", fix)
-
-    def _weights(self, names: list[str], counts: list[int]) -> list[float]:
-        if self.class_weights == "none":
-            return [1.0] * len(names)
-        if self.class_weights == "balanced":
-            return [sum(counts) / (len(counts) * count) for count in counts]
-        unknown = sorted(set(self.class_weights) - set(names))
-        if unknown:
-            wrong = f"no training row is {', '.join(map(repr, unknown))}"
-            raise Mistake(f"target {self.target!r}, class_weights", wrong, did_you_mean(unknown[0], names))
-        return [self.class_weights.get(name, 1.0) for name in names]
-
-    def unseen(self, columns: Mapping[str, Sequence[Any]], facts: Facts) -> int:
-        """Rows of a class that training never saw."""
-        known = {values.name(c) for c in facts["classes"]}
-        return sum(not values.missing(v) and values.name(v) not in known for v in columns[self.target])
-
-    def prepare(self, batch: Batch, columns: Mapping[str, Sequence[Any]], facts: Facts, rng: np.random.Generator | None) -> tuple[Batch, Target]:
-        """`y` (B,) int64, the place of the class in `facts["classes"]`, -1 where there is none; `weight` (B,)."""
-        import torch
-
-        places = {values.name(c): i for i, c in enumerate(facts["classes"])}
-        y = [-1 if values.missing(v) else places.get(values.name(v), -1) for v in columns[self.target]]
-        weight = [0.0 if place < 0 else facts["weights"][place] for place in y]
-        return batch, {"y": torch.tensor(y, dtype=torch.int64), "weight": torch.tensor(weight, dtype=torch.float32)}
-
-    def head(self, width: int, facts: Facts, backbones: Mapping[str, Encoder]) -> Head:
+    def head(self, width: int, facts: Facts, backbones: Mapping[str, Any]) -> Head:
         """A `ClassifyHead`."""
         from omnitune.nn.heads import ClassifyHead
 
         return ClassifyHead(width, len(facts["classes"]), self.label_smoothing, self.dropout)
-
-    def decode(self, output: np.ndarray, facts: Facts) -> list[dict[str, Any]]:
-        """`value`: the likeliest class as it stands in the table; `probabilities` by the name of the class."""
-        classes = facts["classes"]
-        names = [values.name(c) for c in classes]
-        return [
-            {"value": classes[best], "probabilities": dict(zip(names, p, strict=True))}
-            for best, p in zip(output.argmax(1).tolist(), output.tolist(), strict=True)
-        ]
 
     def metrics(self, facts: Facts) -> dict[str, Metric]:
         """Of one class out of several."""

@@ -2,98 +2,54 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
-from numbers import Real
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from omnitune.component import component
-from omnitune.errors import Mistake
 from omnitune.nn import values
-from omnitune.tasks import Facts, Target, Task
+from omnitune.tasks import Facts
+from omnitune.tasks._numbers import OneNumber
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from omnitune.nn.encoder import Encoder
     from omnitune.nn.heads import Head
     from omnitune.nn.metrics import Metric
-    from omnitune.nn.tokens import Batch
-
-LARGEST = 1e30
-"""Beyond it float32, in which models compute, has no room for a spread."""
 
 
 @component
-class Regress(Task):
+class Regress(OneNumber):
     """A number, in the table's own units; a text is read as the number it writes. An empty cell, `NA`, `null` and the like are a row without
-    an answer.
+    an answer. Several numbers of a row are several tasks, which share what is read; how sure a number is, `quantile` says.
 
     Args:
         target: the column with the answers.
-        loss: `huber` (squared near the answer, linear beyond one standard deviation: outliers pull less; Huber 1964) or `mse`.
         dropout: before the head.
+        loss: `huber` (squared near the answer, linear beyond one standard deviation: outliers pull less; Huber 1964), `mse`, or `poisson` of
+            counts and other numbers that are never below 0, whose spread grows with them.
     """
 
     form: ClassVar[Literal["value"]] = "value"
 
-    target: str
-    loss: Literal["huber", "mse"] = "huber"
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-
-    def columns(self) -> tuple[str, ...]:
-        """The target."""
-        return (self.target,)
+    loss: Literal["huber", "mse", "poisson"] = "huber"
 
     def check(self, value: Any) -> str | None:
-        """Words, true/false, infinite and immense numbers are no answer."""
-        if values.no_number(value):
-            return None
-        number = values.read_number(value) if isinstance(value, str) else value
-        if isinstance(number, bool) or not isinstance(number, (Real, Decimal)):
-            return f"expected a number, got {type(value).__name__} {str(value)[:40]!r}; for classes use kind: classify"
-        return None if abs(number) <= LARGEST else f"{value} is too large; at most {LARGEST:g} can be learned"  # type: ignore[operator]
+        """Words, true/false, infinite and immense numbers are no answer; below 0 nothing is counted."""
+        wrong = self.no_answer(value)
+        if wrong or self.loss != "poisson" or values.no_number(value):
+            return wrong
+        return f"{value} is below 0, which loss: poisson cannot be; choose huber or mse" if float(value) < 0 else None
 
     def learn(self, columns: Mapping[str, Sequence[Any]]) -> Facts:
-        """`mean` and `std`, in one pass (Welford 1962).
+        """`mean` and `std` of the training answers. Raises as `spread`."""
+        return self.spread(columns)
 
-        Raises:
-            Mistake: no answer at all, or one number only.
-        """
-        rows, mean, squares = 0, 0.0, 0.0
-        for value in columns[self.target]:
-            if not values.no_number(value):
-                rows += 1
-                step = float(value) - mean
-                mean += step / rows
-                squares += step * (float(value) - mean)
-        std = math.sqrt(squares / rows) if rows else 0.0
-        where = f"target {self.target!r}"
-        if not rows:
-            raise Mistake(where, "no training row has an answer", "Fill the column, or choose another target")
-        if std <= 1e-12 * abs(mean):
-            raise Mistake(where, f"all {rows:,} training rows are {mean:g}", "There is nothing to learn: choose another target")
-        return {"mean": mean, "std": std}
+    def head(self, width: int, facts: Facts, backbones: Mapping[str, Any]) -> Head:
+        """A `CountHead` for `poisson`, else a `RegressHead`."""
+        from omnitune.nn.number_heads import CountHead, RegressHead
 
-    def unseen(self, columns: Mapping[str, Sequence[Any]], facts: Facts) -> int:
-        """None: every number is an answer."""
-        return 0
-
-    def prepare(self, batch: Batch, columns: Mapping[str, Sequence[Any]], facts: Facts, rng: np.random.Generator | None) -> tuple[Batch, Target]:
-        """`y` (B,) in the table's units, NaN where there is none; `z` (B,) less the mean in units of std, 0 there; `weight` (B,), 0 there."""
-        import torch
-
-        y = torch.tensor([math.nan if values.no_number(v) else float(v) for v in columns[self.target]], dtype=torch.float64)
-        z = ((y - facts["mean"]) / facts["std"]).nan_to_num(0.0)
-        return batch, {"y": y.float(), "z": z.float(), "weight": (~y.isnan()).float()}
-
-    def head(self, width: int, facts: Facts, backbones: Mapping[str, Encoder]) -> Head:
-        """A `RegressHead`."""
-        from omnitune.nn.heads import RegressHead
-
+        if self.loss == "poisson":
+            return CountHead(width, facts["mean"], self.dropout)
         return RegressHead(width, facts["mean"], facts["std"], self.loss, self.dropout)
 
     def decode(self, output: np.ndarray, facts: Facts) -> list[dict[str, Any]]:
@@ -102,10 +58,6 @@ class Regress(Task):
 
     def metrics(self, facts: Facts) -> dict[str, Metric]:
         """Of numbers."""
-        from omnitune.nn.metrics import value_metrics
+        from omnitune.nn.number_metrics import value_metrics
 
         return value_metrics()
-
-    def example(self, n: int, rng: np.random.Generator) -> dict[str, list[Any]]:
-        """Numbers around 100, and a rarer row without an answer."""
-        return {self.target: [None if i % 16 == 15 else float(rng.normal(100, 20)) for i in range(n)]}

@@ -29,6 +29,9 @@ ANSWERS = 2**24
 WEIGHTS = 2**27
 """Weights of all trials that are stacked together; the optimiser needs some six times their room."""
 
+LAYER = 2
+"""Tensors of a linear layer: its weight and its bias."""
+
 
 def refusal(model: Model, recipe: Recipe) -> str | None:
     """Why trials of `recipe` cannot learn at once; None where they can."""
@@ -40,6 +43,8 @@ def refusal(model: Model, recipe: Recipe) -> str | None:
         return f"fusion {recipe.fusion.kind} trains a head of each input as well"
     if not all(isinstance(model.head(task), LinearHead) for task in recipe.tasks):
         return "a head is more than one layer"
+    if any(len(list(model.head(task).parameters())) > LAYER for task in recipe.tasks):
+        return "a head learns more than its layer"
     if recipe.train.minutes:
         return "train.minutes ties the rate to the clock"
     if recipe.train.optimizer not in optim.PROPORTIONAL:
