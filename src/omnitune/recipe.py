@@ -99,6 +99,9 @@ class Train(Settings):
         narrow: let the last block of a backbone make only the token that pooling reads, where it can; the same token but for rounding.
         channels_last: give convolutional networks the channels of a pixel side by side in memory; the same but for rounding.
         save_minutes: minutes between checkpoints to resume from, besides each round of validation.
+        balance: how the losses of several tasks become one gradient: `static` by each task's `weight`; `uncertainty` learns a variance a task
+            (Kendall et al. 2018); `gradnorm` learns factors that even out how fast tasks learn (Chen et al. 2018); `pcgrad` takes conflicts out
+            of gradients (Yu et al. 2020). The last two cost a backward pass a task.
         seed: of every random choice.
     """
 
@@ -128,6 +131,7 @@ class Train(Settings):
     narrow: bool = True
     channels_last: bool = True
     save_minutes: Positive = 10.0
+    balance: Literal["static", "uncertainty", "gradnorm", "pcgrad"] = "static"
     seed: Annotated[int, Field(ge=0)] = 0
 
 
@@ -205,7 +209,7 @@ def read(source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) 
 def check(recipe: Recipe) -> None:
     """What one field alone cannot tell: names that must meet, columns that must differ, checkpoints that must be there."""
     inputs = (*_shared_columns(recipe), *_asked_inputs(recipe), *_ranked_inputs(recipe), *_compared_inputs(recipe), *_fused_inputs(recipe))
-    between = (*inputs, *_pieces(recipe))
+    between = (*inputs, *_pieces(recipe), *_balanced(recipe))
     wrong = [*between, *_metric_names(recipe), *_backbones(recipe)]
     if wrong:
         raise Mistake.together(wrong)
@@ -273,6 +277,13 @@ def _metric_names(recipe: Recipe) -> Iterable[Mistake]:
             yield Mistake(where, f"{name!r} is no metric", f"Write task.metric; tasks: {', '.join(recipe.tasks)}")
         elif dot and metric not in (known := list(of_form(recipe.tasks[task].form, 2))):
             yield Mistake(where, f"{name!r} is not measured", did_you_mean(metric, known))
+
+
+def _balanced(recipe: Recipe) -> Iterable[Mistake]:
+    learning = [name for name, task in recipe.tasks.items() if task.weight]
+    if recipe.train.balance != "static" and len(learning) < 2:
+        wrong = f"{recipe.train.balance!r} balances tasks, and {len(learning)} of them learns"
+        yield Mistake("train.balance", wrong, "Leave it out, or give another task a weight")
 
 
 def _backbones(recipe: Recipe) -> Iterable[Mistake]:

@@ -21,7 +21,7 @@ from omnitune.evaluation import assess
 from omnitune.evaluation.rivals import Rivals, rivals
 from omnitune.evaluation.validate import Validate
 from omnitune.recipe import Recipe
-from omnitune.training import auto, checkpoint, session
+from omnitune.training import auto, balance, checkpoint, session
 from omnitune.training.device import best_device
 from omnitune.training.ladder import Ladder, Training
 from omnitune.training.log import open_log
@@ -117,6 +117,7 @@ def _start(prepared: Prepared, reasons: dict[str, str]) -> Start:
     model = Model(prepared.recipe, prepared.schema)
     digests = {name: artifacts.digest(encoder) for name, encoder in model.backbones.items()}
     tune(model, prepared.recipe)
+    balance.check(model, prepared.recipe)
     frozen = Frozen(model.to(best_device()), replace(prepared, augment=not isinstance(prepared.recipe.tuning, Auto)))
     return Start(frozen.prepared, model, frozen, digests, reasons)
 

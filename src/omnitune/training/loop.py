@@ -14,6 +14,7 @@ from omnitune.data.held import Held
 from omnitune.errors import Mistake
 from omnitune.recipe import Train
 from omnitune.training import checkpoint, optim
+from omnitune.training.balance import balance
 from omnitune.training.device import autocast, out_of_memory
 from omnitune.training.model import Model
 from omnitune.training.step import Progress, Step, Validation, candidates
@@ -30,7 +31,7 @@ class Loop:
         model: on its device, with `requires_grad` set by the tuning.
         batches: of training rows.
         train: settings without `auto`.
-        weights: factor of every task in the sum of mean losses.
+        weights: factor of every task in the sum of mean losses, as the recipe has them; `train.balance` may learn others.
         validate: measures the validation rows: a dictionary with `loss` and `task.metric`; None where there are none.
         higher: whether more is better in `train.stop_on`.
         clock: seconds that only grow.
@@ -47,9 +48,10 @@ class Loop:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         assert isinstance(train.epochs, float) and isinstance(train.micro_batch, int), "auto values are resolved before"
-        self.model, self.batches, self.train, self.weights = model, batches, train, weights
+        self.model, self.batches, self.train = model, batches, train
         self.validate, self.higher, self.clock = validate, higher, clock
-        self.optimizer = optim.optimizer(model, train)
+        self.balance = balance(model, train, weights)
+        self.optimizer = optim.optimizer(model, train, self.balance.learned, self.balance.rate)
         self.progress = Progress(micro_batch=train.micro_batch)
         self.kept: dict[int, dict[str, Tensor]] = {}
         self.steps = max(1, math.ceil(train.epochs * len(batches)))
@@ -96,6 +98,7 @@ class Loop:
         norm = optim.clip(self.model, self.train.clip)
         self._finite({"": norm}, "gradient", question)
         optim.step(self.optimizer)
+        self.balance.settle()
         return losses, norm
 
     def _gradients(self, question: Question) -> dict[str, float]:
@@ -125,13 +128,15 @@ class Loop:
         device, micro = self.model.device, self.progress.micro_batch
         counts = {task: target["weight"].sum().clamp(min=1e-12) for task, (_, target) in question.asked.items()}
         means = dict.fromkeys(counts, 0.0)
+        self.balance.start()
         for part in (part.to(device) for part in question.parts(micro)):
             with autocast(device, self.train.precision):
                 losses = self.model.losses(part)
             shares = {task: loss.sum / counts[task].to(device) for task, loss in losses.items()}
-            torch.stack([self.weights[task] * share for task, share in shares.items()]).sum().backward()  # type: ignore[no-untyped-call]
+            self.balance.add(shares)
             for task, share in shares.items():
                 means[task] += float(share.detach())
+        self.balance.finish({task: means[task] for task, (_, target) in question.asked.items() if target["weight"].any()})
         return means
 
     def _finite(self, values: dict[str, float], what: str, question: Question) -> None:
@@ -193,6 +198,7 @@ class Loop:
         tensors |= {f"model.{name}": p for name, p in self.model.learning().items()}
         tensors |= {f"best.{step}.{name}": t for step, weights in self.kept.items() for name, t in weights.items()}
         tensors |= {f"recall.{name}": t for name, t in self.model.recalled().items()}
+        tensors |= {f"balance.{name}": t for name, t in self.balance.state_dict().items()}
         tensors |= {"random.cpu": torch.get_rng_state()}
         if torch.cuda.is_available():
             tensors["random.cuda"] = torch.cuda.get_rng_state()
@@ -209,6 +215,7 @@ class Loop:
                 _, step, parameter = name.split(".", 2)
                 self.kept[int(step)][parameter] = tensor
         self.model.remember({name.removeprefix("recall."): t for name, t in tensors.items() if name.startswith("recall.")})
+        self.balance.load_state_dict({name.removeprefix("balance."): t for name, t in tensors.items() if name.startswith("balance.")})
         checkpoint.unpack_optimizer(self.optimizer, tensors, facts["optimizer"])
         torch.set_rng_state(tensors["random.cpu"])
         if torch.cuda.is_available() and "random.cuda" in tensors:

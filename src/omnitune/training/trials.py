@@ -40,6 +40,8 @@ def refusal(model: Model, recipe: Recipe) -> str | None:
         return f"fusion {recipe.fusion.kind} trains a head of each input as well"
     if not all(isinstance(model.head(task), LinearHead) for task in recipe.tasks):
         return "a head is more than one layer"
+    if recipe.train.balance != "static":
+        return f"train.balance {recipe.train.balance} learns or compares tasks as it goes"
     if recipe.train.minutes:
         return "train.minutes ties the rate to the clock"
     if recipe.train.optimizer not in optim.PROPORTIONAL:
