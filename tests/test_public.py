@@ -16,7 +16,7 @@ NAMES = {
     "BERT", "GPT", "Artifact", "Attend", "Audio", "Auto", "Behaviour", "Bias", "Category", "Classify", "Concat", "Cross", "Data", "Denoise",
     "Forecast", "Freeze", "Full", "Gated", "Generate", "Image", "Items", "Label", "Late", "LoRA", "MaskedImage", "MaskedText", "Match", "Mistake",
     "NextSentence", "Number", "Pretrained", "Probe", "Rank", "Recipe", "Reconstruct", "Regress", "Report", "Sampling", "Series", "Spectrogram",
-    "Table", "Text", "Train", "TransformerXL", "ViT", "check", "compare", "fit", "generate", "infer", "load", "search",
+    "Table", "Text", "Train", "TransformerXL", "ViT", "alone", "check", "compare", "fit", "generate", "infer", "load", "search",
 }  # fmt: skip
 COMMANDS = {
     "fit": {"source", "changes", "--target", "-t", "--minutes", "--out", "--resume", "--log", "--quiet", "-q", "--json"},
@@ -40,6 +40,7 @@ COMMANDS = {
     },
     "report": {"run", "--format"},
     "compare": {"a", "b", "--json"},
+    "alone": {"run", "--quiet", "-q", "--json"},
     "search": {"recipe", "changes", "--trials", "--out", "--seed", "--quiet", "-q", "--json"},
     "kinds": {"word", "--json"},
     "schema": set(),

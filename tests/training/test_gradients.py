@@ -16,7 +16,8 @@ def texts(n: int = 60) -> list[dict]:
 
 def tuned(*overrides: str) -> tuple[Model, object]:
     values = {"data": {"from": texts()}, "inputs": {"text": {"kind": "text", "backbone": str(tiny_bert())}},
-              "tasks": {"class": {"kind": "classify", "target": "class", "dropout": 0}, "value": {"kind": "regress", "target": "value", "dropout": 0}},
+              "tasks": {"class": {"kind": "classify", "target": "class", "dropout": 0},
+                        "value": {"kind": "regress", "target": "value", "dropout": 0}},
               "fusion": {"kind": "concat", "dropout": 0, "hide": 0}, "train": {"dropout": 0.0, "attention_dropout": 0.0}}  # fmt: skip
     model, prepared = ready(read(values, overrides))
     tune(model, prepared.recipe)

@@ -182,6 +182,11 @@ class Loop:
         epoch = at.epoch + at.batch / len(self.batches)
         return Step(at.step, epoch, at.seconds, self._share(), rows, rate, losses, lr, norm, at.micro_batch, validation, self._done(), self.state)
 
+    def facts(self) -> dict[str, Any]:
+        """For the report: the factors of losses, where they were learned."""
+        learned = {} if self.balance.learned is None else self.balance.factors()
+        return {"weights of tasks at the end": ", ".join(f"{task} {factor:.3g}" for task, factor in learned.items())} if learned else {}
+
     # Best weights, saving and going on
 
     def candidates(self) -> list[dict[str, Tensor]]:
