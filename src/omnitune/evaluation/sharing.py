@@ -18,7 +18,7 @@ from omnitune.training.device import autocast
 from omnitune.training.gradients import Apart, shared
 from omnitune.training.model import Model
 
-BATCHES = 8
+BATCHES = 4
 """Of training rows, after one that is not counted."""
 NUMBERS = 2**28
 """T P at most, 1 GiB: beyond, gradients are not held side by side."""
