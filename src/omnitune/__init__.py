@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from omnitune.backbones.spectrogram import Spectrogram
     from omnitune.backbones.transformer_xl import TransformerXL
     from omnitune.backbones.vit import ViT
+    from omnitune.commands.alone import alone
     from omnitune.commands.check import check
     from omnitune.commands.compare import compare
     from omnitune.commands.fit import fit
@@ -67,22 +68,22 @@ __all__ = [
     "BERT", "GPT", "Artifact", "Attend", "Audio", "Auto", "Behaviour", "Bias", "Category", "Classify", "Concat", "Contrast", "Cross", "Data",
     "Denoise", "Forecast", "Freeze", "Full", "Gated", "Generate", "Image", "Items", "Label", "Late", "LoRA", "MaskedImage", "MaskedText",
     "Match", "Mistake", "NextSentence", "Number", "Ordinal", "Pretrained", "Probe", "Quantile", "Rank", "Recipe", "Reconstruct", "Regress",
-    "Report", "Retriever", "Sampling", "Series", "Spectrogram", "Table", "Text", "Train", "TransformerXL", "ViT", "ZeroShot", "check", "compare",
-    "fit", "generate", "index", "infer", "load", "search",
+    "Report", "Retriever", "Sampling", "Series", "Spectrogram", "Table", "Text", "Train", "TransformerXL", "ViT", "ZeroShot", "alone", "check",
+    "compare", "fit", "generate", "index", "infer", "load", "search",
 ]  # fmt: skip
 
 _HOMES = {
     "artifact": ("Artifact", "load"), "backbones.bert": ("BERT",), "backbones.gpt": ("GPT",), "backbones.pretrained": ("Pretrained",),
     "backbones.spectrogram": ("Spectrogram",), "backbones.transformer_xl": ("TransformerXL",), "backbones.vit": ("ViT",),
-    "commands.check": ("check",), "commands.compare": ("compare",), "commands.fit": ("fit",), "commands.generate": ("generate",),
-    "commands.index": ("index",), "commands.infer": ("infer",), "commands.retrieve": ("Retriever",), "commands.search": ("search",),
-    "commands.zero_shot": ("ZeroShot",), "data.table": ("Table",), "errors": ("Mistake",), "evaluation.report": ("Report",),
-    "fusion.attend": ("Attend",), "fusion.concat": ("Concat",), "fusion.cross": ("Cross",), "fusion.gated": ("Gated",), "fusion.late": ("Late",),
-    "modalities.audio": ("Audio",), "modalities.behaviour": ("Behaviour", "Items"), "modalities.category": ("Category",),
-    "modalities.image": ("Image",), "modalities.number": ("Number",), "modalities.series": ("Series",), "modalities.text": ("Text",),
-    "nn.writing": ("Sampling",), "recipe": ("Data", "Recipe", "Train"), "tasks.classify": ("Classify",), "tasks.contrast": ("Contrast",),
-    "tasks.denoise": ("Denoise",), "tasks.forecast": ("Forecast",), "tasks.generate": ("Generate",), "tasks.label": ("Label",),
-    "tasks.masked_image": ("MaskedImage",), "tasks.masked_text": ("MaskedText",), "tasks.match": ("Match",),
+    "commands.alone": ("alone",), "commands.check": ("check",), "commands.compare": ("compare",), "commands.fit": ("fit",),
+    "commands.generate": ("generate",), "commands.index": ("index",), "commands.infer": ("infer",), "commands.retrieve": ("Retriever",),
+    "commands.search": ("search",), "commands.zero_shot": ("ZeroShot",), "data.table": ("Table",), "errors": ("Mistake",),
+    "evaluation.report": ("Report",), "fusion.attend": ("Attend",), "fusion.concat": ("Concat",), "fusion.cross": ("Cross",),
+    "fusion.gated": ("Gated",), "fusion.late": ("Late",), "modalities.audio": ("Audio",), "modalities.behaviour": ("Behaviour", "Items"),
+    "modalities.category": ("Category",), "modalities.image": ("Image",), "modalities.number": ("Number",), "modalities.series": ("Series",),
+    "modalities.text": ("Text",), "nn.writing": ("Sampling",), "recipe": ("Data", "Recipe", "Train"), "tasks.classify": ("Classify",),
+    "tasks.contrast": ("Contrast",), "tasks.denoise": ("Denoise",), "tasks.forecast": ("Forecast",), "tasks.generate": ("Generate",),
+    "tasks.label": ("Label",), "tasks.masked_image": ("MaskedImage",), "tasks.masked_text": ("MaskedText",), "tasks.match": ("Match",),
     "tasks.next_sentence": ("NextSentence",), "tasks.ordinal": ("Ordinal",), "tasks.quantile": ("Quantile",), "tasks.rank": ("Rank",),
     "tasks.reconstruct": ("Reconstruct",), "tasks.regress": ("Regress",), "tuning.auto": ("Auto",), "tuning.bias": ("Bias",),
     "tuning.freeze": ("Freeze",), "tuning.full": ("Full",), "tuning.lora": ("LoRA",), "tuning.probe": ("Probe",),

@@ -370,6 +370,17 @@ def compare(
 
 
 @verb()
+def alone(run: Run, quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False, as_json: Json = False) -> None:
+    """Train each task of a run alone too, and put into its report what training them together was worth."""
+    from omnitune.commands.alone import alone, text
+    from omnitune.progress import shown
+
+    with shown(quiet) as watch:
+        found = alone(run, (lambda task: None) if quiet else (lambda task: typer.echo(f"{task} alone", err=True)), watch)
+    show({name: task["alone"] for name, task in found.tasks.items()}) if as_json else typer.echo(text(found))
+
+
+@verb()
 def search(
     recipe: Annotated[str, typer.Argument(help="A recipe (.yaml).")],
     changes: Changes = None,

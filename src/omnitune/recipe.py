@@ -100,6 +100,9 @@ class Train(Settings):
         narrow: let the last block of a backbone make only the token that pooling reads, where it can; the same token but for rounding.
         channels_last: give convolutional networks the channels of a pixel side by side in memory; the same but for rounding.
         save_minutes: minutes between checkpoints to resume from, besides each round of validation.
+        balance: how the losses of several tasks become one gradient: `static` by each task's `weight`; `uncertainty` learns a variance a task
+            (Kendall et al. 2018); `gradnorm` learns factors that even out how fast tasks learn (Chen et al. 2018); `pcgrad` takes conflicts out
+            of gradients (Yu et al. 2020). The last two cost a backward pass a task.
         seed: of every random choice.
     """
 
@@ -129,6 +132,7 @@ class Train(Settings):
     narrow: bool = True
     channels_last: bool = True
     save_minutes: Positive = 10.0
+    balance: Literal["static", "uncertainty", "gradnorm", "pcgrad"] = "static"
     seed: Annotated[int, Field(ge=0)] = 0
 
 
@@ -222,7 +226,7 @@ def read(source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) 
 def check(recipe: Recipe) -> None:
     """What one field alone cannot tell: names that must meet, columns that must differ, checkpoints that must be there."""
     inputs = (*_shared_columns(recipe), *_asked_inputs(recipe), *_ranked_inputs(recipe), *_compared_inputs(recipe), *_fused_inputs(recipe))
-    between = (*inputs, *_pieces(recipe), *_named_in_prompts(recipe))
+    between = (*inputs, *_pieces(recipe), *_named_in_prompts(recipe), *_balanced(recipe))
     wrong = [*between, *_metric_names(recipe), *_backbones(recipe)]
     if wrong:
         raise Mistake.together(wrong)
@@ -318,6 +322,17 @@ def _metric_names(recipe: Recipe) -> Iterable[Mistake]:
 def _of_texts(recipe: Recipe, task: str) -> Iterable[str]:
     """Metrics of what a task writes, which are measured once, after training."""
     return text_metrics() if recipe.tasks[task].writes else ()
+
+
+def _balanced(recipe: Recipe) -> Iterable[Mistake]:
+    learning = [name for name, task in recipe.tasks.items() if task.weight]
+    if recipe.train.balance != "static" and len(learning) < 2:
+        wrong = f"{recipe.train.balance!r} balances tasks, and {len(learning)} of them learns"
+        yield Mistake("train.balance", wrong, "Leave it out, or give another task a weight")
+    together = [name for name in learning if recipe.tasks[name].form in ("pairs", "neighbours")]
+    if recipe.train.balance != "static" and together:
+        wrong = f"{recipe.train.balance!r} takes the rows of a batch one by one, which {', '.join(together)} compares"
+        yield Mistake("train.balance", wrong, "Leave it out")
 
 
 def _backbones(recipe: Recipe) -> Iterable[Mistake]:

@@ -9,6 +9,7 @@ from omnitune.data.batches import Question
 from omnitune.data.prepared import Prepared
 from omnitune.nn.pairs import PairHead
 from omnitune.recipe import Recipe, read
+from omnitune.training.balance import Static
 from omnitune.training.gradients import Gradients
 from omnitune.training.loop import Loop
 from omnitune.training.model import Model, tune
@@ -53,7 +54,7 @@ def asked(*overrides: str) -> tuple[Model, Question]:
 def gradients(rows: int, *overrides: str) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
     model, question = asked(*overrides)
     torch.manual_seed(5)
-    losses = Gradients(model, WEIGHTS, "float32").add(question, rows)
+    losses = Gradients(model, Static(model, WEIGHTS), "float32").add(question, rows)
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}, losses
 
 
@@ -81,7 +82,7 @@ def test_with_dropout_they_are_those_of_the_same_luck() -> None:
     wanted = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
     model.zero_grad()
     torch.manual_seed(5)
-    Gradients(model, {"match": 1.0, "mood": 0.0}, "float32").add(question, 8)
+    Gradients(model, Static(model, {"match": 1.0, "mood": 0.0}), "float32").add(question, 8)
     for name, gradient in wanted.items():
         torch.testing.assert_close(dict(model.named_parameters())[name].grad, gradient, rtol=1e-5, atol=1e-5)
     again = [head.gather(model.views(part)[id(part.asked["match"][0])]) for part in question.parts(8)]
@@ -93,7 +94,7 @@ def test_one_part_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[int] = []
     forward = model.forward
     monkeypatch.setattr(model, "forward", lambda batch: reads.append(batch.size) or forward(batch))
-    one = Gradients(model, WEIGHTS, "float32")
+    one = Gradients(model, Static(model, WEIGHTS), "float32")
     one.add(question, 32)
     assert reads == [32]
     one.add(question, 20)

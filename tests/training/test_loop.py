@@ -196,3 +196,35 @@ def test_the_time_a_step_waits_for_its_rows_is_measured(monkeypatch: pytest.Monk
     loop, steps = looped("train.epochs=1")
     assert 0.05 * len(steps) < loop.progress.idle < loop.progress.seconds
     assert loop.state()[1]["progress"]["idle"] == loop.progress.idle  # a run that goes on counts on
+
+
+def test_tasks_on_one_batch_share_one_forward_pass_a_part() -> None:
+    overrides = ("train.epochs=1", "train.micro_batch=8")
+    model, prepared = ready(table_recipe(rows(100), *overrides))
+    passes = dict.fromkeys(model.inputs, 0)
+    for name in passes:
+
+        def count(module, given, made, name=name) -> None:
+            passes[name] += 1
+
+        model.encoders[f"{name}_"].register_forward_hook(count)
+    batches = prepared.batches("train", 16, 0)
+    parts = sum(-(-len(question.rows) // 8) for question in batches.epoch())
+    list(Loop(model, batches, prepared.recipe.train, WEIGHTS))
+    assert len(model.tasks) == 2 and set(passes.values()) == {parts}
+    for balance in ("uncertainty", "gradnorm", "pcgrad"):
+        passes |= dict.fromkeys(passes, 0)
+        list(Loop(model, batches, prepared.recipe.train.replace(balance=balance), WEIGHTS))
+        assert set(passes.values()) == {parts}, balance
+
+
+def test_a_row_that_answers_no_task_is_not_read() -> None:
+    table = rows(100)
+    for row in table[::2]:
+        row["class"] = row["value"] = None
+    model, prepared = ready(table_recipe(table, "train.epochs=1"))
+    read = []
+    model.encoders["a_"].register_forward_hook(lambda module, given, made: read.append(len(made.x_BLD)))
+    list(Loop(model, prepared.batches("train", 16, 0), prepared.recipe.train, WEIGHTS))
+    answered = [row for row in prepared.parts["train"] if table[row]["class"] is not None]
+    assert sum(read) == len(answered) < len(prepared.parts["train"])

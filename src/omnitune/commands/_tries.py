@@ -14,7 +14,7 @@ from omnitune.evaluation.answers import known
 from omnitune.evaluation.score import Score, score
 from omnitune.evaluation.validate import Validate
 from omnitune.recipe import Recipe
-from omnitune.training import trials
+from omnitune.training import balance, trials
 from omnitune.training.device import best_device, random_states, set_random_states
 from omnitune.training.features import hold
 from omnitune.training.loop import Diverged, Loop
@@ -154,4 +154,5 @@ def _start(prepared: Prepared) -> tuple[Model, Frozen]:
     torch.manual_seed(prepared.recipe.train.seed)
     model = Model(prepared.recipe, prepared.schema)
     tune(model, prepared.recipe)
+    balance.check(model, prepared.recipe)
     return model, Frozen(model.to(best_device()), prepared)

@@ -19,9 +19,10 @@ from omnitune.data.prepared import Prepared, prepare
 from omnitune.errors import Mistake
 from omnitune.evaluation import assess
 from omnitune.evaluation.rivals import Rivals, rivals
+from omnitune.evaluation.sharing import sharing
 from omnitune.evaluation.validate import Validate
 from omnitune.recipe import Recipe
-from omnitune.training import auto, checkpoint, session
+from omnitune.training import auto, balance, checkpoint, session
 from omnitune.training.device import best_device
 from omnitune.training.ladder import Ladder, Training
 from omnitune.training.log import open_log
@@ -117,6 +118,7 @@ def _start(prepared: Prepared, reasons: dict[str, str]) -> Start:
     model = Model(prepared.recipe, prepared.schema)
     digests = {name: artifacts.digest(encoder) for name, encoder in model.backbones.items()}
     tune(model, prepared.recipe)
+    balance.check(model, prepared.recipe)
     frozen = Frozen(model.to(best_device()), replace(prepared, augment=not isinstance(prepared.recipe.tuning, Auto)))
     return Start(frozen.prepared, model, frozen, digests, reasons)
 
@@ -154,7 +156,9 @@ def _finish(folder: Path, start: Start, loop: Training, validate: Validate, beat
     prepared, recipe = start.prepared, start.prepared.recipe
     assess.choose(loop, validate)
     assessment = assess.Assessment(start.model, prepared, beaten, validate)
-    facts = start.frozen.facts() | start.model.paths() | (loop.facts() if isinstance(loop, Ladder) else {})
+    facts = start.frozen.facts() | start.model.paths() | loop.facts()
+    together = sharing(start.model, prepared)
+    facts |= {"sharing": together} if together else {}
     assess.report(assessment, loop, folder, facts, start.reasons, artifacts.versions()).write(folder)
     assessment.write_predictions(folder)
     rung = {"rung": loop.climb.winner} if isinstance(loop, Ladder) else {}

@@ -14,10 +14,11 @@ def document(report: "Report") -> str:
     """Tables of every task, then data, cost and how to repeat the run."""
     parts = [f"# {escape(report.name)}", METHOD, *cautions(report)]
     for name, task in report.tasks.items():
-        parts += [f"## {escape(name)}", *results(task), *_inputs(task), *_written(task), *_details(task["details"])]
+        parts += [f"## {escape(name)}", *results(task), *_alone(task), *_inputs(task), *_written(task), *_details(task["details"])]
     parts += ["## Data", *data(report), "## Cost", markdown(tables.facts_table(report.cost, "cost") or [["cost"]])]
     if rungs := tables.rungs_table(report.cost):
         parts += ["## Rungs", markdown(rungs)]
+    parts += _sharing(report)
     if report.reasons:
         parts += ["## Chosen automatically", *[f"- `{path}`: {escape(reason)}" for path, reason in report.reasons.items()]]
     parts += ["## Recipe", f"```yaml\n{yaml_files.write(report.recipe).strip()}\n```"]
@@ -40,6 +41,26 @@ def results(task: dict[str, Any]) -> list[str]:
     """Before and after, and what each model is."""
     rows = f"{task['metrics']['rows']:,} test rows."
     return [rows, markdown(tables.task_table(task["metrics"])), *([markdown(tables.model_table(task["baselines"]))] if task["baselines"] else [])]
+
+
+ALONE = "The same recipe with this task only, on the test rows that both have. `better` means that training with the other tasks helped."
+SHARING = (
+    "Measured after training on a few batches of training rows. A cosine below 0 means that two tasks pull the weights that they share against "
+    "each other; `n/a` that none of these learns."
+)
+
+
+def _alone(task: dict[str, Any]) -> list[str]:
+    table = tables.alone_table(task)
+    return ["### Alone and together", ALONE, markdown(table)] if table else []
+
+
+def _sharing(report: "Report") -> list[str]:
+    found = report.cost.get("sharing")
+    if not found:
+        return []
+    shown = [markdown(table) for table in (tables.tasks_table(report.cost), tables.cosine_table(report.cost)) if table]
+    return ["## Tasks together", found.get("note", SHARING), *shown]
 
 
 INPUTS = (

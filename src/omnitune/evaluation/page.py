@@ -27,7 +27,9 @@ def page(report: "Report") -> str:
         sections=sections,
         curves=plots.curves(report.curves, "curves"),
         climbs=[plot for i, (name, task) in enumerate(report.tasks.items()) if (plot := _climb(report, name, task, f"task{i}-climb"))],
+        alone=document.ALONE.replace("`", ""),
         rungs=tables.rungs_table(report.cost),
+        sharing=_sharing(report),
         data=[table for table in (rows, tables.facts_table(report.data, "data"), *classes) if table],
         cost=tables.facts_table(report.cost, "cost"),
         recipe=yaml_files.write(report.recipe),
@@ -58,6 +60,7 @@ def _section(report: "Report", number: int, name: str, task: dict[str, Any]) -> 
         "results": tables.task_table(metrics),
         "models": tables.model_table(task["baselines"]) if task["baselines"] else [],
         "bars": plots.bars(metrics, f"{salt}-bars"),
+        "alone": tables.alone_table(task),
         "inputs": _inputs(task, salt),
         "written": _written(task, salt),
         "plots": [plot for plot in found if plot],
@@ -82,6 +85,13 @@ def _written(task: dict[str, Any], salt: str) -> dict[str, Any]:
         return {}
     shown = [tables.task_table(part["metrics"]), tables.model_table(part["baselines"]), tables.texts_table(task)]
     return {"rows": part["metrics"]["rows"], "tables": shown, "bars": plots.bars(part["metrics"], f"{salt}-written")}
+
+
+def _sharing(report: "Report") -> dict[str, Any]:
+    """What tasks cost each and how their gradients stand to each other; empty for one task."""
+    found = report.cost.get("sharing", {})
+    shown = [table for table in (tables.tasks_table(report.cost), tables.cosine_table(report.cost)) if table]
+    return {"words": found.get("note", document.SHARING.replace("`", "")), "tables": shown} if found else {}
 
 
 def _climb(report: "Report", name: str, task: dict[str, Any], salt: str) -> str:

@@ -23,10 +23,12 @@ class Report:
         tasks: by name: `form` (classes, labels or value); `metrics`, from `measure.measure`, its models among constant, simple, before and
             after; `details`, from `details.details`; `baselines` {model: description}; of several inputs `inputs`: `metrics` with some inputs
             only, from `inputs.worth`, or a `note` why not, and `weights` {input: mean} where the fusion weighs them; of a task that writes texts
-            `written`, from `written.told`.
+            `written`, from `written.told`; `alone`, where it was asked for: `metrics` (models alone and together), rows `shared`, `only_a`,
+            `only_b`, and `seconds` of training alone.
         curves: a dictionary a step (or a selection of steps): `step`, `epoch`, `seconds`, `losses` {task: mean}, `lr`, and `validation`
             {loss and task.metric: value} or None.
-        cost: `seconds`, `rows_per_second`, `peak_memory_bytes`, `parameters_total`, `parameters_trainable`, `device`; more may follow.
+        cost: `seconds`, `rows_per_second`, `peak_memory_bytes`, `parameters_total`, `parameters_trainable`, `device`; of several tasks `sharing`, see
+            `sharing.sharing`; more may follow.
         data: `rows` {part: rows}, `classes` {task: {part: {class: rows}}}, and counts such as `duplicates`, `dropped`, `truncated`.
         warnings: cautions, each `name`, `where` and `text`.
         recipe: as trained, plain values.

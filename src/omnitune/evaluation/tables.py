@@ -181,6 +181,27 @@ def rungs_table(cost: Mapping[str, Any]) -> Table:
     return [["rung", "done after", "epochs", *(f"validation {name}" for name in names), "result"], *rows] if rows else []
 
 
+def tasks_table(cost: Mapping[str, Any]) -> Table:
+    """What each of several tasks cost; empty where that was not measured."""
+    found = cost.get("sharing", {})
+    if "tasks" not in found:
+        return []
+    rows = [[f"head of {name}", figure(of["milliseconds"]), f"{of['share']:.1%}"] for name, of in found["tasks"].items()]
+    rest = 1 - sum(of["share"] for of in found["tasks"].values())
+    return [["a step", "milliseconds a row", "share"], ["read once for all tasks", figure(found["shared"]), f"{rest:.1%}"], *rows]
+
+
+def cosine_table(cost: Mapping[str, Any]) -> Table:
+    """Whether tasks pull shared weights the same way; empty where that was not measured."""
+    rows = [[of["a"], of["b"], figure(of["value"])] for of in cost.get("sharing", {}).get("cosine", [])]
+    return [["task", "and task", "cosine of their gradients"], *rows] if rows else []
+
+
+def alone_table(task: Mapping[str, Any]) -> Table:
+    """A task trained with the others against the same trained alone; empty where that was not asked for."""
+    return task_table(task["alone"]["metrics"], "alone") if "alone" in task else []
+
+
 def _main(validation: Mapping[str, Any]) -> list[str]:
     """Loss, and the first metric of every task."""
     first: dict[str, str] = {}

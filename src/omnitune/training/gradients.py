@@ -17,6 +17,7 @@ from omnitune.data.batches import Question
 from omnitune.nn.heads import JointHead
 from omnitune.nn.recall import Recall
 from omnitune.nn.tokens import View
+from omnitune.training.balance import Balance
 from omnitune.training.device import autocast, random_states, set_random_states
 from omnitune.training.model import Model
 
@@ -45,16 +46,16 @@ class Cached:
 
 
 class Gradients:
-    """Adds to `grad` the gradient of the weighted sum of mean losses.
+    """Adds to `grad` the gradient of the balanced mean losses.
 
     Args:
         model: on its device, in training.
-        weights: factor of every task.
+        balance: of its tasks.
         precision: of forward passes.
     """
 
-    def __init__(self, model: Model, weights: Mapping[str, float], precision: str) -> None:
-        self.model, self.weights, self.precision = model, weights, precision
+    def __init__(self, model: Model, balance: Balance, precision: str) -> None:
+        self.model, self.balance, self.precision = model, balance, precision
 
     def add(self, question: Question, rows: int) -> dict[str, float]:
         """The mean loss of every task; up to so many rows are in memory at once."""
@@ -63,16 +64,17 @@ class Gradients:
         joint = {task: head for task in question.asked if isinstance(head := self.model.head(task), JointHead)}
         cached = self._cached(question, parts, joint, counts) if joint and len(parts) > 1 else Cached()
         means = dict.fromkeys(counts, 0.0) | dict(cached.means)
+        self.balance.start()
         for i, part in enumerate(part.to(device) for part in parts):
             part = self.model.kept(part) if cached.starts else part  # what is frozen is not computed twice
             views, slopes = self._again(part, i, cached, joint) if cached.starts else ({}, [])
             with autocast(device, self.precision):
                 losses = self.model.losses(part, views, cached.slopes)
             shares = {task: loss.sum / counts[task] for task, loss in losses.items()}
-            weighted = [self.weights[task] * share for task, share in shares.items()]
-            torch.stack([*weighted, *slopes]).sum().backward()  # type: ignore[no-untyped-call]
+            self.balance.add(shares, slopes)
             for task, share in shares.items():
                 means[task] += float(share.detach())
+        self.balance.finish({task: means[task] for task, (_, target) in question.asked.items() if target["weight"].any()})
         return means
 
     def _cached(self, question: Question, parts: Sequence[Question], joint: Mapping[str, JointHead], counts: Mapping[str, Tensor]) -> Cached:
@@ -87,7 +89,7 @@ class Gradients:
             x_BN = torch.cat([made[task] for made in gathered]).requires_grad_()
             target = {name: tensor.to(self.model.device) for name, tensor in question.asked[task][1].items()}
             share = head.loss_of(x_BN, target).sum / counts[task]
-            (self.weights[task] * share).backward()  # type: ignore[no-untyped-call]
+            (self.balance.weights[task] * share).backward()  # type: ignore[no-untyped-call]
             assert x_BN.grad is not None
             slopes[task], means[task] = torch.split(x_BN.grad, [len(made[task]) for made in gathered]), float(share.detach())
         return Cached(starts, slopes, means)

@@ -1,5 +1,6 @@
 """Ladder: `tuning: auto`. One loop after the other, each with its own tuning, each from the best weights so far."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
@@ -199,7 +200,7 @@ class Ladder:
 
     def facts(self) -> dict[str, Any]:
         """For the report: what gave the best weights, and all rungs."""
-        return {"best rung": self.climb.winner, "rungs": self.climb.rungs}
+        return {"best rung": self.climb.winner, "rungs": [rung | {"validation": _defined(rung.get("validation"))} for rung in self.climb.rungs]}
 
     def candidates(self) -> list[Weights]:
         """The best weights."""
@@ -235,6 +236,11 @@ class Ladder:
         self._set_up(tuning)
         self.loop = self._looped(tuning)
         self.loop.restore(inside, facts["loop"])
+
+
+def _defined(validation: Validation | None) -> dict[str, float | None] | None:
+    """Metrics that few rows leave undefined are None, as JSON wants it."""
+    return {name: None if math.isnan(value) else value for name, value in validation.items()} if validation else None
 
 
 Training = Loop | Ladder

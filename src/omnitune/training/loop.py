@@ -14,6 +14,7 @@ from omnitune.data.held import Held
 from omnitune.errors import Mistake
 from omnitune.recipe import Train
 from omnitune.training import checkpoint, optim
+from omnitune.training.balance import balance
 from omnitune.training.device import out_of_memory, random_states, set_random_states
 from omnitune.training.gradients import Gradients
 from omnitune.training.model import Model
@@ -31,7 +32,7 @@ class Loop:
         model: on its device, with `requires_grad` set by the tuning.
         batches: of training rows.
         train: settings without `auto`.
-        weights: factor of every task in the sum of mean losses.
+        weights: factor of every task in the sum of mean losses, as the recipe has them; `train.balance` may learn others.
         validate: measures the validation rows: a dictionary with `loss` and `task.metric`; None where there are none.
         higher: whether more is better in `train.stop_on`.
         clock: seconds that only grow.
@@ -50,8 +51,9 @@ class Loop:
         assert isinstance(train.epochs, float) and isinstance(train.micro_batch, int), "auto values are resolved before"
         self.model, self.batches, self.train = model, batches, train
         self.validate, self.higher, self.clock = validate, higher, clock
-        self.optimizer = optim.optimizer(model, train)
-        self.gradients = Gradients(model, weights, train.precision)
+        self.balance = balance(model, train, weights)
+        self.optimizer = optim.optimizer(model, train, self.balance.learned, self.balance.rate)
+        self.gradients = Gradients(model, self.balance, train.precision)
         self.progress = Progress(micro_batch=train.micro_batch)
         self.kept: dict[int, dict[str, Tensor]] = {}
         self.steps = max(1, math.ceil(train.epochs * len(batches)))
@@ -98,6 +100,7 @@ class Loop:
         norm = optim.clip(self.model, self.train.clip)
         self._finite({"": norm}, "gradient", question)
         optim.step(self.optimizer)
+        self.balance.settle()
         return losses, norm
 
     def _gradients(self, question: Question) -> dict[str, float]:
@@ -166,6 +169,11 @@ class Loop:
         epoch = at.epoch + at.batch / len(self.batches)
         return Step(at.step, epoch, at.seconds, self._share(), rows, rate, losses, lr, norm, at.micro_batch, validation, self._done(), self.state)
 
+    def facts(self) -> dict[str, Any]:
+        """For the report: the factors of losses, where they were learned."""
+        learned = {} if self.balance.learned is None else self.balance.factors()
+        return {"weights of tasks at the end": ", ".join(f"{task} {factor:.3g}" for task, factor in learned.items())} if learned else {}
+
     # Best weights, saving and going on
 
     def candidates(self) -> list[dict[str, Tensor]]:
@@ -182,6 +190,7 @@ class Loop:
         tensors |= {f"model.{name}": p for name, p in self.model.learning().items()}
         tensors |= {f"best.{step}.{name}": t for step, weights in self.kept.items() for name, t in weights.items()}
         tensors |= {f"recall.{name}": t for name, t in self.model.recalled().items()}
+        tensors |= {f"balance.{name}": t for name, t in self.balance.state_dict().items()}
         tensors |= {"random.cpu": torch.get_rng_state()}
         if torch.cuda.is_available():
             tensors["random.cuda"] = torch.cuda.get_rng_state()
@@ -198,6 +207,7 @@ class Loop:
                 _, step, parameter = name.split(".", 2)
                 self.kept[int(step)][parameter] = tensor
         self.model.remember({name.removeprefix("recall."): t for name, t in tensors.items() if name.startswith("recall.")})
+        self.balance.load_state_dict({name.removeprefix("balance."): t for name, t in tensors.items() if name.startswith("balance.")})
         checkpoint.unpack_optimizer(self.optimizer, tensors, facts["optimizer"])
         torch.set_rng_state(tensors["random.cpu"])
         if torch.cuda.is_available() and "random.cuda" in tensors:

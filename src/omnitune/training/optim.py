@@ -49,9 +49,17 @@ def _rates(model: Model, train: Train) -> dict[str, float]:
     return rates
 
 
-def optimizer(model: Model, train: Train) -> torch.optim.Optimizer:
-    """The optimiser of the recipe over what learns; fused where torch has it (one pass over the weights instead of several)."""
-    return _made(groups(model, train), train)
+def optimizer(model: Model, train: Train, balance: nn.Parameter | None = None, rate: float | None = None) -> torch.optim.Optimizer:
+    """The optimiser of the recipe over what learns; fused where torch has it (one pass over the weights instead of several).
+
+    Args:
+        model: what learns.
+        train: how.
+        balance: weights that balance tasks, see `balance.Balance.learned`; spared weight decay.
+        rate: their learning rate; None: that of heads.
+    """
+    more = [] if balance is None else [{"params": [balance], "lr": train.head_lr if rate is None else rate, "weight_decay": 0.0}]
+    return _made([*groups(model, train), *more], train)
 
 
 def direction(step: nn.Parameter, train: Train) -> torch.optim.Optimizer:

@@ -45,6 +45,8 @@ def refusal(model: Model, recipe: Recipe) -> str | None:
         return "a head is more than one layer"
     if any(len(list(model.head(task).parameters())) > LAYER for task in recipe.tasks):
         return "a head learns more than its layer"
+    if recipe.train.balance != "static":
+        return f"train.balance {recipe.train.balance} learns or compares tasks as it goes"
     if recipe.train.minutes:
         return "train.minutes ties the rate to the clock"
     if recipe.train.optimizer not in optim.PROPORTIONAL:
