@@ -12,6 +12,7 @@ from omnitune.commands.fit import fit
 from omnitune.commands.predict import flat
 from omnitune.evaluation import baselines
 from omnitune.recipe import read
+from omnitune.training.trials import refusal
 
 ROWS = 2500
 
@@ -84,6 +85,10 @@ def test_runs_of_the_same_levels_are_compared_and_others_are_not(made: Artifact,
     found = compare(made.path, other.path)["tasks"]
     assert set(found) == {"grade"}, "0.05 and 0.95 are other numbers than 0.1 and 0.9"
     assert found["grade"]["shared"] == found["grade"]["metrics"]["rows"] > 100
+
+
+def test_trials_of_grades_learn_one_by_one(made: Artifact) -> None:
+    assert refusal(made.model, made.recipe) == "a head learns more than its layer"
 
 
 def test_a_rival_is_as_unsure_as_it_was_wrong() -> None:
