@@ -63,8 +63,9 @@ def pretraining(found: Found, entries: Mapping[str, Any], minutes: float, figure
     ]
     for name, seeds in found.items():
         masked = entries[name].task == "masked_text"
-        bits, right = ([[told(getattr(seed, part), metric) for seed in seeds] for part in PARTS[:2]] for metric in ("bits_per_byte", "accuracy"))
-        once, timed = ("not comparable",) * 2 if masked else map(mean, bits)
+        reports = [[getattr(seed, part) for seed in seeds] for part in PARTS[:2]]
+        right = [[told(report, "accuracy") for report in part] for part in reports]
+        once, timed = ("not comparable" if masked else mean([told(report, "bits_per_byte") for report in part]) for part in reports)
         weights = statistics.mean(seed.pretrained.cost["parameters_total"] for seed in seeds) / 1e6
         spent = statistics.mean(seed.pretrained.curves[-1]["seconds"] for seed in seeds) / 60
         of = " of hidden ones" if masked else ""

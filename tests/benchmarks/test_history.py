@@ -19,7 +19,7 @@ from omnitune.data.table import read as read_table
 from omnitune.recipe import read
 
 ROOT = Path(__file__).parents[2]
-MODELS = ["Transformer-XL", "GPT-2"]
+MODELS = ["BERT", "Transformer-XL", "GPT-2"]
 SIZE = history.Size(1, 16, 32, 300, 32, documents=48, minutes=0.02, labelled=120, lr=2e-3)
 SEEDS = 2
 
@@ -66,8 +66,10 @@ def test_the_page_has_every_row_with_its_interval(done: Path) -> None:
     interval = r"[+-]?\d+\.\d{3} ± \d+\.\d{3}"
     language = rows(page, "## What they know of text")
     assert [row[0] for row in language] == MODELS
-    for row in language:
-        assert all(re.fullmatch(interval, row[i]) for i in (4, 6, 7, 8))
+    for name, *cells in language:
+        masked = name == "BERT"
+        assert all(re.fullmatch("not comparable" if masked else interval, cells[i]) for i in (3, 5))
+        assert all(re.fullmatch(interval + (" of hidden ones" if masked else ""), cells[i]) for i in (6, 7))
     memory = rows(page, "## What Transformer-XL makes of what came before")
     assert [row[0] for row in memory] == ["0", "64", "128", "256", "512"]
     assert all(re.fullmatch(interval, cell) for row in memory for cell in row[1:]) and memory[0][2] == "0.000 ± 0.000"
@@ -86,10 +88,10 @@ def test_the_figures_are_those_of_the_runs(done: Path) -> None:
     bits = [load(whole(done) / "GPT-2" / str(i) / "pretrained").report.value("language", "bits_per_byte") for i in range(SEEDS)]
     assert bits[0] != bits[1]
     mean, half = sum(bits) / 2, 12.706 * abs(bits[0] - bits[1]) / 2
-    cells = rows((done / "page.md").read_text(encoding="utf-8"), "## What they know of text")[1]
+    cells = rows((done / "page.md").read_text(encoding="utf-8"), "## What they know of text")[MODELS.index("GPT-2")]
     assert cells[4] == f"{mean:.3f} ± {half:.3f}"
     gain = [s.tuned.value("recommended", "auroc") - s.scratch.value("recommended", "auroc") for s in seeds]
-    labelled = rows((done / "page.md").read_text(encoding="utf-8"), "## What it is worth on labelled reviews")[1]
+    labelled = rows((done / "page.md").read_text(encoding="utf-8"), "## What it is worth on labelled reviews")[MODELS.index("GPT-2")]
     assert labelled[4].startswith(f"{sum(gain) / 2:+.3f} ±")
 
 
