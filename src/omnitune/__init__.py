@@ -36,9 +36,11 @@ if TYPE_CHECKING:
     from omnitune.modalities.audio import Audio
     from omnitune.modalities.behaviour import Behaviour, Items
     from omnitune.modalities.category import Category
+    from omnitune.modalities.date import Date
     from omnitune.modalities.image import Image
     from omnitune.modalities.number import Number
     from omnitune.modalities.series import Series
+    from omnitune.modalities.set import Set
     from omnitune.modalities.text import Text
     from omnitune.nn.writing import Sampling
     from omnitune.recipe import Data, Recipe, Train
@@ -66,10 +68,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BERT", "GPT", "Artifact", "Attend", "Audio", "Auto", "Behaviour", "Bias", "Category", "Classify", "Concat", "Contrast", "Cross", "Data",
-    "Denoise", "Forecast", "Freeze", "Full", "Gated", "Generate", "Image", "Items", "Label", "Late", "LoRA", "MaskedImage", "MaskedText",
+    "Date", "Denoise", "Forecast", "Freeze", "Full", "Gated", "Generate", "Image", "Items", "Label", "Late", "LoRA", "MaskedImage", "MaskedText",
     "Match", "Mistake", "NextSentence", "Number", "Ordinal", "Pretrained", "Probe", "Quantile", "Rank", "Recipe", "Reconstruct", "Regress",
-    "Report", "Retriever", "Sampling", "Series", "Spectrogram", "Table", "Text", "Train", "TransformerXL", "ViT", "ZeroShot", "alone", "check",
-    "compare", "fit", "generate", "index", "infer", "load", "search",
+    "Report", "Retriever", "Sampling", "Series", "Set", "Spectrogram", "Table", "Text", "Train", "TransformerXL", "ViT", "ZeroShot", "alone",
+    "check", "compare", "fit", "generate", "index", "infer", "load", "search",
 ]  # fmt: skip
 
 _HOMES = {
@@ -80,13 +82,14 @@ _HOMES = {
     "commands.search": ("search",), "commands.zero_shot": ("ZeroShot",), "data.table": ("Table",), "errors": ("Mistake",),
     "evaluation.report": ("Report",), "fusion.attend": ("Attend",), "fusion.concat": ("Concat",), "fusion.cross": ("Cross",),
     "fusion.gated": ("Gated",), "fusion.late": ("Late",), "modalities.audio": ("Audio",), "modalities.behaviour": ("Behaviour", "Items"),
-    "modalities.category": ("Category",), "modalities.image": ("Image",), "modalities.number": ("Number",), "modalities.series": ("Series",),
-    "modalities.text": ("Text",), "nn.writing": ("Sampling",), "recipe": ("Data", "Recipe", "Train"), "tasks.classify": ("Classify",),
-    "tasks.contrast": ("Contrast",), "tasks.denoise": ("Denoise",), "tasks.forecast": ("Forecast",), "tasks.generate": ("Generate",),
-    "tasks.label": ("Label",), "tasks.masked_image": ("MaskedImage",), "tasks.masked_text": ("MaskedText",), "tasks.match": ("Match",),
-    "tasks.next_sentence": ("NextSentence",), "tasks.ordinal": ("Ordinal",), "tasks.quantile": ("Quantile",), "tasks.rank": ("Rank",),
-    "tasks.reconstruct": ("Reconstruct",), "tasks.regress": ("Regress",), "tuning.auto": ("Auto",), "tuning.bias": ("Bias",),
-    "tuning.freeze": ("Freeze",), "tuning.full": ("Full",), "tuning.lora": ("LoRA",), "tuning.probe": ("Probe",),
+    "modalities.category": ("Category",), "modalities.date": ("Date",), "modalities.image": ("Image",), "modalities.number": ("Number",),
+    "modalities.series": ("Series",), "modalities.set": ("Set",), "modalities.text": ("Text",), "nn.writing": ("Sampling",),
+    "recipe": ("Data", "Recipe", "Train"), "tasks.classify": ("Classify",), "tasks.contrast": ("Contrast",), "tasks.denoise": ("Denoise",),
+    "tasks.forecast": ("Forecast",), "tasks.generate": ("Generate",), "tasks.label": ("Label",), "tasks.masked_image": ("MaskedImage",),
+    "tasks.masked_text": ("MaskedText",), "tasks.match": ("Match",), "tasks.next_sentence": ("NextSentence",), "tasks.ordinal": ("Ordinal",),
+    "tasks.quantile": ("Quantile",), "tasks.rank": ("Rank",), "tasks.reconstruct": ("Reconstruct",), "tasks.regress": ("Regress",),
+    "tuning.auto": ("Auto",), "tuning.bias": ("Bias",), "tuning.freeze": ("Freeze",), "tuning.full": ("Full",), "tuning.lora": ("LoRA",),
+    "tuning.probe": ("Probe",),
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -10,7 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnitune.modalities.number import LARGEST, REACH, SAMPLE, Number
+from omnitune.modalities._bins import REACH, SAMPLE
+from omnitune.modalities.number import LARGEST, Number
 from omnitune.nn.tabular import NumberEncoder, piecewise_linear
 
 

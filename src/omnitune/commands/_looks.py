@@ -104,7 +104,7 @@ def as_input(look: Look) -> tuple[str | None, str]:
     if look.all_are(int, float, Decimal):
         return _numbers(look)
     if look.all_are(datetime.date, datetime.time):
-        return None, "dates; split them into numbers (year, month, weekday) to use them"
+        return ("date", "dates") if look.all_are(datetime.date) else (None, "times of the day; write them as numbers to use them")
     if look.twice:
         return "number", f"numbers; if {' and '.join(look.twice)} are two names, such as versions, write category"
     return _texts(look)

@@ -133,7 +133,7 @@ def _simple(name: str, prepared: Prepared, train: Truth, true: dict[str, Truth],
     """Predictions on the rows of the parts that are `asked`, and what the model is."""
     recipe = prepared.recipe
     seen = before.sample(np.arange(len(train.rows)), baselines.ROWS, recipe.train.seed)
-    kinds = {input: "outline" if modality.media else modality.kind for input, modality in recipe.inputs.items()}
+    kinds = {input: modality.plain for input, modality in recipe.inputs.items()}
     wanted = np.concatenate([true[part].rows for part in asked])
     train_columns, val, test = (_columns(prepared, kinds, rows) for rows in (train.rows[seen], true["validation"].rows, wanted))
     kinds = {input: kind for input, kind in kinds.items() if input in train_columns}
@@ -142,7 +142,7 @@ def _simple(name: str, prepared: Prepared, train: Truth, true: dict[str, Truth],
 
 
 def _columns(prepared: Prepared, kinds: Mapping[str, str], rows: Array) -> dict[str, Any]:
-    """Raw values by input, of media their outlines where they have any."""
+    """Raw values by input, or their outlines where they have any."""
     found: dict[str, Any] = {}
     for input, kind in kinds.items():
         values = prepared.raw(input, rows)

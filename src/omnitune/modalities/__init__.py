@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from omnitune.component import Component
 
@@ -47,6 +47,8 @@ class Modality(Component, ABC):
     """A value is itself a list."""
     of_texts: ClassVar[bool] = False
     """Of lists: a list of texts is one value, not a column of values that are written as texts."""
+    plain: ClassVar[Literal["text", "number", "category", "outline"]] = "outline"
+    """What simple models take its values for: as what they are, or as the numbers of `outline`, where there are any."""
     deep: ClassVar[bool] = False
     """Its encoder is a Transformer from scratch, which bears smaller steps than a linear layer."""
 
@@ -71,7 +73,7 @@ class Modality(Component, ABC):
         return None
 
     def outline(self, values: Iterable[Any]) -> np.ndarray[Any, np.dtype[np.float64]] | None:
-        """Of media: a few plain numbers a value, (n, k), by which a simple model shows what a backbone is worth; NaN where a value is missing.
+        """A few plain numbers a value, (n, k), by which a simple model shows what a backbone is worth; NaN where a value is missing.
         None where there are none."""
         return None
 

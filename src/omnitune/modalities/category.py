@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -32,6 +32,8 @@ class Category(Modality):
         min_count: training rows a category needs for that.
         hide: share of values that training reads as an unknown category, so that its vector is learned even where none is rare.
     """
+
+    plain: ClassVar[Literal["category"]] = "category"
 
     width: Annotated[int, Field(ge=1)] = 64
     max_categories: Annotated[int, Field(ge=1)] = 1000

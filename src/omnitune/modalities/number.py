@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 from decimal import Decimal
 from numbers import Real
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from omnitune.component import component
-from omnitune.modalities import Facts, Modality
+from omnitune.modalities import Facts, Modality, _bins
 from omnitune.nn import values as cells
 
 if TYPE_CHECKING:
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
 
 LARGEST = 1e15
 """Numbers beyond, infinite ones among them, count as this one, so that squares and sums stay finite."""
-SAMPLE = 100_000
-"""Training values that mean, deviation and bins are counted on: as many as there are, or so many drawn at random (always the same)."""
-REACH = 8.0
-"""Standard deviations beyond which one number is as far from the mean as another."""
 
 
 @component
@@ -39,6 +35,8 @@ class Number(Modality):
         bins: at most; values that occur often share their border, so a column of few values has fewer.
     """
 
+    plain: ClassVar[Literal["number"]] = "number"
+
     width: Annotated[int, Field(ge=1)] = 64
     bins: Annotated[int, Field(ge=1, le=1000)] = 48
 
@@ -52,27 +50,14 @@ class Number(Modality):
 
     def learn(self, values: Sequence[Any]) -> Facts:
         """`mean`, `std` (1 where all values are equal) and `edges`, the borders of the bins (fewer than two where there is nothing to part)."""
-        import numpy as np
-
-        sample = _sample(values)
-        if not len(sample):
-            return {"mean": 0.0, "std": 1.0, "edges": []}
-        mean, std = float(sample.mean()), float(sample.std())
-        edges = np.unique(np.quantile(sample, np.linspace(0, 1, self.bins + 1), method="nearest"))
-        return {"mean": mean, "std": std if std > 1e-12 * abs(mean) else 1.0, "edges": edges.tolist()}
+        return _bins.count(values, _number, self.bins)
 
     def encode(self, values: Sequence[Any], facts: Facts, rng: np.random.Generator | None = None) -> dict[str, Tensor]:
         """`features` (B, 1 + bins) float32: the distance from the mean, then the bins."""
         import torch
 
-        from omnitune.nn.tabular import piecewise_linear
-
         numbers = [_number(value) for value in values]
-        x_B = torch.tensor([facts["mean"] if x is None else x for x in numbers], dtype=torch.float64)
-        z_B = ((x_B - facts["mean"]) / facts["std"]).clamp(-REACH, REACH)
-        bins_BT = piecewise_linear(x_B, torch.tensor(facts["edges"], dtype=torch.float64))
-        features = torch.cat([z_B[:, None], bins_BT], 1).float()
-        return {"features": features, "present": torch.tensor([x is not None for x in numbers], dtype=torch.bool)}
+        return {"features": _bins.features(numbers, facts), "present": torch.tensor([x is not None for x in numbers], dtype=torch.bool)}
 
     def size(self, value: Any) -> int:
         """One token."""
@@ -82,7 +67,7 @@ class Number(Modality):
         """A `NumberEncoder`."""
         from omnitune.nn.tabular import NumberEncoder
 
-        return NumberEncoder(1 + max(0, len(facts["edges"]) - 1), self.width)
+        return NumberEncoder(_bins.width(facts), self.width)
 
     def example(self, n: int, rng: np.random.Generator) -> list[Any]:
         """Skewed quantities."""
@@ -100,12 +85,3 @@ def _number(value: Any) -> float | None:
     except ValueError:
         return None
     return None if math.isnan(x) else min(max(x, -LARGEST), LARGEST)
-
-
-def _sample(values: Sequence[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """The numbers among `values`, about `SAMPLE` of them where there are more."""
-    import numpy as np
-
-    kept = np.random.default_rng(0).random(len(values)) * len(values) < SAMPLE
-    numbers = (_number(value) for value, keep in zip(values, kept, strict=True) if keep)
-    return np.fromiter((x for x in numbers if x is not None), np.float64)

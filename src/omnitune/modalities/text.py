@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -38,6 +38,7 @@ class Text(Modality):
             light augmentation against learning single words by heart.
     """
 
+    plain: ClassVar[Literal["text"]] = "text"
     content: ClassVar[bool] = True
 
     backbone: any_of(Backbone) = Field(default="sample:minilm-l6", validate_default=True)  # type: ignore[valid-type]

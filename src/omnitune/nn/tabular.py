@@ -45,6 +45,27 @@ class CategoryEncoder(nn.Module):
         return _one_token(self.embedding(inputs["place"]), inputs["present"])
 
 
+class SetEncoder(nn.Module):
+    """A set, given as the places of its members, as one token: the sum of their learned vectors, in which order is lost and number is not (Deep Sets,
+    Zaheer et al. 2017, https://arxiv.org/abs/1703.06114).
+
+    Args:
+        places: places there are, those of unknown members and of an empty set included.
+        width: D.
+    """
+
+    def __init__(self, places: int, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.embedding = nn.Embedding(places, width)
+        nn.init.uniform_(self.embedding.weight, -(width**-0.5), width**-0.5)  # as a category's
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tokens:
+        """From `places` (B, L) int64, `real` (B, L) and `present` (B,)."""
+        x_BD = (self.embedding(inputs["places"]) * inputs["real"][..., None]).sum(1)
+        return _one_token(x_BD, inputs["present"])
+
+
 def piecewise_linear(x_B: Tensor, edges: Tensor) -> Tensor:
     """How far each value has come through each of T bins, (B, T) in [0, 1]: equation 1 of Gorishniy et al. 2022, arXiv 2203.05556.
 

@@ -63,6 +63,23 @@ def places(values: list[Scalar]) -> dict[str, int]:
     return made
 
 
+def members(value: Any, separator: str) -> dict[str, Scalar]:
+    """What a list holds, or a text with separators, by name; spaces around it do not matter, and empty places hold nothing."""
+    found = value.split(separator) if isinstance(value, str) else value
+    stripped = [v.strip() if isinstance(v, str) else v for v in found]
+    return {name(v): scalar(v) for v in stripped if not missing(v)}
+
+
+def no_members(value: Any, word: str) -> str | None:
+    """Why `value` is no list of what has a name, and no text, in words for the user; None where it is one. `word`: what a member is called."""
+    if value is None or isinstance(value, str):
+        return None
+    if not isinstance(value, (list, tuple)):
+        return f"expected a list of {word}s or a text, got {type(value).__name__}"
+    wrong = next(filter(None, ("it is empty" if missing(v) else problem(v) for v in value)), None)
+    return f"a {word} in the list cannot be read: {wrong}" if wrong else None
+
+
 def problem(value: Any) -> str | None:
     """Why `value` can have no name, in words for the user; None where it has one."""
     try:

@@ -58,13 +58,9 @@ class Label(Task):
         return f"expected 0 or 1, false or true, got {str(value)[:40]!r}; for labels in one column write target: COLUMN"
 
     def _check_list(self, value: Any) -> str | None:
-        if value is None or isinstance(value, str):
-            return None
-        if not isinstance(value, (list, tuple)):
-            return f"expected a list of labels or a text, got {type(value).__name__}; for a 0/1 column write target: [COLUMN]"
-        problems = ("it is empty" if values.missing(v) else values.problem(v) for v in value)
-        wrong = next(filter(None, problems), None)
-        return f"a label in the list cannot be read: {wrong}" if wrong else None
+        wrong = values.no_members(value, "label")
+        single = wrong and not isinstance(value, (list, tuple))
+        return f"{wrong}; for a 0/1 column write target: [COLUMN]" if single else wrong
 
     def learn(self, columns: Mapping[str, Sequence[Any]]) -> Facts:
         """`labels` in order, and of each how often it is `known` and how often it holds (`counts`).
@@ -87,7 +83,7 @@ class Label(Task):
         for value in column:
             if value is not None:
                 rows += 1
-                for name, label in self._split(value).items():
+                for name, label in values.members(value, self.separator).items():
                     counts[name] += 1
                     labels.setdefault(name, label)
                 texts.update({s for s in SEPARATORS if isinstance(value, str) and s in value})
@@ -113,18 +109,12 @@ class Label(Task):
             counts.append(flags[1])
         return {"labels": list(self.columns()), "known": known, "counts": counts}
 
-    def _split(self, value: Any) -> dict[str, values.Scalar]:
-        """The labels of one cell, by name."""
-        found = value.split(self.separator) if isinstance(value, str) else value
-        stripped = [v.strip() if isinstance(v, str) else v for v in found]
-        return {values.name(v): values.scalar(v) for v in stripped if not values.missing(v)}
-
     def unseen(self, columns: Mapping[str, Sequence[Any]], facts: Facts) -> int:
         """Rows with a label that training never saw."""
         if not isinstance(self.target, str):
             return 0
         known = {values.name(v) for v in facts["labels"]}
-        return sum(value is not None and not known.issuperset(self._split(value)) for value in columns[self.target])
+        return sum(value is not None and not known.issuperset(values.members(value, self.separator)) for value in columns[self.target])
 
     def prepare(self, batch: Batch, columns: Mapping[str, Sequence[Any]], facts: Facts, rng: np.random.Generator | None) -> tuple[Batch, Target]:
         """`y` (B, K) int64: 1, 0, and -1 where it is not known; `weight` (B,): 1 where a label is known, else 0."""
@@ -141,7 +131,7 @@ class Label(Task):
     def _row(self, value: Any, names: list[str]) -> list[int]:
         if value is None:
             return [-1] * len(names)
-        found = self._split(value)
+        found = values.members(value, self.separator)
         return [int(name in found) for name in names]
 
     def head(self, width: int, facts: Facts, backbones: Mapping[str, Encoder]) -> Head:
