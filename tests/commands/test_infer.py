@@ -103,10 +103,10 @@ def test_numbers_of_which_some_are_written_in_two_ways() -> None:
 
 INPUTS = {
     "review": "text", "title": "text", "price": "number", "age": "number", "shop": "category", "shop_id": "category", "gift": "category",
-    "photo": "image", "inline": "image", "raw": "image", "walk": "series", "call": "audio",
+    "photo": "image", "inline": "image", "raw": "image", "walk": "series", "call": "audio", "when": "date",
 }  # fmt: skip
 LEFT_OUT = {
-    "row": "counts", "order_id": "identifies", "code": "names its row", "country": "always 'CH'", "nothing": "empty", "when": "dates",
+    "row": "counts", "order_id": "identifies", "code": "names its row", "country": "always 'CH'", "nothing": "empty",
     "points": "always [1.0, 2.0]",
 }  # fmt: skip
 TASKS = {"stars": "classify", "happy": "classify", "tags": "label", "mood": "classify"}
