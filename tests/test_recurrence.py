@@ -265,10 +265,10 @@ def test_parts_of_a_batch_keep_the_memories_of_their_rows(monkeypatch: pytest.Mo
     model, prepared = started(epochs=1, optimizer="sgd")
     learn, calls = model.losses, []
 
-    def scarce(question: Any) -> Any:
+    def scarce(question: Any, *read: Any) -> Any:
         """The second part of a batch of 4 does not fit: half of the batch was read and remembered by then."""
         calls.append(len(question.rows))
-        found = learn(question)
+        found = learn(question, *read)
         if calls[-2:] == [4, 4]:
             raise torch.OutOfMemoryError("memory ended")
         return found

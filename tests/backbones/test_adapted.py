@@ -88,7 +88,7 @@ def test_an_adapter_of_another_model_is_told(tmp_path: Path) -> None:
 
 def test_a_probe_with_nothing_to_learn_is_refused_and_a_ladder_begins_above_it(tmp_path: Path) -> None:
     llama = str(checkpoints.tiny_llama())
-    with pytest.raises(Mistake, match="tuning: probe leaves the backbone as it is, and language say"):
+    with pytest.raises(Mistake, match="tuning: probe leaves the backbone as it is, and no weight of language"):
         fit(language(llama, "tuning=probe"), tmp_path / "probe")
     climbed = fit(language(llama, "tuning=auto", "train.epochs=1"), tmp_path / "auto")
     assert (tuned(climbed) - tokens(Pretrained(llama).encoder())).abs().max() > 1e-4

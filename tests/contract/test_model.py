@@ -104,7 +104,8 @@ def test_eight_rows_are_learned_by_heart(kind: str, fusion: str) -> None:
     for name, task in prepared.recipe.tasks.items():
         answers = prepared.table.take(task.columns()[0], range(8))
         for found, answer in zip(task.decode(said[name].numpy(), prepared.schema.tasks[name]), answers, strict=True):
-            right = pytest.approx(answer, rel=0.05) if task.form == "value" else sorted(answer) if task.form == "labels" else answer
+            close = {"value": 0.05, "quantiles": 0.15}.get(task.form)  # the corners of a pinball loss are walked around at the rate of the step
+            right = pytest.approx(answer, rel=close) if close else sorted(answer) if task.form == "labels" else answer
             assert found["value"] == right, name
 
 

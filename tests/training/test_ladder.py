@@ -177,9 +177,9 @@ class Clock:
     def count(self, model: Any) -> None:
         losses, answers = model.losses, model.answers
 
-        def slow(question: Any) -> Any:
+        def slow(question: Any, *read: Any) -> Any:
             self.now += len(question.rows) / 16 * (3 if torch.is_grad_enabled() else 1)
-            return losses(question)
+            return losses(question, *read)
 
         def slow_answers(question: Any) -> Any:
             self.now += len(question.rows) / 16

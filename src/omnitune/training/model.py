@@ -225,7 +225,5 @@ def tune(model: Model, recipe: Recipe) -> None:
             encoder.recompute()
     learns = (p.requires_grad for part in (*model.backbones.values(), model.heads) for p in part.parameters())
     if model.backbones and recipe.tuning.kind != "auto" and not any(learns):  # a ladder begins with a rung that learns
-        wrong = (
-            f"{recipe.tuning.kind} leaves the backbone as it is, and {' and '.join(recipe.tasks)} have no weights of their own: nothing would learn"
-        )
+        wrong = f"{recipe.tuning.kind} leaves the backbone as it is, and no weight of {' and '.join(recipe.tasks)} is its own: nothing would learn"
         raise Mistake("tuning", wrong, "Choose full, freeze, bias or lora")
