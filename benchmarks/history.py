@@ -81,8 +81,9 @@ def make(name: str, size: Size, seed: int, place: Path) -> None:
     once = pretrained(name, size, {"epochs": 1, "validate_every": 0.1}, seed, place / "pretrained")
     history_measured.measure(once, place / "measured.json")
     pretrained(name, size, {"epochs": 1000, "minutes": size.minutes, "validate_every": 1000}, seed, place / "timed")
-    downstream(once.path, size, seed, place / "tuned")
-    downstream(backbone(name, size), size, seed, place / "scratch")
+    rate = size.lr * MODELS[name].rate / 2
+    downstream(once.path, size, rate, seed, place / "tuned")
+    downstream(backbone(name, size), size, rate, seed, place / "scratch")
 
 
 def write(whole: Path, size: Size, out: Path) -> None:
@@ -100,16 +101,16 @@ def pretrained(name: str, size: Size, budget: Values, seed: int, place: Path) ->
     text = {"kind": "text", "backbone": backbone(name, size), "max_tokens": size.context, "pieces": True}
     return run({
         "data": {"from": f"{size.text}#{size.documents}"}, "inputs": {"text": text}, "tasks": {"language": {"kind": MODELS[name].task, "of": "text"}},
-        "train": {"batch": size.batch, "lr": size.lr, "seed": seed} | budget,
+        "train": {"batch": size.batch, "lr": size.lr * MODELS[name].rate, "seed": seed} | budget,
     }, place)  # fmt: skip
 
 
-def downstream(reader: Path | Values, size: Size, seed: int, place: Path) -> Artifact:
+def downstream(reader: Path | Values, size: Size, rate: float, seed: int, place: Path) -> Artifact:
     """Two labelled tasks at once; its report holds the linear probe of what the backbone knew before, too."""
     text = {"kind": "text", "backbone": str(reader) if isinstance(reader, Path) else reader, "max_tokens": size.context}
     return run({
         "data": {"from": f"{LABELLED}#{size.labelled}", "split": [0.6, 0.1, 0.3]}, "inputs": {"text": text}, "tasks": TASKS,
-        "train": {"epochs": 3, "batch": size.batch, "lr": size.lr / 2, "seed": seed},
+        "train": {"epochs": 3, "batch": size.batch, "lr": rate, "seed": seed},
     }, place)  # fmt: skip
 
 

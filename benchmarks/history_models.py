@@ -52,17 +52,19 @@ class Entry:
         backbone: settings beside those of the size.
         task: its objective.
         width: its width as a share of the others', so that all hold about as many weights.
+        rate: its learning rate as a share of the others'; norms behind the layers bear less.
     """
 
     paper: str
     backbone: Values
     task: str = "generate"
     width: float = 1.0
+    rate: float = 1.0
 
 
 MODELS = {
-    "GPT-1": Entry("Radford et al. 2018", {"kind": "gpt", "generation": "gpt1"}),
-    "BERT": Entry("Devlin et al. 2019", {"kind": "bert"}, "masked_text"),
+    "GPT-1": Entry("Radford et al. 2018", {"kind": "gpt", "generation": "gpt1"}, rate=0.5),
+    "BERT": Entry("Devlin et al. 2019", {"kind": "bert"}, "masked_text", rate=0.5),
     "Transformer-XL": Entry("Dai et al. 2019", {"kind": "transformer_xl"}, width=0.96875),
     "GPT-2": Entry("Radford et al. 2019", {"kind": "gpt", "generation": "gpt2"}),
     "GPT-3": Entry("Brown et al. 2020", {"kind": "gpt", "generation": "gpt3"}),

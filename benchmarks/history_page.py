@@ -43,12 +43,13 @@ def collect(folder: Path, models: Sequence[str]) -> Found:
 def page(found: Found, entries: Mapping[str, Any], size: Any, metrics: Mapping[str, str], figures: Mapping[str, str]) -> str:
     """Markdown; `figures` are the files that stand beside it, by name."""
     seeds = sorted({len(seeds) for seeds in found.values()})
+    slower = ", ".join(f"{name} {size.lr * entry.rate:g}" for name, entry in entries.items() if entry.rate != 1)
     several = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     return "\n".join([
         "# The history of GPT, measured", "", "Made by `make history`; do not edit.", "",
         f"{size.documents:,} documents of `{size.text}`, less those held out, are read by every model: {size.depth} blocks, width about "
         f"{size.width}, {size.context} tokens at once, a tokenizer of {size.vocabulary:,} learned from the same text, batches of {size.batch} full "
-        f"rows, rate {size.lr:g}, {several} seeds (of order and weights). Figures are means over seeds with 95 % t-intervals of the mean.", "",
+        f"rows, rate {size.lr:g} ({slower}), {several} seeds (of order and weights). Means over them have 95 % t-intervals.", "",
         *pretraining(found, entries, size.minutes, figures), "", *memory(found, size.context, figures), *downstream(found, metrics), "",
         *cautions(), "",
     ])  # fmt: skip
