@@ -97,5 +97,5 @@ def test_labels_that_say_nothing(topics: list[Any], wrong: str, tmp_path: Path) 
 
 
 def test_heads_alone_have_nothing_to_learn(tmp_path: Path) -> None:
-    with pytest.raises(Mistake, match="no weights of their own"):
+    with pytest.raises(Mistake, match="no weight of topic is its own"):
         fit(read(recipe().to_dict() | {"data": {"from": rows(), "split": [0.6, 0.2, 0.2]}, "tuning": "probe"}), tmp_path / "run")
