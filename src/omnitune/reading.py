@@ -46,12 +46,14 @@ class Reader:
         self.recipe, self.schema, self.batch = recipe, schema, batch
         self.inputs: dict[str, Modality] = {name: recipe.inputs[name] for name in inputs}
         self.columns = {recipe.column(name) for name in inputs}.union(columns)
+        self.needed = {column for task in recipe.tasks.values() for column in task.needs()} & self.columns
         self.media = any(modality.media for modality in self.inputs.values())
 
     def chunks(self, source: Any) -> Iterator[list[Row | str]]:
         """Of every row its values by column, or what is wrong with it; `source` as for `Predictor`."""
         inputs = {self.recipe.column(name): modality for name, modality in self.inputs.items()}
         lists = {column: (list, np.ndarray) if m.of_texts else (list, np.ndarray, str) for column, m in inputs.items() if m.lists}
+        lists |= dict.fromkeys(self.needed, (list, np.ndarray))
         for chunk, root in _chunks(source, self.columns, lists, CHUNK_OF_MEDIA * self.batch if self.media else CHUNK):
             yield [self._open(row, root) for row in chunk]
 
@@ -100,8 +102,9 @@ class Reader:
             problems += [f"{column}: {problem}"] if problem else []
         for column in sorted(self.columns - values.keys()):
             values[column] = read_as(value_of(row.get(column)), self.schema.columns.get(column))
-            problem = None if values[column] is None else cells.problem(values[column])
+            problem = None if values[column] is None or column in self.needed else cells.problem(values[column])
             problems += [f"{column}: {problem}"] if problem else []
+        problems += [f"{column}: {problem}" for column, problem in filter(None, (task.odd(values) for task in self.recipe.tasks.values()))]
         return "; ".join(problems) if problems else values
 
     def _size(self, row: Row) -> int:

@@ -13,7 +13,8 @@ import torch
 from omnitune.data.columns import Column
 from omnitune.data.orders import ByLength, Full, Order
 from omnitune.data.pieced import Pieced
-from omnitune.data.prompted import alone, prompted, read_by
+from omnitune.data.prompted import alone, prompted
+from omnitune.data.prompted import sizes as prompt_sizes
 from omnitune.data.schema import Schema
 from omnitune.data.split import digests
 from omnitune.data.streams import Streams
@@ -129,9 +130,7 @@ class Batches:
                 values = Column(self.table, self.recipe.column(name), self.rows)
                 total += np.fromiter((0 if v is None else modality.size(v) for v in values), np.int64, len(self.rows))
         for name in (name for name, task in self.recipe.tasks.items() if task.prompts):
-            size = self.recipe.inputs[self.recipe.tasks[name].of].size
-            for column in read_by(self.recipe, name):
-                total += np.fromiter((0 if v is None else size(v) for v in Column(self.table, column, self.rows)), np.int64, len(self.rows))
+            total += prompt_sizes(self.recipe, name, self.table, self.rows)
         return total
 
     def origin(self, rows: Rows) -> Rows:
@@ -153,7 +152,7 @@ class Batches:
         batch = self.encoded(rows, rng, epoch, self.known)
         asked = {}
         for name, task in self.recipe.tasks.items():
-            read = {*task.columns(), *self.recipe.read_by(name).values()}
+            read = {*task.columns(), *task.needs(), *self.recipe.read_by(name).values()}
             values = {column: Column(self.table, column, rows)[:] for column in read}
             facts = self.schema.tasks[name]
             asked[name] = task.prepare(prompted(self.recipe, self.schema.inputs, name, facts, batch, values, self.known), values, facts, rng)

@@ -4,6 +4,9 @@ Linear layers, norms and activations see tokens alone; attention stays within ro
 takes its attention from their `AttentionInterface`. The lengths travel in the place of the attention mask, whose four dimensions keep models
 from changing it. So a row's result does not depend on the rows beside it.
 
+Several texts may follow one prompt (branches): the row is the prompt and then every text, none of which sees another, so that the prompt is computed
+once. What each is told of then, is three numbers a token (Cai et al. 2024, https://arxiv.org/abs/2401.10774, section 3.1.2, call it tree attention).
+
 Shape letters: B rows, L tokens of the longest, T real tokens of all rows, D width, H heads, d width of a head.
 """
 
@@ -92,6 +95,8 @@ def attention(
     if any(kwargs.get(name) is not None for name in ("softcap", "position_bias", "s_aux")):
         raise NotImplementedError("attention with a bias or a cap")
     causal = bool(getattr(module, "is_causal", False)) if is_causal is None else is_causal
+    if attention_mask.shape[2] > 1:
+        return _branches(query, key, value, attention_mask, dropout, scaling, kwargs.get("sliding_window"))
     groups = [(length, len(list(rows))) for length, rows in groupby(attention_mask.flatten().tolist())]
     sizes = [length * rows for length, rows in groups]
     made = []
@@ -101,6 +106,25 @@ def attention(
         out = scaled_dot_product_attention(q, k, v, near, dropout, causal and near is None, scale=scaling, enable_gqa=q.shape[1] != k.shape[1])
         made.append(out.transpose(1, 2).flatten(0, 1))  # (rows * length, H, d)
     return torch.cat(made)[None], None
+
+
+def _branches(
+    query: Tensor, key: Tensor, value: Tensor, told: Tensor, dropout: float, scale: float | None, window: int | None
+) -> tuple[Tensor, None]:
+    """Attention where several texts follow one prompt: each token sees those before it of the prompt and of its own text. `told` (1, 1, 3, T):
+    of each token the number of its row, rising, its branch and its position."""
+    row_T, branch_T, place_T = told[0, 0]
+    sizes = row_T.unique_consecutive(return_counts=True)[1].tolist()
+    made = []
+    for q, k, v, branch_L, place_L in zip(
+        *(torch.split(x, sizes, 2) for x in (query, key, value)), *(torch.split(x, sizes) for x in (branch_T, place_T)), strict=True
+    ):
+        back_LL = place_L[:, None] - place_L
+        seen_LL = (back_LL >= 0) & ((branch_L == 0) | (branch_L == branch_L[:, None]))
+        seen_LL &= back_LL < (window or len(place_L))
+        out = scaled_dot_product_attention(q, k, v, seen_LL, dropout, scale=scale, enable_gqa=q.shape[1] != k.shape[1])
+        made.append(out.transpose(1, 2))
+    return torch.cat(made, 1), None
 
 
 def _near(length: int, window: int | None, causal: bool, device: torch.device) -> Tensor | None:

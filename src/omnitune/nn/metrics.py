@@ -12,8 +12,10 @@ from typing import Any, Literal
 import numpy as np
 
 Array = np.ndarray[Any, Any]
-Form = Literal["classes", "ordinal", "labels", "value", "quantiles", "ranks", "tokens", "pixels", "pairs", "neighbours", "series", "rebuilt"]
-LIKE: dict[str, Form] = {"ordinal": "classes", "quantiles": "value"}
+Form = Literal[
+    "classes", "ordinal", "labels", "value", "quantiles", "ranks", "tokens", "pixels", "pairs", "neighbours", "series", "rebuilt", "choices"
+]
+LIKE: dict[str, Form] = {"ordinal": "classes", "quantiles": "value", "choices": "classes"}
 """Forms whose answers, though not their predictions or metrics, are those of another."""
 LEAST = float(np.finfo(np.float32).eps)
 """Probability below which a log loss grows no more: what float32 leaves of a certain model's other answers."""
@@ -52,6 +54,8 @@ def of_form(form: Form, names: Sequence[str]) -> dict[str, Metric]:
         return class_metrics(outputs)
     if form == "ordinal":
         return ordinal_metrics(outputs)
+    if form == "choices":
+        return choice_metrics()
     if form == "quantiles":
         from omnitune.nn.number_metrics import quantile_metrics
 
@@ -93,6 +97,16 @@ def class_metrics(classes: int) -> dict[str, Metric]:
         "auroc": Metric(defined(class_auroc)),
         "log_loss": Metric(defined(log_loss), higher_is_better=False),
         "brier": Metric(defined(brier), higher_is_better=False),
+    }
+
+
+def choice_metrics() -> dict[str, Metric]:
+    """For y (n,) int, the right one of the options of a row, and p (n, K) probabilities, 0 where a row has fewer."""
+    return {
+        "accuracy": Metric(defined(accuracy)),
+        "log_loss": Metric(defined(log_loss), higher_is_better=False),
+        "brier": Metric(defined(brier), higher_is_better=False),
+        "calibration_error": Metric(defined(calibration_error), higher_is_better=False, resampled=False),
     }
 
 
@@ -233,6 +247,14 @@ def brier(y: Array, p: Array) -> float:
     """Mean squared distance of the probabilities from the truth, summed over classes (Brier 1950): from 0 to 2."""
     given = p[np.arange(len(y)), y.astype(np.int64)]
     return float((np.square(p).sum(1) - 2 * given + 1).mean())
+
+
+def calibration_error(y: Array, p: Array, bins: int = 15) -> float:
+    """Mean distance of the highest probability from the share of rows where it is right, over equal bins of it (Guo et al. 2017,
+    https://arxiv.org/abs/1706.04599). Resamples only add to it, so it has no interval."""
+    confidence, right = p.max(1), p.argmax(1) == y
+    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    return float(np.abs(np.bincount(place, confidence - right, bins)).sum() / len(y))
 
 
 def quadratic_kappa(y: Array, said: Array) -> float:

@@ -30,15 +30,17 @@ class Task(Component, ABC):
     """One question. Missing answers are allowed in any row: such a row teaches other tasks only."""
 
     form: ClassVar[
-        Literal["classes", "ordinal", "labels", "value", "quantiles", "ranks", "tokens", "pixels", "pairs", "neighbours", "series", "rebuilt"]
+        Literal[
+            "classes", "ordinal", "labels", "value", "quantiles", "ranks", "tokens", "pixels", "pairs", "neighbours", "series", "rebuilt", "choices"
+        ]
     ]
-    """What a prediction looks like: (B, C) probabilities of one class, in no order or rising, (B, K) probabilities of labels, (B,) numbers, (B, Q)
-    numbers that the answer lies below with given probabilities, of items
-    (B, 2 K) the best ones and how likely they are (measured as `nn.ranking.figures` says), of a text (B, 2) the
-    nats that its words cost and how many were said right, of a picture (B, 2) the squared error of hidden pixels and how far these lie apart, of a
-    pair (B, 8) where the right one stands, see `nn.retrieval.found`, of a row among others (B, 3) how those nearest to it are labelled, see
-    `nn.neighbours.found`, of a series (B, 2) the absolute errors of hidden numbers, summed, and their
-    squares, or of what is rebuilt (B, 2) the squared errors, summed, and those that 8 bits a number leave."""
+    """What a prediction looks like: (B, C) probabilities of one class, in no order or rising, or of one option of those that the row has (0 for
+    others), (B, K) probabilities of labels, (B,) numbers, (B, Q) numbers that the answer lies below with given probabilities, of items (B, 2 K) the
+    best ones and how likely they are (measured as `nn.ranking.figures` says), of a text (B, 2) the nats that its words cost and how many were said
+    right, of a picture (B, 2) the squared error of hidden pixels and how far these lie apart, of a pair (B, 8) where the right one stands, see
+    `nn.retrieval.found`, of a row among others (B, 3) how those nearest to it are labelled, see `nn.neighbours.found`, of a series (B, 2) the
+    absolute errors of hidden numbers, summed, and their squares, or of what is rebuilt (B, 2) the squared errors, summed, and those that 8 bits a
+    number leave."""
     supervised: ClassVar[bool] = True
     """Whether it reads answers from columns; else it asks inputs about themselves, see `SelfSupervised` and `compares`."""
     answers: ClassVar[bool] = True
@@ -71,6 +73,18 @@ class Task(Component, ABC):
     def writes(self) -> bool:
         """Whether its answers are texts that a language model writes (`nn.writing`)."""
         return False
+
+    def needs(self) -> tuple[str, ...]:
+        """Columns that its question is made of besides inputs and the names in its prompt, in prediction too. None, unless a kind says so."""
+        return ()
+
+    def together(self) -> tuple[str, ...]:
+        """Columns of which `odd` looks at whole rows. None, unless a kind says so."""
+        return ()
+
+    def odd(self, row: Mapping[str, Any]) -> tuple[str, str] | None:
+        """A column and what is wrong with its value beside the others of `together`, in words for the user; columns of answers may not be there."""
+        return None
 
     @abstractmethod
     def check(self, value: Any) -> str | None:
@@ -114,13 +128,26 @@ class SelfSupervised(Task, ABC):
         of: the input.
     """
 
-    form: ClassVar[Literal["classes", "tokens", "pixels", "series", "rebuilt"]] = "tokens"
+    form: ClassVar[Literal["classes", "tokens", "pixels", "series", "rebuilt", "choices"]] = "tokens"
     supervised: ClassVar[bool] = False
     answers: ClassVar[bool] = False
     asks: ClassVar[Literal["language", "patches", "series", "whole"]] = "language"
     """The method of a modality that tells what such a task must know; inputs without one cannot be asked."""
 
+    forks: ClassVar[bool] = False
+    """Whether several texts are read behind each prompt, see `behind`."""
+    ends: ClassVar[bool] = True
+    """Whether each of these has the token that ends it."""
+
     of: str
+
+    def behind(self, columns: Mapping[str, Sequence[Any]], rows: int) -> list[list[str]]:
+        """The texts that are read behind the prompt of each row; `columns` lacks those of answers in prediction."""
+        return [[]] * rows
+
+    def in_words(self, answer: dict[str, Any], texts: Sequence[str]) -> dict[str, Any]:
+        """What `decode` gave of a row, told that these texts were read behind its prompt."""
+        return answer
 
     def columns(self) -> tuple[str, ...]:
         """None."""
