@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from omnitune.tasks.match import Match
     from omnitune.tasks.next_sentence import NextSentence
     from omnitune.tasks.ordinal import Ordinal
+    from omnitune.tasks.prefer import Prefer
     from omnitune.tasks.quantile import Quantile
     from omnitune.tasks.rank import Rank
     from omnitune.tasks.reconstruct import Reconstruct
@@ -70,9 +71,9 @@ if TYPE_CHECKING:
 __all__ = [
     "BERT", "GPT", "Artifact", "Attend", "Audio", "Auto", "Behaviour", "Bias", "Category", "Choose", "Classify", "Concat", "Contrast", "Cross",
     "Data", "Date", "Denoise", "Forecast", "Freeze", "Full", "Gated", "Generate", "Image", "Items", "Label", "Late", "LoRA", "MaskedImage",
-    "MaskedText", "Match", "Mistake", "NextSentence", "Number", "Ordinal", "Pretrained", "Probe", "Quantile", "Rank", "Recipe", "Reconstruct",
-    "Regress", "Report", "Retriever", "Sampling", "Series", "Set", "Spectrogram", "Table", "Text", "Train", "TransformerXL", "ViT", "ZeroShot",
-    "alone", "check", "compare", "fit", "generate", "index", "infer", "load", "search",
+    "MaskedText", "Match", "Mistake", "NextSentence", "Number", "Ordinal", "Prefer", "Pretrained", "Probe", "Quantile", "Rank", "Recipe",
+    "Reconstruct", "Regress", "Report", "Retriever", "Sampling", "Series", "Set", "Spectrogram", "Table", "Text", "Train", "TransformerXL", "ViT",
+    "ZeroShot", "alone", "check", "compare", "fit", "generate", "index", "infer", "load", "search",
 ]  # fmt: skip
 
 _HOMES = {
@@ -88,9 +89,9 @@ _HOMES = {
     "recipe": ("Data", "Recipe", "Train"), "tasks.choose": ("Choose",), "tasks.classify": ("Classify",), "tasks.contrast": ("Contrast",),
     "tasks.denoise": ("Denoise",), "tasks.forecast": ("Forecast",), "tasks.generate": ("Generate",), "tasks.label": ("Label",),
     "tasks.masked_image": ("MaskedImage",), "tasks.masked_text": ("MaskedText",), "tasks.match": ("Match",),
-    "tasks.next_sentence": ("NextSentence",), "tasks.ordinal": ("Ordinal",), "tasks.quantile": ("Quantile",), "tasks.rank": ("Rank",),
-    "tasks.reconstruct": ("Reconstruct",), "tasks.regress": ("Regress",), "tuning.auto": ("Auto",), "tuning.bias": ("Bias",),
-    "tuning.freeze": ("Freeze",), "tuning.full": ("Full",), "tuning.lora": ("LoRA",), "tuning.probe": ("Probe",),
+    "tasks.next_sentence": ("NextSentence",), "tasks.ordinal": ("Ordinal",), "tasks.prefer": ("Prefer",), "tasks.quantile": ("Quantile",),
+    "tasks.rank": ("Rank",), "tasks.reconstruct": ("Reconstruct",), "tasks.regress": ("Regress",), "tuning.auto": ("Auto",),
+    "tuning.bias": ("Bias",), "tuning.freeze": ("Freeze",), "tuning.full": ("Full",), "tuning.lora": ("LoRA",), "tuning.probe": ("Probe",),
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -27,6 +27,7 @@ Rows = np.ndarray[Any, np.dtype[np.int64]]
 Array = np.ndarray[Any, Any]
 T = TypeVar("T")
 Known = Mapping[str, Callable[[Rows, int | None], dict[str, torch.Tensor] | None]]
+Given = Mapping[str, Mapping[str, np.ndarray[Any, Any]]]
 Files = Mapping[str, Callable[[Rows, bool], list[Any]]]
 ROUNDING = 1e-6
 """Of a sum of loads."""
@@ -84,6 +85,7 @@ class Batches:
         known: of inputs, tensors that stand for the encoded values of rows (as they are, or a fixed view) where something has them.
         decoded: of inputs, what `encode` takes in place of the files of rows, for training or not.
         augment: whether the seed augments values too.
+        given: of tasks, by name, more of their targets: a row of an array for each row of the table.
     """
 
     recipe: Recipe
@@ -95,6 +97,7 @@ class Batches:
     known: Known = field(default_factory=dict)
     decoded: Files = field(default_factory=dict)
     augment: bool = True
+    given: Given = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.plan)
@@ -155,7 +158,9 @@ class Batches:
             read = {*task.columns(), *task.needs(), *self.recipe.read_by(name).values()}
             values = {column: Column(self.table, column, rows)[:] for column in read}
             facts = self.schema.tasks[name]
-            asked[name] = task.prepare(prompted(self.recipe, self.schema.inputs, name, facts, batch, values, self.known), values, facts, rng)
+            read_by = prompted(self.recipe, self.schema.inputs, name, facts, batch, values, self.known)
+            seen, target = task.prepare(read_by, values, facts, rng)
+            asked[name] = seen, target | {key: torch.from_numpy(of[rows]) for key, of in self.given.get(name, {}).items()}
         return Question(asked, self._loads(rows))
 
     def _loads(self, rows: Rows) -> Array | None:

@@ -44,7 +44,7 @@ class Texts:
 def before(model: Model, prepared: Prepared, name: str) -> Texts | None:
     """What a simple model and the model as it stands write for up to `samples` test rows of task `name`; None where there is none."""
     task = prepared.recipe.tasks[name]
-    (column,) = task.columns()
+    column, *_ = task.columns()
     test = prepared.parts["test"]
     there = np.array([not cells.missing(value) for value in Column(prepared.table, column, test)], bool)
     rows = sample(test[there], task.samples, prepared.recipe.train.seed)
@@ -72,7 +72,7 @@ def told(model: Model, prepared: Prepared, name: str, texts: Texts) -> dict[str,
 
 def _firsts(prepared: Prepared, name: str, rows: Array) -> list[str]:
     """The simple model: see `WORDS`."""
-    (column,) = prepared.recipe.tasks[name].columns()
+    column, *_ = prepared.recipe.tasks[name].columns()
     train = sample(prepared.answered, ROWS, prepared.recipe.train.seed)
     lengths = [len(cells.text(value).split()) for value in Column(prepared.table, column, train) if value is not None]
     most, values = int(np.median(lengths)), _values(prepared, name, rows)

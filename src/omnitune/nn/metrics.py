@@ -13,8 +13,9 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 Form = Literal[
-    "classes", "ordinal", "labels", "value", "quantiles", "ranks", "tokens", "pixels", "pairs", "neighbours", "series", "rebuilt", "choices"
-]
+    "classes", "ordinal", "labels", "value", "quantiles", "ranks", "tokens", "pixels", "pairs", "neighbours", "series", "rebuilt", "choices",
+    "preferences",
+]  # fmt: skip
 LIKE: dict[str, Form] = {"ordinal": "classes", "quantiles": "value", "choices": "classes"}
 """Forms whose answers, though not their predictions or metrics, are those of another."""
 LEAST = float(np.finfo(np.float32).eps)
@@ -54,6 +55,8 @@ def of_form(form: Form, names: Sequence[str]) -> dict[str, Metric]:
         return class_metrics(outputs)
     if form == "ordinal":
         return ordinal_metrics(outputs)
+    if form == "preferences":
+        return preference_metrics()
     if form == "choices":
         return choice_metrics()
     if form == "quantiles":
@@ -108,6 +111,24 @@ def choice_metrics() -> dict[str, Metric]:
         "brier": Metric(defined(brier), higher_is_better=False),
         "calibration_error": Metric(defined(calibration_error), higher_is_better=False, resampled=False),
     }
+
+
+def preference_metrics() -> dict[str, Metric]:
+    """For y (n, 2), tokens of the chosen and of the rejected answer, and p (n, 3), their log-likelihoods in nats (NaN where a rival knows none), and
+    by how much the reward of the chosen one is higher. Ties count half."""
+    return {
+        "accuracy": Metric(defined(lambda y, p: _leads(p[:, 0] - p[:, 1]))),
+        "accuracy_per_token": Metric(defined(lambda y, p: _leads(p[:, 0] / y[:, 0] - p[:, 1] / y[:, 1]))),
+        "margin": Metric(defined(lambda y, p: float((p[:, 0] - p[:, 1]).mean()))),
+        "reward_accuracy": Metric(defined(lambda y, p: _leads(p[:, 2]))),
+        "reward_margin": Metric(defined(lambda y, p: float((p[:, 2] + 0 * p[:, 0]).mean()))),
+        "chosen_perplexity": Metric(defined(lambda y, p: float(np.exp(-p[:, 0].sum() / y[:, 0].sum()))), higher_is_better=False),
+    }
+
+
+def _leads(led_n: Array) -> float:
+    """Share of rows above 0; undefined where one is."""
+    return float(((led_n > 0) + (led_n == 0) / 2).mean()) if not np.isnan(led_n).any() else float("nan")
 
 
 def ordinal_metrics(classes: int) -> dict[str, Metric]:

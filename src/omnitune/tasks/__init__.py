@@ -30,17 +30,16 @@ class Task(Component, ABC):
     """One question. Missing answers are allowed in any row: such a row teaches other tasks only."""
 
     form: ClassVar[
-        Literal[
-            "classes", "ordinal", "labels", "value", "quantiles", "ranks", "tokens", "pixels", "pairs", "neighbours", "series", "rebuilt", "choices"
-        ]
+        Literal["classes", "ordinal", "labels", "value", "quantiles", "ranks", "tokens", "pixels", "pairs", "neighbours", "series", "rebuilt"]
+        | Literal["choices", "preferences"]
     ]
     """What a prediction looks like: (B, C) probabilities of one class, in no order or rising, or of one option of those that the row has (0 for
     others), (B, K) probabilities of labels, (B,) numbers, (B, Q) numbers that the answer lies below with given probabilities, of items (B, 2 K) the
     best ones and how likely they are (measured as `nn.ranking.figures` says), of a text (B, 2) the nats that its words cost and how many were said
     right, of a picture (B, 2) the squared error of hidden pixels and how far these lie apart, of a pair (B, 8) where the right one stands, see
     `nn.retrieval.found`, of a row among others (B, 3) how those nearest to it are labelled, see `nn.neighbours.found`, of a series (B, 2) the
-    absolute errors of hidden numbers, summed, and their squares, or of what is rebuilt (B, 2) the squared errors, summed, and those that 8 bits a
-    number leave."""
+    absolute errors of hidden numbers, summed, and their squares, of two answers (B, 3) their log-likelihoods and by how much the better one leads,
+    or of what is rebuilt (B, 2) the squared errors, summed, and those that 8 bits a number leave."""
     supervised: ClassVar[bool] = True
     """Whether it reads answers from columns; else it asks inputs about themselves, see `SelfSupervised` and `compares`."""
     answers: ClassVar[bool] = True
@@ -72,6 +71,11 @@ class Task(Component, ABC):
     @property
     def writes(self) -> bool:
         """Whether its answers are texts that a language model writes (`nn.writing`)."""
+        return False
+
+    @property
+    def refers(self) -> bool:
+        """Whether its loss compares with what the model before training says, see `training.reference`."""
         return False
 
     def needs(self) -> tuple[str, ...]:
@@ -128,7 +132,7 @@ class SelfSupervised(Task, ABC):
         of: the input.
     """
 
-    form: ClassVar[Literal["classes", "tokens", "pixels", "series", "rebuilt", "choices"]] = "tokens"
+    form: ClassVar[Literal["classes", "tokens", "pixels", "series", "rebuilt", "choices", "preferences"]] = "tokens"
     supervised: ClassVar[bool] = False
     answers: ClassVar[bool] = False
     asks: ClassVar[Literal["language", "patches", "series", "whole"]] = "language"
