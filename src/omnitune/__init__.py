@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from omnitune.tasks.classify import Classify
     from omnitune.tasks.contrast import Contrast
     from omnitune.tasks.denoise import Denoise
+    from omnitune.tasks.extract import Extract
     from omnitune.tasks.forecast import Forecast
     from omnitune.tasks.generate import Generate
     from omnitune.tasks.label import Label
@@ -70,10 +71,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BERT", "GPT", "Artifact", "Attend", "Audio", "Auto", "Behaviour", "Bias", "Category", "Choose", "Classify", "Concat", "Contrast", "Cross",
-    "Data", "Date", "Denoise", "Forecast", "Freeze", "Full", "Gated", "Generate", "Image", "Items", "Label", "Late", "LoRA", "MaskedImage",
-    "MaskedText", "Match", "Mistake", "NextSentence", "Number", "Ordinal", "Prefer", "Pretrained", "Probe", "Quantile", "Rank", "Recipe",
-    "Reconstruct", "Regress", "Report", "Retriever", "Sampling", "Series", "Set", "Spectrogram", "Table", "Text", "Train", "TransformerXL", "ViT",
-    "ZeroShot", "alone", "check", "compare", "fit", "generate", "index", "infer", "load", "search",
+    "Data", "Date", "Denoise", "Extract", "Forecast", "Freeze", "Full", "Gated", "Generate", "Image", "Items", "Label", "Late", "LoRA",
+    "MaskedImage", "MaskedText", "Match", "Mistake", "NextSentence", "Number", "Ordinal", "Prefer", "Pretrained", "Probe", "Quantile", "Rank",
+    "Recipe", "Reconstruct", "Regress", "Report", "Retriever", "Sampling", "Series", "Set", "Spectrogram", "Table", "Text", "Train",
+    "TransformerXL", "ViT", "ZeroShot", "alone", "check", "compare", "fit", "generate", "index", "infer", "load", "search",
 ]  # fmt: skip
 
 _HOMES = {
@@ -87,8 +88,8 @@ _HOMES = {
     "modalities.category": ("Category",), "modalities.date": ("Date",), "modalities.image": ("Image",), "modalities.number": ("Number",),
     "modalities.series": ("Series",), "modalities.set": ("Set",), "modalities.text": ("Text",), "nn.writing": ("Sampling",),
     "recipe": ("Data", "Recipe", "Train"), "tasks.choose": ("Choose",), "tasks.classify": ("Classify",), "tasks.contrast": ("Contrast",),
-    "tasks.denoise": ("Denoise",), "tasks.forecast": ("Forecast",), "tasks.generate": ("Generate",), "tasks.label": ("Label",),
-    "tasks.masked_image": ("MaskedImage",), "tasks.masked_text": ("MaskedText",), "tasks.match": ("Match",),
+    "tasks.denoise": ("Denoise",), "tasks.extract": ("Extract",), "tasks.forecast": ("Forecast",), "tasks.generate": ("Generate",),
+    "tasks.label": ("Label",), "tasks.masked_image": ("MaskedImage",), "tasks.masked_text": ("MaskedText",), "tasks.match": ("Match",),
     "tasks.next_sentence": ("NextSentence",), "tasks.ordinal": ("Ordinal",), "tasks.prefer": ("Prefer",), "tasks.quantile": ("Quantile",),
     "tasks.rank": ("Rank",), "tasks.reconstruct": ("Reconstruct",), "tasks.regress": ("Regress",), "tuning.auto": ("Auto",),
     "tuning.bias": ("Bias",), "tuning.freeze": ("Freeze",), "tuning.full": ("Full",), "tuning.lora": ("LoRA",), "tuning.probe": ("Probe",),

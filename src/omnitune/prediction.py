@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from omnitune.component import find, kinds
-from omnitune.data.prompted import prompted
+from omnitune.data.prompted import prompted, told
 from omnitune.data.schema import Schema
 from omnitune.data.table import Table
 from omnitune.errors import Mistake
@@ -80,7 +80,7 @@ class Predictor:
         """The answers of a task."""
         answers: list[Row] = self.tasks[name].decode(outputs[name], self.schema.tasks[name])
         if name in self.asked:
-            texts = self.tasks[name].behind(self._read(name, rows), len(rows))
+            texts = told(self.recipe, name, self._read(name, rows), len(rows))
             return [self.tasks[name].in_words(answer, some) for answer, some in zip(answers, texts, strict=True)]
         if WEIGHTS not in outputs or not self.tasks[name].supervised:
             return answers
@@ -106,17 +106,17 @@ class Predictor:
 
     @torch.inference_mode()
     def _forward(self, batch: Batch, rows: list[Row]) -> dict[str, Array]:
-        plain, told = [name for name in self.tasks if name not in self.asked], dict[str, torch.Tensor]()
+        plain, made = [name for name in self.tasks if name not in self.asked], dict[str, torch.Tensor]()
         with autocast(self.model.device, self.precision):
             if plain or self.weights:
                 view = self.model(batch.to(self.model.device))
-                told |= self.model.predicted(view, plain)
+                made |= self.model.predicted(view, plain)
             if self.weights:
-                told[WEIGHTS] = torch.stack([view.fused.weights[name] for name in self.model.inputs], 1)
+                made[WEIGHTS] = torch.stack([view.fused.weights[name] for name in self.model.inputs], 1)
             for name in self.asked:
                 asked = self._asked(name, batch, rows).to(self.model.device)
-                told |= self.model.predicted(self.model(asked), [name])
-        return {name: output.float().cpu().numpy() for name, output in told.items()}
+                made |= self.model.predicted(self.model(asked), [name])
+        return {name: output.float().cpu().numpy() for name, output in made.items()}
 
     def _asked(self, name: str, batch: Batch, rows: list[Row]) -> Batch:
         """The batch that task `name` reads by its prompt."""

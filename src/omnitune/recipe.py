@@ -16,7 +16,7 @@ from omnitune.errors import Mistake, did_you_mean
 from omnitune.fusion import Fusion
 from omnitune.modalities import Modality
 from omnitune.nn.metrics import of_form
-from omnitune.nn.text_metrics import text_metrics
+from omnitune.nn.text_metrics import quote_metrics, text_metrics
 from omnitune.settings import Settings, plain, read_settings, settings
 from omnitune.tasks import SelfSupervised, Task
 from omnitune.tasks.rank import Rank
@@ -188,9 +188,11 @@ class Recipe(Settings):
         return name if column is None else column
 
     def read_by(self, task: str) -> dict[str, str]:
-        """The column of every name in the prompt of `task`: that of an input, else one of this name; none where it has no prompt."""
-        prompt = self.tasks[task].prompts
-        return {name: self.column(name) if name in self.inputs else name for name in (prompt.template.names if prompt else ())}
+        """The column of every name in the prompt of `task`: that of an input, else one of this name; none where it has no prompt. Where it asks about
+        windows of its input, that one too."""
+        prompt, of = self.tasks[task].prompts, self.tasks[task]
+        beside = (of.of,) if isinstance(of, SelfSupervised) and of.windows else ()
+        return {name: self.column(name) if name in self.inputs else name for name in (*(prompt.template.names if prompt else ()), *beside)}
 
     @property
     def columns(self) -> set[str]:
@@ -321,7 +323,7 @@ def _metric_names(recipe: Recipe) -> Iterable[Mistake]:
 
 def _of_texts(recipe: Recipe, task: str) -> Iterable[str]:
     """Metrics of what a task writes, which are measured once, after training."""
-    return text_metrics() if recipe.tasks[task].writes else ()
+    return text_metrics() if recipe.tasks[task].writes else quote_metrics() if recipe.tasks[task].quotes else ()
 
 
 def _balanced(recipe: Recipe) -> Iterable[Mistake]:

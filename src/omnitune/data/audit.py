@@ -76,21 +76,23 @@ def _bad_rows(recipe: Recipe, table: Table, decoded: Mapping[str, Decoded]) -> I
             yield from (BadRow(r, column, p) for r, p in Column(table, column, every).problems(cells.problem))
         for column in task.columns():
             yield from (BadRow(r, column, p) for r, p in Column(table, column, every).problems(task.check))
-        yield from _odd(task, table)
+        yield from _odd(recipe, name, table)
     for column, name in recipe.beside.items():
         modality = recipe.inputs[name]
         yield from (BadRow(r, column, p) for r, p in Column(table, column, every, modality.media).problems(modality.check))
     yield from (BadRow(*found) for found in histories.problems(recipe, table))
 
 
-def _odd(task: Any, table: Table) -> Iterator[BadRow]:
-    """Rows whose values do not go together, as a task sees it."""
-    columns = task.together()
-    for rows in table.blocks(columns[0], np.arange(len(table))) if columns else ():
-        values = [table.take(column, rows) for column in columns]
+def _odd(recipe: Recipe, name: str, table: Table) -> Iterator[BadRow]:
+    """Rows whose values do not go together, as a task sees it; of its own input by that name."""
+    task = recipe.tasks[name]
+    columns = {column: column for column in task.together()}
+    columns |= {task.of: recipe.column(task.of)} if getattr(task, "windows", False) else {}
+    for rows in table.blocks(next(iter(columns.values())), np.arange(len(table))) if columns else ():
+        values = [table.take(column, rows) for column in columns.values()]
         for row, *of in zip(rows.tolist(), *values, strict=True):
             if wrong := task.odd(dict(zip(columns, of, strict=True))):
-                yield BadRow(row, *wrong)
+                yield BadRow(row, columns[wrong[0]], wrong[1])
 
 
 def list_bad_rows(path: Path, table: Table, bad: list[BadRow]) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from omnitune.data.columns import Column
 from omnitune.data.table import Rowed
 from omnitune.errors import Mistake
+from omnitune.nn import values as cells
 from omnitune.nn.tokens import Batch
 from omnitune.recipe import Recipe
 
@@ -40,6 +41,9 @@ def learn(recipe: Recipe, name: str, read: Facts, table: Rowed, train: Array) ->
     some = train[:: -(-len(train) // COUNTED) or 1]
     columns = {column: Column(table, column, some)[:] for column in (*task.columns(), *task.needs())}
     texts = [text for row in task.behind(columns, len(some)) for text in row]
+    if task.windows:
+        longest = max(modality.tokens(texts, read), default=1) if wanted is None else wanted
+        return {FREE: int(longest), LONG: 0.0}
     try:
         lengths = modality.prompts(task.prompts, 1, read).lengths(texts)
         if not len(lengths):
@@ -60,7 +64,7 @@ def alone(recipe: Recipe) -> str | None:
 def kept(recipe: Recipe) -> str | None:
     """The same, where what frozen blocks make of prompt and answer may be kept: not of several texts behind one prompt."""
     name = alone(recipe)
-    return None if name is None or recipe.tasks[name].forks else name
+    return None if name is None or recipe.tasks[name].forks or recipe.tasks[name].windows else name
 
 
 def read_by(recipe: Recipe, name: str) -> list[str]:
@@ -72,6 +76,8 @@ def sizes(recipe: Recipe, name: str, table: Rowed, rows: Array) -> Array:
     """About how many tokens the prompt of task `name` and what lies behind it have in each row, (n,) int64."""
     task, total = recipe.tasks[name], np.zeros(len(rows), np.int64)
     size = recipe.inputs[task.of].size
+    if task.windows:  # all of a text is read
+        size = lambda value: len(cells.text(value)) // 4  # noqa: E731
     for column in recipe.read_by(name).values():
         total += np.fromiter((0 if v is None else size(v) for v in Column(table, column, rows)), np.int64, len(rows))
     columns = {column: Column(table, column, rows)[:] for column in (*task.columns(), *task.needs())}
@@ -92,12 +98,23 @@ def encoded(recipe: Recipe, inputs: Mapping[str, Facts], name: str, facts: Facts
     values = {named: columns[column] for named, column in recipe.read_by(name).items()}
     texts = task.behind(columns, len(next(iter(columns.values()))))
     asked, free, facts_of = task.prompts, facts[FREE], inputs[task.of]
+    if task.windows:
+        contexts = [cells.text(value) for value in columns[recipe.column(task.of)]]
+        spans = task.located(contexts, columns)
+        read: dict[str, Tensor] = recipe.inputs[task.of].windowed(asked, free, values, contexts, spans, task.overlap, facts_of)
+        return read
     if task.forks:
         forked: dict[str, Tensor] = recipe.inputs[task.of].forked(asked, free, values, texts, task.ends, facts_of)
         return forked
     answers = [next(iter(some), None) for some in texts]
     made: dict[str, Tensor] = recipe.inputs[task.of].prompted(asked, free, values, answers, facts_of)
     return made
+
+
+def told(recipe: Recipe, name: str, columns: Values, rows: int) -> list[list[str]]:
+    """What task `name` is told of each row with which its answers become words: the texts behind its prompt, or what it quotes from."""
+    task = recipe.tasks[name]
+    return [[cells.text(value)] for value in columns[recipe.column(task.of)]] if task.windows else task.behind(columns, rows)
 
 
 def prompted(

@@ -72,6 +72,8 @@ def _question(report: "Report", form: str) -> str:
     if form == "tokens":
         asked = {task["kind"] for task in report.recipe.get("tasks", {}).values()}
         return "text-generation" if "generate" in asked else "text2text-generation" if "denoise" in asked else "fill-mask"
+    if form == "spans":
+        return "question-answering"
     if form == "preferences":
         return "text-generation"
     if form == "choices":

@@ -32,7 +32,7 @@ def details(form: Form, names: Sequence[str], test: Predictions, validation: Pre
         lie below each number. Always `worst` [{row, loss, true, said}], the ten rows of highest loss;
         nothing at all for what an input was asked about itself.
     """
-    if not len(test.rows) or form in ("ranks", "tokens", "pixels", "pairs", "neighbours", "series", "rebuilt", "preferences"):
+    if not len(test.rows) or form in ("ranks", "tokens", "pixels", "pairs", "neighbours", "series", "rebuilt", "preferences", "spans"):
         return {}
     if like(form) == "classes":
         calibrated = calibration(test, validation)

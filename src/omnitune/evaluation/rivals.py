@@ -8,7 +8,7 @@ import numpy as np
 
 from omnitune.data.columns import Column
 from omnitune.data.prepared import Prepared
-from omnitune.evaluation import baselines, before, futures, neighbours, options, pairs, pixels, preferences, ranks, rebuilt, texts, written
+from omnitune.evaluation import baselines, before, futures, neighbours, options, pairs, pixels, preferences, quotes, ranks, rebuilt, texts, written
 from omnitune.evaluation.answers import known
 from omnitune.nn.metrics import like
 from omnitune.nn.tokens import Batch
@@ -20,7 +20,7 @@ Array = np.ndarray[Any, Any]
 OF_INPUTS = {
     "tokens": texts.rivals, "classes": texts.rivals, "pixels": pixels.rivals, "pairs": pairs.rivals, "series": futures.rivals,
     "rebuilt": rebuilt.rivals, "neighbours": neighbours.rivals, "choices": options.rivals,
-    "preferences": preferences.rivals,
+    "preferences": preferences.rivals, "spans": quotes.rivals,
 }  # fmt: skip
 """By form, what tasks without labels have to beat."""
 
@@ -80,6 +80,7 @@ def rivals(model: Model, prepared: Prepared) -> dict[str, Rivals]:
         of_inputs |= made(model, prepared, [name for name, answers in supervised.items() if not answers and prepared.recipe.tasks[name].form == form])
     of_rows = {name: _of_task(name, prepared, probed, frozen) for name, answers in supervised.items() if answers}
     said = {name: written.before(model, prepared, name) for name, task in prepared.recipe.tasks.items() if task.writes}
+    said |= {name: written.quoted(model, prepared, name) for name, task in prepared.recipe.tasks.items() if task.quotes}
     return {name: of_rows[name] if answers else replace(Rivals(*of_inputs[name]), texts=said.get(name)) for name, answers in supervised.items()}
 
 

@@ -7,7 +7,7 @@ from omnitune.data.held import Held
 from omnitune.data.prepared import Prepared
 from omnitune.errors import Mistake, did_you_mean
 from omnitune.evaluation.answers import Answers, answer
-from omnitune.nn.text_metrics import text_metrics
+from omnitune.nn.text_metrics import quote_metrics, text_metrics
 from omnitune.training.model import Model
 from omnitune.training.step import Validation
 
@@ -44,7 +44,8 @@ class Validate:
     def known(self, names: Iterable[tuple[str, str]]) -> None:
         """Raises one `Mistake` for every name that is no metric of these tasks."""
         there = ["loss", *(f"{task}.{metric}" for task, metrics in self.metrics.items() for metric in metrics)]
-        written = {f"expect.{name}.{metric}" for name, task in self.recipe.tasks.items() if task.writes for metric in text_metrics()}
+        of = {name: text_metrics() if task.writes else quote_metrics() if task.quotes else {} for name, task in self.recipe.tasks.items()}
+        written = {f"expect.{name}.{metric}" for name, metrics in of.items() for metric in metrics}
         wrong = [
             Mistake(where, f"{name!r} is not measured", did_you_mean(name, there))
             for where, name in names

@@ -8,10 +8,12 @@ import numpy as np
 
 from omnitune.data.columns import Column
 from omnitune.data.prepared import Prepared
+from omnitune.evaluation.answers import answer
 from omnitune.evaluation.before import sample
 from omnitune.evaluation.measure import Predictions, measure
+from omnitune.nn import ngrams
 from omnitune.nn import values as cells
-from omnitune.nn.text_metrics import counts, text_metrics
+from omnitune.nn.text_metrics import counts, quote_metrics, text_metrics
 from omnitune.training.model import Model
 from omnitune.training.writing import Writing
 
@@ -32,12 +34,12 @@ class Texts:
 
     Args:
         rows: their numbers.
-        true: the answers.
+        true: the answers, one at least a row.
         said: by model, what it writes.
     """
 
     rows: Array
-    true: list[str]
+    true: list[list[str]]
     said: dict[str, list[str]]
 
 
@@ -50,8 +52,31 @@ def before(model: Model, prepared: Prepared, name: str) -> Texts | None:
     rows = sample(test[there], task.samples, prepared.recipe.train.seed)
     if not len(rows):
         return None
-    true = [cells.text(value) for value in Column(prepared.table, column, rows)[:]]
+    true = [[cells.text(value)] for value in Column(prepared.table, column, rows)[:]]
     return Texts(rows, true, {"simple": _firsts(prepared, name, rows), "before": write(model, prepared, name, rows)})
+
+
+def quoted(model: Model, prepared: Prepared, name: str) -> Texts | None:
+    """What the model as it stands quotes from up to `samples` test rows of task `name` whose answer is known; None where there is none."""
+    task, recipe = prepared.recipe.tasks[name], prepared.recipe
+    rows = sample(prepared.parts["test"], task.samples, recipe.train.seed)
+    contexts = [cells.text(value) for value in Column(prepared.table, recipe.column(task.of), rows)]
+    columns = {column: Column(prepared.table, column, rows)[:] for column in task.columns()}
+    spans = task.located(contexts, columns)
+    known = [i for i, some in enumerate(spans) if some is not None and contexts[i]]
+    if not known:
+        return None
+    true = [[contexts[i][start:stop] for start, stop in spans[i]] or [""] for i in known]
+    return Texts(rows[known], true, {"before": quote(model, prepared, name, rows[known])})
+
+
+def quote(model: Model, prepared: Prepared, name: str, rows: Array) -> list[str]:
+    """What the model says of these rows, nothing where it says that there is no answer."""
+    recipe, train = prepared.recipe, prepared.recipe.train
+    found = answer(model, prepared.batches("test", int(train.micro_batch), rows=rows), train.precision)[name].p
+    said = recipe.tasks[name].decode(found, prepared.schema.tasks[name])
+    contexts = [cells.text(value) for value in Column(prepared.table, recipe.column(recipe.tasks[name].of), rows)]
+    return [recipe.tasks[name].in_words(one, [context])["value"] or "" for one, context in zip(said, contexts, strict=True)]
 
 
 def write(model: Model, prepared: Prepared, name: str, rows: Array) -> list[str]:
@@ -64,10 +89,21 @@ def write(model: Model, prepared: Prepared, name: str, rows: Array) -> list[str]
 
 def told(model: Model, prepared: Prepared, name: str, texts: Texts) -> dict[str, Any]:
     """For the report: `metrics` of the texts, `examples` of them, and what the models are as `baselines`."""
-    said = texts.said | {"after": write(model, prepared, name, texts.rows)}
-    given = {model: Predictions(np.zeros(len(texts.rows)), counts(of, texts.true), texts.rows) for model, of in said.items()}
-    shown = [{"true": texts.true[i]} | {model: of[i] for model, of in said.items()} for i in range(min(SHOWN, len(texts.rows)))]
-    return {"metrics": measure(text_metrics(), given, prepared.recipe.train.seed), "examples": shown, "baselines": WORDS}
+    quotes = prepared.recipe.tasks[name].quotes
+    said = texts.said | {"after": (quote if quotes else write)(model, prepared, name, texts.rows)}
+    given = {model: Predictions(np.zeros(len(texts.rows)), counts(of, _nearest(of, texts.true)), texts.rows) for model, of in said.items()}
+    shown = [{"true": texts.true[i][0]} | {model: of[i] for model, of in said.items()} for i in range(min(SHOWN, len(texts.rows)))]
+    metrics = quote_metrics() if quotes else text_metrics()
+    return {
+        "metrics": measure(metrics, given, prepared.recipe.train.seed),
+        "examples": shown,
+        "baselines": {of: WORDS[of] for of in said if of in WORDS},
+    }
+
+
+def _nearest(said: list[str], true: list[list[str]]) -> list[str]:
+    """Of several right answers the one that what was said is nearest to, as SQuAD counts."""
+    return [max(of, key=lambda one: ngrams.answer(a, one)) for a, of in zip(said, true, strict=True)]
 
 
 def _firsts(prepared: Prepared, name: str, rows: Array) -> list[str]:

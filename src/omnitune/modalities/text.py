@@ -11,7 +11,7 @@ from pydantic import Field
 
 from omnitune.backbones import TOKENIZER, Backbone
 from omnitune.component import any_of, component
-from omnitune.modalities import Facts, Modality, _prompts, _words
+from omnitune.modalities import Facts, Modality, _prompts, _windows, _words
 from omnitune.nn import values as cells
 from omnitune.nn.template import Prompt
 
@@ -169,6 +169,44 @@ class Text(Modality):
         lines = [[0] * len(one.ids) + [1 + number for number, text in enumerate(one.texts) for _ in text] for one in asked]
         branch = pad_sequence([torch.tensor(line) for line in lines], True, 0)
         return made | {"branch": branch} | dict(zip(("at", "says", "text"), told.unbind(2), strict=True))
+
+    def tokens(self, texts: Sequence[str], facts: Facts) -> list[int]:
+        """How many tokens each text has by itself, special ones left out; one at least."""
+        words = self._read_by(facts["max_tokens"], facts)
+        return [max(1, len(words.plain.encode(cells.sound(text), add_special_tokens=False).ids)) for text in texts]
+
+    def windowed(
+        self,
+        question: Prompt,
+        answer: int,
+        values: Mapping[str, Sequence[Any]],
+        texts: Sequence[str],
+        spans: Sequence[Sequence[_windows.Span] | None],
+        overlap: int,
+        facts: Facts,
+    ) -> dict[str, Tensor]:
+        """Texts in overlapping windows, each with its row's question before it: `input_ids`, `attention_mask` and where the backbone has types
+        `token_type_ids` (B, W, L); `start` and `stop` (B, W L), where each token of the text stands in it, -1 of others. Of answers: `pairs` (B, P,
+        2), first and last token of each place where one stands, -1 for none; `spans` (B, G, 2), the answers, the first again for none, 0 where there
+        is no answer; `answered` (B,), 1 where there is one, 0 where there is none, -1 where that is not known.
+
+        Args:
+            question: is filled with the values of a row.
+            answer: tokens of an answer at most.
+            values: by name in the question.
+            texts: one a row.
+            spans: of each row the parts of its text that answer the question; None where they are not known.
+            overlap: tokens that windows share.
+            facts: what this input learned.
+        """
+        import torch
+
+        words, names = self._read_by(facts["max_tokens"], facts), question.body.names
+        asked = [question.body.filled({name: cells.text(values[name][i]) for name in names})[0] for i in range(len(texts))]
+        made, cut = _windows.windows(words, asked, texts, overlap)
+        found = _windows.tensors(made, words.padding, self.backbone.architecture().types > 1) | _windows.answers(made, spans, answer)
+        present = torch.tensor([bool(text) for text in texts], dtype=torch.bool)
+        return found | {"present": present, "cut": torch.tensor(cut, dtype=torch.bool)}
 
     def _read_by(self, max_tokens: int, facts: Facts) -> _words.Words:
         return _words_of(self.backbone, max_tokens, facts.get(TOKENIZER), self.backbone.stamp())

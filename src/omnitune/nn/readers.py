@@ -27,9 +27,18 @@ class TextReader(nn.Module):
     def forward(self, inputs: Mapping[str, Tensor]) -> Tokens:
         """From `input_ids` and `attention_mask` (B, L), `present` (B,), and where a task made some `token_type_ids` or `branch` (B, L); of pieces of
         texts also `place` (B, 3), see `Place`."""
+        if inputs["input_ids"].ndim == 3:
+            return self._windows(inputs)
         place = Place(*inputs["place"].unbind(1)) if "place" in inputs else None
         tokens: Tokens = self.backbone(place, **{name: inputs[name] for name in READ if name in inputs})
         return tokens.only(inputs["present"])
+
+    def _windows(self, inputs: Mapping[str, Tensor]) -> Tokens:
+        """From tensors (B, W, L): the tokens of the windows of each row side by side, (B, W L)."""
+        rows = len(inputs["input_ids"])
+        tokens: Tokens = self.backbone(None, **{name: inputs[name].flatten(0, 1) for name in READ if name in inputs})
+        x_BLD, mask_BL = (tensor.reshape(rows, -1, *tensor.shape[2:]) for tensor in (tokens.x_BLD, tokens.mask_BL))
+        return Tokens(x_BLD, mask_BL, tokens.pool).only(inputs["present"])
 
 
 class PictureReader(nn.Module):

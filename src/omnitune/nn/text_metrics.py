@@ -30,6 +30,11 @@ def text_metrics() -> dict[str, Metric]:
     return rouge | together | answer | distinct
 
 
+def quote_metrics() -> dict[str, Metric]:
+    """Of those the ones that SQuAD has."""
+    return {name: metric for name, metric in text_metrics().items() if name in ("exact_match", "token_f1")}
+
+
 def _mean(column: int) -> Callable[[Array, Array], float]:
     return lambda y, p: float(p[:, column].mean()) if len(p) else float("nan")
 

@@ -31,7 +31,7 @@ class Task(Component, ABC):
 
     form: ClassVar[
         Literal["classes", "ordinal", "labels", "value", "quantiles", "ranks", "tokens", "pixels", "pairs", "neighbours", "series", "rebuilt"]
-        | Literal["choices", "preferences"]
+        | Literal["choices", "preferences", "spans"]
     ]
     """What a prediction looks like: (B, C) probabilities of one class, in no order or rising, or of one option of those that the row has (0 for
     others), (B, K) probabilities of labels, (B,) numbers, (B, Q) numbers that the answer lies below with given probabilities, of items (B, 2 K) the
@@ -71,6 +71,11 @@ class Task(Component, ABC):
     @property
     def writes(self) -> bool:
         """Whether its answers are texts that a language model writes (`nn.writing`)."""
+        return False
+
+    @property
+    def quotes(self) -> bool:
+        """Whether its answers are parts of its input's text, to be compared as words too."""
         return False
 
     @property
@@ -132,7 +137,7 @@ class SelfSupervised(Task, ABC):
         of: the input.
     """
 
-    form: ClassVar[Literal["classes", "tokens", "pixels", "series", "rebuilt", "choices", "preferences"]] = "tokens"
+    form: ClassVar[Literal["classes", "tokens", "pixels", "series", "rebuilt", "choices", "preferences", "spans"]] = "tokens"
     supervised: ClassVar[bool] = False
     answers: ClassVar[bool] = False
     asks: ClassVar[Literal["language", "patches", "series", "whole"]] = "language"
@@ -140,6 +145,8 @@ class SelfSupervised(Task, ABC):
 
     forks: ClassVar[bool] = False
     """Whether several texts are read behind each prompt, see `behind`."""
+    windows: ClassVar[bool] = False
+    """Whether its prompt is a question that is read beside the input's own value, in overlapping windows of that."""
     ends: ClassVar[bool] = True
     """Whether each of these has the token that ends it."""
 
