@@ -18,6 +18,7 @@ from omnitune.nn.tokens import Tokens, View
 from omnitune.recipe import Recipe, read
 from runs import ready
 
+BERT = {"kind": "bert", "depth": 2, "width": 48, "heads": 2, "context": 64, "vocabulary": 300}
 PLACES = ("here", "there", "home", "out", "up", "down")
 
 
@@ -37,9 +38,9 @@ def recipe(source: Any = None, *overrides: str, backbone: Any = None, max_tokens
     asked = {"kind": "extract", "of": "text", "question": "Where is {who}?", "target": "answer", "overlap": 8} | task
     values = {
         "data": {"from": rows() if source is None else source},
-        "inputs": {"text": {"kind": "text", "backbone": str(backbone or tiny_bert()), "max_tokens": max_tokens}},
+        "inputs": {"text": {"kind": "text", "backbone": str(backbone) if backbone else BERT, "max_tokens": max_tokens}},
         "tasks": {"where": asked},
-        "train": {"epochs": 20, "batch": 16, "lr": 2e-3, "head_lr": 1e-2},
+        "train": {"epochs": 12, "batch": 16, "lr": 3e-3, "head_lr": 1e-2},
     }
     return read(values, overrides)
 
