@@ -87,16 +87,18 @@ class Train(Settings):
         warmup: share of the steps in which the rate rises from zero.
         clip: largest norm of the gradient; 0 turns it off.
         dropout: in the layers of backbones; `checkpoint` keeps each checkpoint's own.
-        attention_dropout: of attention weights in backbones; `checkpoint` keeps each checkpoint's own, `auto` is 0 on a CPU.
+        attention_dropout: of attention weights in backbones; `checkpoint` keeps each checkpoint's own, `auto` is 0 where it would keep
+            attention off its fastest path.
         patience: rounds of validation without progress before stopping; 0 turns it off.
         stop_on: what validation watches: `loss`, or a metric as `task.metric`.
         validate_every: epochs between rounds of validation.
         average: average the weights of so many best rounds, kept if validation agrees.
         precision: `auto` is bfloat16 where the device computes it natively, float32 elsewhere.
         checkpointing: recompute activations in the backward pass to save memory.
+        compile: let torch compile the blocks that learn; `auto` does on a GPU where a run is long enough to gain by it.
         cache: GiB on disk for what frozen parts of backbones make of each row, and for decoded files, kept over epochs and runs; 0 does all again.
         cache_bits: of each number that a frozen part made; 16 take half the room and move a row's vector by a thousandth at most, 32 nothing.
-        flat: read texts without padding where the backbone can, on a CPU; the same tokens but for rounding.
+        flat: read texts without padding where the backbone can, on a CPU, or in bfloat16 on a GPU; the same tokens but for rounding.
         narrow: let the last block of a backbone make only the token that pooling reads, where it can; the same token but for rounding.
         channels_last: give convolutional networks the channels of a pixel side by side in memory; the same but for rounding.
         save_minutes: minutes between checkpoints to resume from, besides each round of validation.
@@ -126,6 +128,7 @@ class Train(Settings):
     average: Count = 1
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     checkpointing: bool = False
+    compile: bool | Auto = "auto"
     cache: NotNegative = 10.0
     cache_bits: Literal[32, 16] = 32
     flat: bool = True

@@ -53,7 +53,7 @@ class Model(nn.Module):
         self.fusion = recipe.fusion.module({name: encoder.width for name, encoder in encoders.items()})
         asked = {task.of for task in recipe.tasks.values() if isinstance(task, SelfSupervised)}
         for name, encoder in self.backbones.items():
-            encoder.flat = recipe.train.flat
+            encoder.padding.flat = recipe.train.flat
             encoder.channels_last &= recipe.train.channels_last
             encoder.narrow = recipe.train.narrow and self.fusion.pools and name not in asked
         width = int(self.fusion.width)
@@ -223,6 +223,8 @@ def tune(model: Model, recipe: Recipe) -> None:
         recipe.tuning.apply(encoder)
         if recipe.train.checkpointing:
             encoder.recompute()
+        if recipe.train.compile is True:
+            encoder.compile_blocks()
     learns = (p.requires_grad for part in (*model.backbones.values(), model.heads) for p in part.parameters())
     if model.backbones and recipe.tuning.kind != "auto" and not any(learns):  # a ladder begins with a rung that learns
         wrong = f"{recipe.tuning.kind} leaves the backbone as it is, and no weight of {' and '.join(recipe.tasks)} is its own: nothing would learn"

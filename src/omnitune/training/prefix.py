@@ -250,7 +250,7 @@ class Prefix:
         facts |= {"modality": settings, "facts": self.facts, "pool": self.encoder.pool, "files": self._files()}
         if self.asked:
             facts |= {"asked": plain(self.prepared.recipe.tasks[self.asked]), "free": self.prepared.schema.tasks[self.asked]}
-        facts |= {"flat": self.encoder.flat, "channels_last": self.encoder.channels_last, "bits": self.bits}
+        facts |= {"flat": self.encoder.padding.flat, "channels_last": self.encoder.channels_last, "bits": self.bits}
         total = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
         for name, tensor in sorted(self.encoder.model.state_dict().items()):
             if self.whole or self.encoder.depth(name) <= self.blocks:
