@@ -14,6 +14,7 @@ from omnitune.data.columns import Column
 from omnitune.data.orders import ByLength, Full, Order
 from omnitune.data.pieced import Pieced
 from omnitune.data.prompted import alone, prompted, read_by
+from omnitune.data.remembered import Remembered
 from omnitune.data.schema import Schema
 from omnitune.data.split import digests
 from omnitune.data.streams import Streams
@@ -82,6 +83,7 @@ class Batches:
         seed: of order and augmentation; None reads every row as it is, longest first.
         known: of inputs, tensors that stand for the encoded values of rows (as they are, or a fixed view) where something has them.
         decoded: of inputs, what `encode` takes in place of the files of rows, for training or not.
+        remembered: of inputs, what it takes in place of their values.
         augment: whether the seed augments values too.
     """
 
@@ -93,6 +95,7 @@ class Batches:
     seed: int | None = None
     known: Known = field(default_factory=dict)
     decoded: Files = field(default_factory=dict)
+    remembered: Mapping[str, Remembered] = field(default_factory=dict)
     augment: bool = True
 
     def __len__(self) -> int:
@@ -171,6 +174,8 @@ class Batches:
         def values(name: str) -> list[Any]:
             if name in self.decoded:
                 return self.decoded[name](self.table.origin(rows), chance is not None)
+            if name in self.remembered:
+                return self.remembered[name](self.table.origin(rows))
             return Column(self.table, self.recipe.column(name), rows, self.recipe.inputs[name].media)[:]
 
         asked = alone(self.recipe)

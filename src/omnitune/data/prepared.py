@@ -1,7 +1,7 @@
 """Prepared: a recipe's table, audited, parted and counted; all that training and measuring need of the data."""
 
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,13 @@ from omnitune.data.columns import Column
 from omnitune.data.decoded import Decoded
 from omnitune.data.deduplicate import different
 from omnitune.data.pieced import Pieced
+from omnitune.data.remembered import Remembered
 from omnitune.data.schema import Schema, learn
 from omnitune.data.split import digests, leaks, split
 from omnitune.data.store import GIB, Room
 from omnitune.data.table import Rowed, Table, read
 from omnitune.errors import Mistake
+from omnitune.modalities import Modality
 from omnitune.nn.values import missing
 from omnitune.recipe import Recipe
 from omnitune.tasks import SelfSupervised
@@ -65,7 +67,7 @@ class Prepared:
         """
         if rows is None:
             rows = self.answered if part == "train" else self.parts[part]
-        return Batches(self.recipe, self.schema, self.table, rows, size, seed, self.known, self._kept(), self.augment)
+        return Batches(self.recipe, self.schema, self.table, rows, size, seed, self.known, self._kept(), self.remembered, self.augment)
 
     @cached_property
     def answered(self) -> Rows:
@@ -78,6 +80,13 @@ class Prepared:
 
     def _kept(self) -> dict[str, Decoded]:
         return {name: decoded for name, decoded in self.decoded.items() if decoded.keeps}
+
+    @cached_property
+    def remembered(self) -> dict[str, Remembered]:
+        """What is read of each input once; not of documents in pieces, which the store keeps."""
+        slow = {name: m for name, m in self.recipe.inputs.items() if type(m).read is not Modality.read and name != self.recipe.pieced}
+        columns = {name: partial(Column, self.source, self.recipe.column(name)) for name in slow}
+        return {name: Remembered(modality, self.schema.inputs[name], columns[name]) for name, modality in slow.items()}
 
     def keys(self, rows: Rows) -> list[int]:
         """A number a row of the source that is equal where its content is, whatever table it stands in; (len(rows),)."""

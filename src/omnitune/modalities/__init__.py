@@ -92,6 +92,10 @@ class Modality(Component, ABC):
         A generator means training: augment. Without one the result depends on the values alone.
         """
 
+    def read(self, values: Sequence[Any], facts: Facts) -> list[Any]:
+        """What `encode` and `size` take in place of values, where that is quicker, and small enough to be remembered."""
+        raise AssertionError(f"{self.kind} takes values as they are")
+
     @abstractmethod
     def size(self, value: Any) -> int:
         """About how long the encoded value will be; rows of one batch are chosen of like size."""

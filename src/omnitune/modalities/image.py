@@ -106,7 +106,7 @@ class Image(Modality):
         import numpy as np
         import torch
 
-        pixels = torch.zeros(len(values), 3, *self._wanted["size"], dtype=torch.uint8)
+        pixels = torch.zeros(len(values), *self._wanted["size"], 3, dtype=torch.uint8).permute(0, 3, 1, 2)  # as decoders give it
         augment = rng is not None and self.augment
         decode, draws = self.decoder(augment).read, self._draws(len(values), rng if augment else None)
 

@@ -101,7 +101,7 @@ class Text(Modality):
         rows = self._read(words, values, facts)
         if rng is not None and self.token_dropout:
             rows = [words.hide(row, (rng.random(len(row.ids)) < self.token_dropout).tolist()) for row in rows]
-        ids, mask, places = (torch.tensor(values) for values in words.pad(rows))
+        ids, mask, places = (torch.from_numpy(values) for values in words.pad(rows))
         present = torch.tensor([value is not None for value in values], dtype=torch.bool)
         cut = torch.tensor([row.cut for row in rows], dtype=torch.bool)
         read, after = torch.tensor([(row.bytes, row.next) for row in rows], dtype=torch.int64).reshape(-1, 2).T
@@ -145,6 +145,12 @@ class Text(Modality):
         texts = ["" if value is None else cells.name(value) for value in values if not isinstance(value, _words.Row)]
         read = iter(words.firsts(texts, self.frame(facts)) if self.pieces and texts else words.read(texts))
         return [value if isinstance(value, _words.Row) else next(read) for value in values]
+
+    def read(self, values: Sequence[Any], facts: Facts) -> list[Any]:
+        """Of each text a `_words.Row`; not of texts that are read in pieces."""
+        words = self._read_by(facts["max_tokens"], facts)
+        rows = iter(words.read([cells.name(value) for value in values if value is not None]))
+        return [None if value is None else next(rows).compact() for value in values]
 
     def size(self, value: Any) -> int:
         """About how many tokens: one for four bytes, which is near for English as for Chinese."""
