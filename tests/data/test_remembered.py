@@ -23,8 +23,9 @@ def test_later_epochs_read_nothing_and_give_the_same_batches(settings: dict[str,
     prepared, again = prepare(recipe(**settings)), prepare(recipe(**settings))
     batches = prepared.batches("train", 5, seed=0)
     list(batches.epoch(0))
+    read = _words.Words.read
     with monkeypatch.context() as patch:
-        patch.setattr(_words.Words, "read", lambda self, texts: pytest.fail("read again") if texts else [])
+        patch.setattr(_words.Words, "read", lambda self, texts: pytest.fail("read again") if any(texts) else read(self, texts))
         found = [question.asked["y"] for question in batches.epoch(1)]
     wanted = [question.asked["y"] for question in again.batches("train", 5, seed=0).epoch(1)]
     for (batch, _), (other, _) in zip(found, wanted, strict=True):
