@@ -43,6 +43,7 @@ class Decoded:
         self.store: Store | None = None if isinstance(opened, str) else opened
         self.refusal = opened if isinstance(opened, str) else "nothing asked for it"
         self.read = self.computed = 0
+        self.keys: dict[tuple[int, bool], bytes] = {}
 
     def problem(self, value: Any, check: Callable[[Any], str | None]) -> str | None:
         """What `check` says of a file's bytes; that it said nothing is kept."""
@@ -70,25 +71,36 @@ class Decoded:
 
     def __call__(self, rows: Rows, augment: bool) -> list[Array | None]:
         """Of each row what `encode` takes in place of the file; None where it is missing."""
-        decoder = self._decoder(augment and self.modality.augments)
-        values = self.table.take(self.column, rows)
-        with ThreadPoolExecutor(min(len(values), os.cpu_count() or 1)) as pool:
-            found = list(pool.map(lambda value: (None, True) if value is None else self._one(value, decoder), values))
-        there = sum(value is not None for value in values)
-        computed = sum(not known for _, known in found)
-        self.computed, self.read = self.computed + computed, self.read + there - computed
-        return [array for array, _ in found]
+        augmented = augment and self.modality.augments
+        found = {row: self._again(row, augmented) for row in rows.tolist()}
+        lacks = [row for row, array in found.items() if array is None]
+        values = self.table.take(self.column, np.array(lacks, np.int64)) if lacks else []
+        anew = [(row, value) for row, value in zip(lacks, values, strict=True) if value is not None]
+        if anew:
+            with ThreadPoolExecutor(min(len(anew), os.cpu_count() or 1)) as pool:
+                found |= dict(zip((row for row, _ in anew), pool.map(lambda one: self._one(one[0], one[1], augmented), anew), strict=True))
+        self.read += len(found) - len(lacks)
+        return [found[row] for row in rows.tolist()]
 
-    def _one(self, value: Any, decoder: Decoder) -> tuple[Array, bool]:
-        """What is decoded of a file, and whether it was known."""
+    def _again(self, row: int, augmented: bool) -> Array | None:
+        """What is decoded of a file that this run met before, whose name and state are not looked at twice."""
+        key = self.keys.get((row, augmented))
+        kept = self.store.get(key) if key and self.store else None
+        return None if kept is None else _unpacked(kept)
+
+    def _one(self, row: int, value: Any, augmented: bool) -> Array:
+        """What is decoded of a file."""
         assert self.store
-        key = self._key(value, decoder, b"decoded")
-        row = self.store.get(key)
-        if row is not None:
-            return _unpacked(row), True
+        decoder = self._decoder(augmented)
+        key = self.keys[row, augmented] = self._key(value, decoder, b"decoded")
+        kept = self.store.get(key)
+        if kept is not None:
+            self.read += 1
+            return _unpacked(kept)
         array = decoder.read(open_media(value, self.table.root))
         self.store.write([key], [_packed(array)])
-        return array, False
+        self.computed += 1
+        return array
 
     def _decoder(self, augment: bool) -> Decoder:
         decoder = self.modality.decoder(augment)

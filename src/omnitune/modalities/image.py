@@ -99,7 +99,7 @@ class Image(Modality):
         return {"longest": 0}
 
     def encode(self, values: Sequence[Any], facts: Facts, rng: np.random.Generator | None = None) -> dict[str, Tensor]:
-        """`pixels` (B, 3, H, W) uint8; zeros where missing. Every picture has a random stream of its own, and a thread.
+        """`pixels` (B, 3, H, W) uint8; zeros where missing. Every picture has a random stream of its own, and where there is much to do a thread.
 
         A value is the bytes of a file, or what `decoder` made of them.
         """
@@ -117,8 +117,11 @@ class Image(Modality):
                 x_CHW = torch.from_numpy(x_HWC).permute(2, 0, 1)  # its memory in the order height, width, colour, quickest to resize
                 pixels[place] = self._augmented(x_CHW, self._rng(draws[place], x_HWC)) if augment else x_CHW
 
+        slow = [place for place, value in enumerate(values) if augment or not isinstance(value, np.ndarray)]
         with ThreadPoolExecutor(min(len(values), os.cpu_count() or 1)) as pool:
-            list(pool.map(read, range(len(values))))
+            list(pool.map(read, slow))
+        for place in set(range(len(values))).difference(slow):  # to copy a picture takes less than to hand it to a thread
+            read(place)
         return {"pixels": pixels, "present": torch.tensor([value is not None for value in values], dtype=torch.bool)}
 
     @property
