@@ -19,7 +19,7 @@ def lacking(device: torch.device, dtype: torch.dtype) -> str | None:
     if device.type != "cuda":
         return f"as rows are on {device.type}"
     if _kernel() is None:
-        return f"torch {torch.__version__} has no varlen_attn, which came with 2.10"
+        return f"torch {torch.__version__} has no varlen_attn with windows, which came with 2.11"
     if torch.cuda.get_device_capability(device) < AMPERE:
         return f"{torch.cuda.get_device_name(device)} is older than FlashAttention needs"
     return None if computed_in(device, dtype) in HALVES else "FlashAttention knows no float32; with train.precision bfloat16 they are read flat"
