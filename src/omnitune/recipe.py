@@ -331,7 +331,8 @@ def _balanced(recipe: Recipe) -> Iterable[Mistake]:
         yield Mistake("train.balance", wrong, "Leave it out, or give another task a weight")
     together = [name for name in learning if recipe.tasks[name].form in ("pairs", "neighbours")]
     if recipe.train.balance != "static" and together:
-        wrong = f"{recipe.train.balance!r} takes the rows of a batch one by one, which {', '.join(together)} compares"
+        words = "compares" if len(together) == 1 else "compare"
+        wrong = f"{recipe.train.balance!r} takes the rows of a batch one by one, and {' and '.join(together)} {words} them"
         yield Mistake("train.balance", wrong, "Leave it out")
 
 

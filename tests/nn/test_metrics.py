@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 from sklearn import metrics as reference
 
-from omnitune.nn.metrics import class_metrics, label_metrics, of_form, ordinal_metrics
+from omnitune.nn.metrics import class_metrics, label_metrics, of_form, ordinal_metrics, quadratic_kappa
 from omnitune.nn.number_metrics import quantile_metrics, value_metrics
 
 
@@ -81,6 +81,14 @@ def test_ordinal_metrics_equal_scikit_learn(seed):
     assert ours["accuracy"] == pytest.approx(reference.accuracy_score(y, median))
     assert ours["macro_f1"] == pytest.approx(reference.f1_score(y, median, average="macro"))
     assert ours["log_loss"] == pytest.approx(reference.log_loss(y, p))
+
+
+def test_one_answer_for_all_agrees_no_better_than_chance_exactly() -> None:
+    """Not 1e-16, which would be told as better or worse than another 0."""
+    rng = np.random.default_rng(0)
+    for n in range(3, 60):
+        y = rng.integers(0, 5, n)
+        assert y.min() == y.max() or quadratic_kappa(y, np.full(n, int(np.median(y)))) == 0.0
 
 
 @pytest.mark.parametrize("seed", range(3))
