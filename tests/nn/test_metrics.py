@@ -135,3 +135,7 @@ def test_certain_and_wrong_is_finite():
     p = np.array([[1.0, 0.0]], dtype=np.float32)
     assert 15 < class_metrics(2)["log_loss"].compute(np.array([1]), p) < 17
     assert np.isfinite(label_metrics(1)["log_loss"].compute(np.array([[0]]), np.array([[1.0]])))
+
+
+def test_one_level_has_no_width_and_nothing_to_miss() -> None:
+    assert list(quantile_metrics([0.5])) == ["pinball", "mae"] and list(quantile_metrics([0.5, 0.9])) == ["pinball", "mae", "width", "miss"]
