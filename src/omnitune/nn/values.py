@@ -126,6 +126,21 @@ def missing(value: Any) -> bool:
     return value is None or nan(value)
 
 
+def unnamed(value: Any) -> str | None:
+    """As `problem`, of a cell that may be empty."""
+    return None if missing(value) else problem(value)
+
+
+def place(value: Any, known: dict[str, int]) -> int:
+    """Where `value` stands by `places`, -1 where it is missing or not among them."""
+    return -1 if missing(value) else known.get(name(value), -1)
+
+
+def strangers(column: Iterable[Any], known: dict[str, int]) -> int:
+    """How many values are there and not among `known`."""
+    return sum(not missing(value) and name(value) not in known for value in column)
+
+
 def nan(value: Any) -> bool:
     """Whether it is a number that is none, of whatever type and precision."""
     return isinstance(value, (Real, Decimal)) and bool(value != value)
