@@ -317,9 +317,14 @@ def _metric_names(recipe: Recipe) -> Iterable[Mistake]:
         if (name != "loss" or where != "train.stop_on") and (not dot or task not in recipe.tasks):
             yield Mistake(where, f"{name!r} is no metric", f"Write task.metric; tasks: {', '.join(recipe.tasks)}")
         elif dot and metric not in (
-            known := [*of_form(recipe.tasks[task].form, ("0", "1")), *(_of_texts(recipe, task) if where != "train.stop_on" else ())]
+            known := [*of_form(recipe.tasks[task].form, _said(recipe.tasks[task])), *(_of_texts(recipe, task) if where != "train.stop_on" else ())]
         ):
             yield Mistake(where, f"{name!r} is not measured", did_you_mean(metric, known))
+
+
+def _said(task: Task) -> list[str]:
+    """Names of what it answers: the levels of quantiles, which say what can be measured; for others any two."""
+    return [str(level) for level in getattr(task, "levels", (0, 1))]
 
 
 def _of_texts(recipe: Recipe, task: str) -> Iterable[str]:
@@ -334,7 +339,8 @@ def _balanced(recipe: Recipe) -> Iterable[Mistake]:
         yield Mistake("train.balance", wrong, "Leave it out, or give another task a weight")
     together = [name for name in learning if recipe.tasks[name].form in ("pairs", "neighbours")]
     if recipe.train.balance != "static" and together:
-        wrong = f"{recipe.train.balance!r} takes the rows of a batch one by one, which {', '.join(together)} compares"
+        words = "compares" if len(together) == 1 else "compare"
+        wrong = f"{recipe.train.balance!r} takes the rows of a batch one by one, and {' and '.join(together)} {words} them"
         yield Mistake("train.balance", wrong, "Leave it out")
 
 

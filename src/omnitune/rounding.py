@@ -43,6 +43,8 @@ class Rounding:
         return asdict(self)
 
     def __str__(self) -> str:
+        if not self.rows:
+            return f"int8 against float32: not measured, since none of the {self.on} has an answer"
         measured = "".join(f", {name} {whole:.4g} -> {rounded:.4g}" for name, (whole, rounded) in list(self.metrics.items())[:1])
         return f"int8 against float32 on {self.rows:,} {self.on}: {self.same:.1%} equal answers, largest change {self.largest:.2g}{measured}"
 

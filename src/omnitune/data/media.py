@@ -104,26 +104,30 @@ def _at(text: str, root: Path, read: Callable[[Path], T]) -> T:
     try:
         path = (root / text).resolve()
         if not path.is_relative_to(root.resolve()):
-            raise Mistake("", f"{_shown(text)} lies outside {root}", "Move the file below the table's folder, or give its bytes")
+            raise Mistake("", f"{_shown(text)} lies outside {_folder(root)}", "Move the file below the table's folder, or give its bytes")
         return read(path)
     except IsADirectoryError:
         raise Mistake("", f"{_shown(text)} is a folder", "Give the path of a file") from None
     except FileNotFoundError:
-        raise Mistake("", f"there is no file {_shown(text)} in {root}", _nearest(root / text)) from None
+        raise Mistake("", f"there is no file {_shown(text)} in {_folder(root)}", _nearest(root, text)) from None
     except (OSError, ValueError, RuntimeError) as error:  # no permission, a name too long, a null character, a loop of links
         why = getattr(error, "strerror", None) or str(error)
         raise Mistake("", f"cannot open {_shown(text)}: {why.lower()}", FORMS) from None
 
 
-def _nearest(path: Path) -> str:
-    """'Did you mean b.jpg?' by the names in the folder where `path` should be."""
-    folder = path.parent
+def _folder(root: Path) -> str:
+    return "this folder" if root == Path() else str(root)
+
+
+def _nearest(root: Path, text: str) -> str:
+    """'Did you mean photos/b.jpg?' by the names in the folder where the file should be."""
+    folder = (root / text).parent
     if not folder.is_dir():
         return f"There is no folder {_shown(str(folder))}"
     with os.scandir(folder) as entries:
         names = [entry.name for entry in islice(entries, LISTED)]
-    near = difflib.get_close_matches(path.name, names, 1)
-    return f"Did you mean {near[0]!r}?" if near else "Put the file there, or leave the value missing"
+    near = difflib.get_close_matches(Path(text).name, names, 1)
+    return f"Did you mean {str(Path(text).with_name(near[0]))!r}?" if near else "Put the file there, or leave the value missing"
 
 
 def _data_uri(text: str) -> bytes:

@@ -47,7 +47,7 @@ def learn(recipe: Recipe, name: str, read: Facts, table: Rowed, train: Array) ->
         free = min(lengths.max(), limit // 2) if wanted is None else wanted
         modality.prompts(task.prompts, int(free), read)
     except Mistake as mistake:
-        raise Mistake(f"tasks.{name}.{mistake.where}", mistake.what, mistake.fix) from None
+        raise mistake.under(f"tasks.{name}") from None
     return {FREE: int(free), LONG: float((lengths > free).mean())}
 
 

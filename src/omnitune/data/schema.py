@@ -10,6 +10,7 @@ import numpy as np
 from omnitune.data import histories, prompted
 from omnitune.data.columns import Column
 from omnitune.data.table import Table
+from omnitune.errors import Mistake
 from omnitune.recipe import Recipe
 from omnitune.tasks import SelfSupervised
 from omnitune.tasks.rank import Rank
@@ -51,12 +52,19 @@ class Schema:
 def learn(recipe: Recipe, table: Table, parts: dict[str, np.ndarray[Any, Any]]) -> Schema:
     """Counts on the training rows of `table`."""
     train = parts["train"]
-    inputs = {
-        n: histories.learn(recipe, n, table, train) or m.learn(Column(table, recipe.column(n), train, m.media)) for n, m in recipe.inputs.items()
-    }
+    inputs = {n: histories.learn(recipe, n, table, train) or _counted(recipe, n, table, train) for n in recipe.inputs}
     tasks = {n: _learned(recipe, n, inputs, table, train) for n in recipe.tasks}
     columns = {column: kind for column, kind in sorted(table.kinds.items()) if column in recipe.columns}
     return Schema(inputs, tasks, {part: len(rows) for part, rows in parts.items()}, columns)
+
+
+def _counted(recipe: Recipe, name: str, table: Table, train: np.ndarray[Any, Any]) -> Facts:
+    modality = recipe.inputs[name]
+    try:
+        facts: Facts = modality.learn(Column(table, recipe.column(name), train, modality.media))
+    except Mistake as mistake:
+        raise mistake.under(f"inputs.{name}") from None
+    return facts
 
 
 def _learned(recipe: Recipe, name: str, inputs: dict[str, Facts], table: Table, train: np.ndarray[Any, Any]) -> Facts:

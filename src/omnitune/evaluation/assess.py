@@ -152,9 +152,8 @@ def report(assessment: Assessment, loop: Training, folder: Path, facts: dict[str
     """The whole report of a run in `folder`; `facts`: how inputs were read and rungs climbed; `reasons`: why `auto` values are what they are."""
     recipe, tasks, data = assessment.recipe, assessment.tasks(), rows.facts(assessment.prepared)
     log = curves(folder / "log.csv")
-    warnings = rows.doubts(assessment.prepared, data) + [
-        caution for name, task in tasks.items() for caution in cautions.simple_wins(name, task["metrics"])
-    ]
+    warnings = rows.doubts(assessment.prepared, data) + cautions.unwatched(recipe.train.stop_on, log)
+    warnings += [caution for name, task in tasks.items() for caution in cautions.simple_wins(name, task["metrics"])]
     made = Report(folder.resolve().name, tasks, thin(log), cost(loop, log) | facts, data, warnings, recipe.to_dict(), reasons, versions)
     return replace(made, warnings=warnings + [cautions.caution("unexpected", "expect", miss) for miss in check(made, recipe.expect)])
 

@@ -36,6 +36,20 @@ def few_rows(rows: Mapping[str, int]) -> list[Caution]:
     return found
 
 
+def unwatched(stop_on: str, log: Sequence[Mapping[str, float]]) -> list[Caution]:
+    """`unwatched`: rounds of validation that never measured what was to choose among them.
+
+    Args:
+        stop_on: as `Train`.
+        log: numbers by name of every step; a figure that could not be measured is nan.
+    """
+    rounds = [step for step in log if "validation.loss" in step]
+    if not rounds or any(not np.isnan(step.get(f"validation.{stop_on}", np.nan)) for step in rounds):
+        return []
+    text = f"{stop_on} could not be measured on the validation rows in any round, so the last weights were kept, not the best."
+    return [caution("unwatched", "train.stop_on", text)]
+
+
 def missing_classes(task: str, counts: Mapping[str, Mapping[str, int]]) -> list[Caution]:
     """`missing_class`: classes or labels without a row in a part that has rows.
 

@@ -104,8 +104,17 @@ def _head_lr(recipe: Recipe, rows: int, device: torch.device) -> tuple[float, st
     )
 
 
+def from_nothing(recipe: Recipe) -> list[str]:
+    """The inputs whose backbone starts from nothing."""
+    return [name for name, shape in _shaped(recipe).items() if not shape.pretrained]
+
+
 def _shapes(recipe: Recipe) -> list[Architecture]:
-    return [m.backbone.architecture() for m in recipe.inputs.values() if isinstance(getattr(m, "backbone", None), Backbone)]
+    return list(_shaped(recipe).values())
+
+
+def _shaped(recipe: Recipe) -> dict[str, Architecture]:
+    return {name: m.backbone.architecture() for name, m in recipe.inputs.items() if isinstance(getattr(m, "backbone", None), Backbone)}
 
 
 def _attention_dropout(recipe: Recipe, rows: int, device: torch.device) -> tuple[float | str, str]:

@@ -23,6 +23,7 @@ from omnitune.nn.recall import Recall
 from omnitune.nn.tokens import Batch, Loss, Tokens, View, beside
 from omnitune.recipe import Recipe
 from omnitune.tasks import SelfSupervised
+from omnitune.training import auto
 
 if TYPE_CHECKING:
     from omnitune.training.features import Read
@@ -215,8 +216,12 @@ def tune(model: Model, recipe: Recipe) -> None:
     """Sets which weights of the backbones learn, adding adapters, their dropout, and whether activations are computed twice to save memory.
 
     Raises:
-        Mistake: no task has weights of its own, and those of the backbones stay as they are.
+        Mistake: no task has weights of its own, and those of the backbones stay as they are; or adapters are asked for beside weights that never
+            learned.
     """
+    if recipe.tuning.adapts and (fresh := auto.from_nothing(recipe)):
+        wrong = f"adapters would stand beside weights that never learned: the backbone of {' and '.join(fresh)} starts from nothing"
+        raise Mistake("tuning", wrong, "Choose full, or a backbone that was trained before")
     for encoder in model.backbones.values():
         layers, attention = (None if isinstance(share, str) else share for share in (recipe.train.dropout, recipe.train.attention_dropout))
         encoder.set_dropout(layers, attention)  # before adapters come, which have a dropout of their own

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 @component
 class LoRA(Tuning):
-    """Low-rank adapters (Hu et al. 2022) on the matrices of the blocks; everything else in the backbone stays.
+    """Low-rank adapters (Hu et al. 2022) on the matrices of the blocks; everything else in the backbone stays. A backbone that starts from nothing
+    is refused: what stays would never have learned.
 
     Args:
         rank: of the product.
@@ -34,6 +35,11 @@ class LoRA(Tuning):
     targets: tuple[str, ...] = ()
     blocks: int | None = Field(default=None, ge=1)
     one_product: bool = True
+
+    @property
+    def adapts(self) -> bool:
+        """Always."""
+        return True
 
     def apply(self, encoder: Encoder) -> None:
         """See `Tuning.apply`. Raises `Mistake` where nothing can be adapted, or a target names no layer."""
