@@ -136,6 +136,19 @@ class Train(Settings):
     seed: Annotated[int, Field(ge=0)] = 0
 
 
+def _with_shared(inputs: Any) -> Any:
+    """Inputs as they are written, one that shares a backbone and names none with the one that it shares."""
+    if not isinstance(inputs, dict):
+        return inputs
+    made = dict(inputs)
+    for name, value in inputs.items():
+        of = inputs.get(value.get("shares")) if isinstance(value, dict) and isinstance(value.get("shares"), str) else None
+        kind, backbone = (of.get(key) if isinstance(of, dict) else getattr(of, key, None) for key in ("kind", "backbone"))
+        if backbone is not None and kind == value.get("kind"):
+            made[name] = {"backbone": backbone} | value
+    return made
+
+
 @settings
 class Recipe(Settings):
     """One run: data, inputs, fusion, tasks, tuning, budget. Frozen and complete.
@@ -153,7 +166,7 @@ class Recipe(Settings):
     """
 
     data: Annotated[Data, pydantic.BeforeValidator(lambda v: v if isinstance(v, (Data, Mapping)) else {"from": v})]
-    inputs: Annotated[dict[str, any_of(Modality)], Field(min_length=1)]  # type: ignore[valid-type]
+    inputs: Annotated[dict[str, any_of(Modality)], Field(min_length=1), pydantic.BeforeValidator(_with_shared)]  # type: ignore[valid-type]
     tasks: Annotated[dict[str, any_of(Task)], Field(min_length=1)]  # type: ignore[valid-type]
     fusion: any_of(Fusion) = Field(default=DEFAULTS["fusion"], validate_default=True)  # type: ignore[valid-type]
     tuning: any_of(Tuning) = Field(default=DEFAULTS["tuning"], validate_default=True)  # type: ignore[valid-type]
@@ -186,6 +199,16 @@ class Recipe(Settings):
         """The table's column that input `name` reads."""
         column: str | None = self.inputs[name].column
         return name if column is None else column
+
+    def reader(self, name: str) -> str:
+        """The input whose backbone reads input `name`: its own, or the one that it shares."""
+        shares: str | None = self.inputs[name].shares
+        return name if shares is None else shares
+
+    @property
+    def readers(self) -> dict[str, list[str]]:
+        """The inputs that read for themselves, each with all that its encoder reads."""
+        return {of: [name for name in self.inputs if self.reader(name) == of] for of in self.inputs if self.reader(of) == of}
 
     def read_by(self, task: str) -> dict[str, str]:
         """The column of every name in the prompt of `task`: that of an input, else one of this name; none where it has no prompt."""
@@ -226,7 +249,7 @@ def read(source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) 
 def check(recipe: Recipe) -> None:
     """What one field alone cannot tell: names that must meet, columns that must differ, checkpoints that must be there."""
     inputs = (*_shared_columns(recipe), *_asked_inputs(recipe), *_ranked_inputs(recipe), *_compared_inputs(recipe), *_fused_inputs(recipe))
-    between = (*inputs, *_pieces(recipe), *_named_in_prompts(recipe), *_balanced(recipe))
+    between = (*inputs, *_shared_backbones(recipe), *_pieces(recipe), *_named_in_prompts(recipe), *_balanced(recipe))
     wrong = [*between, *_metric_names(recipe), *_backbones(recipe)]
     if wrong:
         raise Mistake.together(wrong)
@@ -281,6 +304,21 @@ def _pieces(recipe: Recipe) -> Iterable[Mistake]:
         same = [other for other in recipe.inputs if other != name and recipe.column(other) == recipe.column(name)]
         if same:
             yield Mistake(f"inputs.{name}.pieces", f"input {same[0]!r} reads the same column", "Copy the column under another name")
+
+
+def _shared_backbones(recipe: Recipe) -> Iterable[Mistake]:
+    owners = [name for name, modality in recipe.inputs.items() if modality.shares is None and hasattr(modality, "backbone")]
+    for name, modality in recipe.inputs.items():
+        if modality.shares is None:
+            continue
+        where, of = f"inputs.{name}.shares", recipe.inputs.get(modality.shares)
+        if of is None or modality.shares not in owners or of.kind != modality.kind:
+            fit = [owner for owner in owners if recipe.inputs[owner].kind == modality.kind]
+            yield Mistake(where, f"{modality.shares!r} is no {modality.kind} input with a backbone of its own", did_you_mean(modality.shares, fit))
+        elif of.backbone != modality.backbone:
+            yield Mistake(f"inputs.{name}.backbone", f"is not that of {modality.shares!r}, which it shares", "Write the same, or leave `shares` out")
+        elif getattr(modality, "pieces", False) or getattr(of, "pieces", False):
+            yield Mistake(where, "a text that is read in pieces shares no backbone", f"Leave out pieces of {name!r} and {modality.shares!r}")
 
 
 def _ranked_inputs(recipe: Recipe) -> Iterable[Mistake]:

@@ -51,8 +51,13 @@ class Schema:
 def learn(recipe: Recipe, table: Table, parts: dict[str, np.ndarray[Any, Any]]) -> Schema:
     """Counts on the training rows of `table`."""
     train = parts["train"]
+    values = {n: Column(table, recipe.column(n), train, m.media) for n, m in recipe.inputs.items()}
+    shared = {n: recipe.inputs[n].shared([values[name] for name in names]) for n, names in recipe.readers.items() if len(names) > 1}
     inputs = {
-        n: histories.learn(recipe, n, table, train) or m.learn(Column(table, recipe.column(n), train, m.media)) for n, m in recipe.inputs.items()
+        n: m.learn_shared(values[n], shared[of])
+        if (of := recipe.reader(n)) in shared
+        else histories.learn(recipe, n, table, train) or m.learn(values[n])
+        for n, m in recipe.inputs.items()
     }
     tasks = {n: _learned(recipe, n, inputs, table, train) for n in recipe.tasks}
     columns = {column: kind for column, kind in sorted(table.kinds.items()) if column in recipe.columns}

@@ -58,15 +58,23 @@ class Text(Modality):
     def learn(self, values: Sequence[Any]) -> Facts:
         """`max_tokens`, as far as the checkpoint goes, and `cut`, the share of (up to 5,000) texts that are longer; and what a backbone that
         starts from nothing learns."""
-        own: Facts = self.backbone.learn(_Texts(values))
-        words = self._read_by(self.max_tokens, own)
+        return self.learn_shared(values, self.shared([values]))
+
+    def shared(self, columns: Sequence[Sequence[Any]]) -> Facts:
+        """The tokenizer of a backbone that starts from nothing."""
+        learned: Facts = self.backbone.learn(_Texts(columns))
+        return learned
+
+    def learn_shared(self, values: Sequence[Any], shared: Facts) -> Facts:
+        """See `learn`."""
+        words = self._read_by(self.max_tokens, shared)
         if self.pieces:
-            return {"max_tokens": words.limit, "cut": 0.0} | own
+            return {"max_tokens": words.limit, "cut": 0.0} | shared
         some = (cells.name(value) for value in islice(values, 0, None, -(-len(values) // COUNTED) or 1) if value is not None)
         seen = cut = 0
         while chunk := list(islice(some, CHUNK)):
             seen, cut = seen + len(chunk), cut + sum(row.cut for row in words.read(chunk))
-        return {"max_tokens": words.limit, "cut": cut / seen if seen else 0.0} | own
+        return {"max_tokens": words.limit, "cut": cut / seen if seen else 0.0} | shared
 
     def language(self, facts: Facts) -> Facts:
         """What a task must know that asks about its words: whether the backbone is `causal`, its words `tied`, and whether it `says` them by trained
@@ -172,13 +180,13 @@ class Text(Modality):
 
 
 class _Texts:
-    """The texts of a column, as often as they are asked for."""
+    """The texts of columns, as often as they are asked for."""
 
-    def __init__(self, values: Sequence[Any]) -> None:
-        self.values = values
+    def __init__(self, columns: Sequence[Sequence[Any]]) -> None:
+        self.columns = columns
 
     def __iter__(self) -> Iterator[str]:
-        return (cells.name(value) for value in self.values if value is not None)
+        return (cells.name(value) for values in self.columns for value in values if value is not None)
 
 
 @cache

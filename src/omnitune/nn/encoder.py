@@ -166,6 +166,10 @@ class Encoder(nn.Module):
             return f"as rows are on {device.type}"
         return None if self.positions_from is not None else f"{type(self.model).__name__} cannot read flat rows"
 
+    def pads(self, device: torch.device) -> bool:
+        """Whether padding of texts is multiplied."""
+        return self.reads_text and self._padded(device) is not None
+
     def path(self) -> dict[str, str]:
         """How its inputs were read, and what share of the tokens was padding, for a report."""
         told = {}

@@ -19,7 +19,7 @@ from omnitune.data.store import Store
 from omnitune.nn.tokens import Tokens
 from omnitune.settings import plain
 from omnitune.tasks import SelfSupervised
-from omnitune.training.model import Model, slug
+from omnitune.training.model import Model
 
 Array = np.ndarray[Any, Any]
 Inputs = dict[str, Tensor]
@@ -27,6 +27,7 @@ VERSION = 2
 """Of what is stored; a change of it leaves older files unused."""
 SAMPLE = 64
 """Texts or sounds whose length tells how much room all will take."""
+ALL = slice(None)
 MISSING = b"missing value   "
 LARGEST = float(np.finfo(np.float16).max)
 BOUND = 1e-3
@@ -44,12 +45,12 @@ class Prefix:
     """
 
     def __init__(self, name: str, model: Model, prepared: Prepared) -> None:
-        recipe, self.name, self.encoder = prepared.recipe, name, model.backbones[name]
+        recipe, self.name, self.encoder = prepared.recipe, name, model.pretrained[name]
         self.table, self.column, self.modality, self.facts = prepared.table, recipe.column(name), recipe.inputs[name], prepared.schema.inputs[name]
         asked = prompted.alone(recipe)
         self.asked = asked if asked and recipe.tasks[asked].of == name else None
         self.prepared = prepared
-        self.reader, self.depth = model.encoders[slug(name)], len(self.encoder.blocks)
+        self.reader, self.depth = model.encoder(name), len(self.encoder.blocks)
         self.whole = self.encoder.still() > self.depth + 1
         self.blocks = self.depth if self.whole else self.encoder.still() - 1
         self.pooled = self.whole and model.fusion.pools
@@ -98,16 +99,17 @@ class Prefix:
         mask = torch.ones(hidden.shape[:2], dtype=torch.bool, device=hidden.device) if mask is None else mask
         return Tokens(hidden, mask, "first" if self.pooled else self.encoder.pool)
 
-    def keep(self, rows: Array, inputs: Inputs, tokens: Tokens) -> None:
-        """Stores what a forward pass that gave `tokens` made of the rows."""
+    def keep(self, rows: Array, inputs: Inputs, tokens: Tokens, place: slice) -> None:
+        """Stores what a forward pass that gave `tokens` made of the rows; `place` is where they were among all that it read."""
         assert self.store
         view = int(inputs["view"][0]) if "view" in inputs else None
         keys = self._keys(rows, view)
         if all(key in self.store for key in keys):  # a batch may be read twice, see `training/gradients.py`
             return
         self.computed += len(rows)
-        hidden = self._hidden(tokens).cpu().numpy()
-        masks = self._mask(inputs).cpu().numpy() if self._uneven() else np.ones(hidden.shape[:2], bool)
+        hidden = self._hidden(tokens, place).cpu().numpy()
+        masks = self._mask(inputs, place).cpu().numpy() if self._uneven() else np.ones(hidden.shape[:2], bool)
+        hidden = hidden[:, : masks.shape[1]]  # what was read beside it may be longer
         found = {key: row[mask] for key, row, mask in zip(keys, hidden, masks, strict=True)}
         if self.bits == 16:
             found = {key: row for key, row in found.items() if np.abs(row).max(initial=0) <= LARGEST}
@@ -117,14 +119,14 @@ class Prefix:
         """Whether rows have tokens of their own number: texts and sounds."""
         return (self.encoder.reads_text or self.encoder.hearing is not None) and not self.pooled
 
-    def _mask(self, inputs: Inputs) -> Tensor:
+    def _mask(self, inputs: Inputs, place: slice = ALL) -> Tensor:
         """Which tokens of the last forward pass are real, (B, L)."""
-        return self.encoder.heard_BL if self.encoder.hearing else inputs["attention_mask"].bool()
+        return self.encoder.heard_BL[place] if self.encoder.hearing else inputs["attention_mask"].bool()
 
-    def _hidden(self, tokens: Tokens) -> Tensor:
+    def _hidden(self, tokens: Tokens, place: slice = ALL) -> Tensor:
         if self.pooled:
             return tokens.pooled().detach()[:, None]
-        hidden: Tensor = (tokens.x_BLD if self.whole or self.encoder.cut is None else self.encoder.cut.seen).detach()
+        hidden: Tensor = (tokens.x_BLD if self.whole or self.encoder.cut is None else self.encoder.cut.seen[place]).detach()
         return hidden
 
     def _keys(self, rows: Array, view: int | None) -> list[bytes]:
@@ -180,7 +182,7 @@ class Prefix:
     @torch.no_grad()
     def _proved(self, inputs: Inputs) -> bool:
         """Whether going on from what was kept gives the tokens of the whole model."""
-        if not self.whole:
+        if not self.whole and self.encoder.cut is None:
             self.encoder.cut_after(self.blocks)
         self.reader.eval()
         wanted = self.reader(inputs)
@@ -244,7 +246,7 @@ class Prefix:
     def fingerprint(self) -> str:
         """SHA-256 of everything that decides what is kept: weights, tokenizer or picture settings, the place of the cut, versions."""
         facts = {"version": VERSION, "torch": torch.__version__, "blocks": self.blocks, "whole": self.whole, "pooled": self.pooled}
-        settings = {key: value for key, value in plain(self.modality).items() if key not in ("column", "backbone", "views")}
+        settings = {key: value for key, value in plain(self.modality).items() if key not in ("column", "backbone", "shares", "views")}
         if decoder := self.modality.decoder(self.modality.augments):
             facts["decoder"] = decoder.settings
         facts |= {"modality": settings, "facts": self.facts, "pool": self.encoder.pool, "files": self._files()}
@@ -289,12 +291,15 @@ class Frozen:
         self._open(prepared)
 
     def _open(self, prepared: Prepared) -> None:
-        for name, prefix in [(name, Prefix(name, self.model, prepared)) for name in self.model.backbones]:
+        for name, prefix in [(name, Prefix(name, self.model, prepared)) for name in self.model.pretrained]:
             why = prefix.refusal(prepared)
             if why is None:
                 self.prefixes[name] = prefix
             else:
                 self.refusals[name] = why
+        for name in [name for name, prefix in self.prefixes.items() if not prefix.whole and prefix.encoder.cut is None]:
+            self.refusals[name] = "what is read beside it does not go on from a block"
+            del self.prefixes[name]
         for name in prepared.decoded.keys() - self.prefixes.keys():  # what is known is decoded once anyway
             prepared.decoded[name].keep(prepared.parts)
 
