@@ -249,7 +249,7 @@ def read(source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) 
 def check(recipe: Recipe) -> None:
     """What one field alone cannot tell: names that must meet, columns that must differ, checkpoints that must be there."""
     inputs = (*_shared_columns(recipe), *_asked_inputs(recipe), *_ranked_inputs(recipe), *_compared_inputs(recipe), *_fused_inputs(recipe))
-    between = (*inputs, *_shared_backbones(recipe), *_pieces(recipe), *_named_in_prompts(recipe), *_balanced(recipe))
+    between = (*inputs, *_shared_backbones(recipe), *_several(recipe), *_pieces(recipe), *_named_in_prompts(recipe), *_balanced(recipe))
     wrong = [*between, *_metric_names(recipe), *_backbones(recipe)]
     if wrong:
         raise Mistake.together(wrong)
@@ -290,6 +290,16 @@ def _named_in_prompts(recipe: Recipe) -> Iterable[Mistake]:
         task = recipe.tasks[name]
         if task.prompts and getattr(recipe.inputs.get(task.of), "token_dropout", 0):
             yield Mistake(f"inputs.{task.of}.token_dropout", f"no token of a prompt is dropped, which is what tasks.{name} reads", "Leave it out")
+
+
+def _several(recipe: Recipe) -> Iterable[Mistake]:
+    """Questions about one value are not put to a cell that may hold several."""
+    asked = {task.of: f"tasks.{name} asks it about itself" for name, task in recipe.tasks.items() if isinstance(task, SelfSupervised)}
+    asked |= {named: f"tasks.{name} writes it into a prompt" for name in recipe.tasks for named in recipe.read_by(name)}
+    asked |= {name: "it is read in pieces" for name, modality in recipe.inputs.items() if getattr(modality, "pieces", False)}
+    for name, modality in recipe.inputs.items():
+        if modality.several and name in asked:
+            yield Mistake(f"inputs.{name}.most", f"a cell may hold several values, and {asked[name]}", "Set it to 1")
 
 
 def _pieces(recipe: Recipe) -> Iterable[Mistake]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from omnitune.data.media import identity, open_media
+from omnitune.data.media import files_of, identity, open_media
 from omnitune.data.store import Room, Store
 from omnitune.data.table import Rows, Table
 from omnitune.modalities import Decoder, Modality
@@ -35,7 +35,7 @@ class Decoded:
     """
 
     def __init__(self, modality: Modality, table: Table, column: str, room: Room) -> None:
-        self.modality, self.table, self.column, self.room = modality, table, column, room
+        self.modality, self.table, self.column, self.room, self.most = modality, table, column, room, getattr(modality, "most", 1)
         place = str(table.root or table.name)
         self.folder = hashlib.sha256(json.dumps([VERSION, place, column]).encode()).hexdigest()[:32]
         self.about = {"holds": "decoded files", "about": f"{table.name}, column {column}"}
@@ -46,6 +46,9 @@ class Decoded:
 
     def problem(self, value: Any, check: Callable[[Any], str | None]) -> str | None:
         """What `check` says of a file's bytes; that it said nothing is kept."""
+        files = files_of(value)
+        if files is not None:
+            return next((problem for file in files if (problem := self.problem(file, check))), None)
         key = self._key(value, self._decoder(False)) if self.store else b""
         if self.store and key in self.store:
             return None
@@ -59,25 +62,33 @@ class Decoded:
         if self.store is None:
             return
         training = self._decoder(self.modality.augments).most
-        wanted = sum(len(rows) * (training if part == "train" else self._decoder(False).most) for part, rows in parts.items())
+        wanted = sum(self._files(rows) * (training if part == "train" else self._decoder(False).most) for part, rows in parts.items())
         self.refusal = self.room.promise(self.folder, wanted + VERDICT * len(self.table)) or ""
         self.store.most = self.room.left(self.folder) - self.store.held
+
+    def _files(self, rows: Rows) -> int:
+        """How many there are."""
+        cells = (value for some in self.table.blocks(self.column, rows) for value in self.table.take(self.column, some))
+        return sum(len(files) if (files := files_of(value)) is not None else 1 for value in cells)
 
     @property
     def keeps(self) -> bool:
         """Whether it is of use to batches."""
         return not self.refusal
 
-    def __call__(self, rows: Rows, augment: bool) -> list[Array | None]:
-        """Of each row what `encode` takes in place of the file; None where it is missing."""
+    def __call__(self, rows: Rows, augment: bool) -> list[Array | list[Array] | None]:
+        """Of each row what `encode` takes in place of the file, or of several; None where it is missing."""
         decoder = self._decoder(augment and self.modality.augments)
         values = self.table.take(self.column, rows)
-        with ThreadPoolExecutor(min(len(values), os.cpu_count() or 1)) as pool:
-            found = list(pool.map(lambda value: (None, True) if value is None else self._one(value, decoder), values))
-        there = sum(value is not None for value in values)
+        several = [files_of(value) for value in values]
+        cells = [[] if value is None else [value] if files is None else files[: self.most] for value, files in zip(values, several, strict=True)]
+        with ThreadPoolExecutor(min(max(1, sum(map(len, cells))), os.cpu_count() or 1)) as pool:
+            found = list(pool.map(lambda file: self._one(file, decoder), [file for files in cells for file in files]))
         computed = sum(not known for _, known in found)
-        self.computed, self.read = self.computed + computed, self.read + there - computed
-        return [array for array, _ in found]
+        self.computed, self.read = self.computed + computed, self.read + len(found) - computed
+        arrays = iter([array for array, _ in found])
+        made = [[next(arrays) for _ in files] for files in cells]
+        return [(of[0] if of else None) if files is None else of for of, files in zip(made, several, strict=True)]
 
     def _one(self, value: Any, decoder: Decoder) -> tuple[Array, bool]:
         """What is decoded of a file, and whether it was known."""

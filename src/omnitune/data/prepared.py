@@ -17,7 +17,8 @@ from omnitune.data.split import digests, leaks, split
 from omnitune.data.store import GIB, Room
 from omnitune.data.table import Rowed, Table, read
 from omnitune.errors import Mistake
-from omnitune.nn.values import missing
+from omnitune.modalities._several import items
+from omnitune.nn.values import missing, text
 from omnitune.recipe import Recipe
 from omnitune.tasks import SelfSupervised
 
@@ -98,6 +99,13 @@ class Prepared:
     def raw(self, name: str, rows: Rows) -> Column:
         """What stands in the source for input `name` of these rows, whole documents where pieces of them are read."""
         return Column(self.source, self.recipe.column(name), self.table.origin(rows), self.recipe.inputs[name].media)
+
+    def written(self, name: str, rows: Rows) -> list[Any]:
+        """The same as simple models take it: the texts of a cell, where it may hold several, one below the other."""
+        values, modality = self.raw(name, rows)[:], self.recipe.inputs[name]
+        if not modality.several or modality.media:
+            return values
+        return ["\n".join(map(text, found)) if (found := items(value, modality.most)) else None for value in values]
 
     def _content(self) -> tuple[list[str], set[str], list[str]]:
         return identity(self.recipe), media(self.recipe), [self.recipe.column(name) for name in self.recipe.inputs]

@@ -52,7 +52,11 @@ def learn(recipe: Recipe, table: Table, parts: dict[str, np.ndarray[Any, Any]]) 
     """Counts on the training rows of `table`."""
     train = parts["train"]
     values = {n: Column(table, recipe.column(n), train, m.media) for n, m in recipe.inputs.items()}
-    shared = {n: recipe.inputs[n].shared([values[name] for name in names]) for n, names in recipe.readers.items() if len(names) > 1}
+    shared = {
+        n: recipe.inputs[n].shared([recipe.inputs[name].each(values[name]) for name in names])
+        for n, names in recipe.readers.items()
+        if len(names) > 1
+    }
     inputs = {
         n: m.learn_shared(values[n], shared[of])
         if (of := recipe.reader(n)) in shared

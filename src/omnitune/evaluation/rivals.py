@@ -145,7 +145,7 @@ def _columns(prepared: Prepared, kinds: Mapping[str, str], rows: Array) -> dict[
     """Raw values by input, or their outlines where they have any."""
     found: dict[str, Any] = {}
     for input, kind in kinds.items():
-        values = prepared.raw(input, rows)
+        values = prepared.written(input, rows) if kind != "outline" else prepared.raw(input, rows)
         made = prepared.recipe.inputs[input].outline(values) if kind == "outline" else values[:]
         found |= {} if made is None else {input: made}
     return found

@@ -15,6 +15,7 @@ from omnitune.evaluation.cautions import LEAK_ROWS, Caution, caution, few_rows, 
 from omnitune.evaluation.rivals import truth
 from omnitune.nn.metrics import like
 from omnitune.nn.tokens import Batch
+from omnitune.nn.values import listed
 from omnitune.nn.values import name as name_of
 from omnitune.tasks import SelfSupervised, Target, Task
 
@@ -76,6 +77,7 @@ def doubts(prepared: Prepared, data: dict[str, Any]) -> list[Caution]:
         whole = f" inputs.{name}.pieces: true reads them whole." if any(task.supervised is False for task in prepared.recipe.tasks.values()) else ""
         found.append(caution("truncated", f"inputs.{name}", f"{share:.1%} of the values are longer than is read.{whole}"))
     found += _contexts(prepared, data)
+    found += _more(prepared)
     for part, rows in prepared.straddling().items():
         if rows:
             found.append(caution("straddling", f"data.{part}", f"{rows:,} {part} rows also stand in training: figures are too good."))
@@ -96,6 +98,16 @@ def _contexts(prepared: Prepared, data: dict[str, Any]) -> Iterator[Caution]:
             yield caution(
                 "context", f"inputs.{name}.max_tokens", f"The backbone takes {read:,} tokens at once, so {asked:,} cannot be read together."
             )
+
+
+def _more(prepared: Prepared) -> Iterator[Caution]:
+    """Cells, of up to 5,000 that are looked at, that hold more values than are read."""
+    rows = sample(prepared.once(np.concatenate(list(prepared.parts.values()))), TEXTS, prepared.recipe.train.seed)
+    for name, modality in prepared.recipe.inputs.items():
+        if modality.several:
+            cells = Column(prepared.source, prepared.recipe.column(name), rows)
+            if more := sum(len(listed(cell) or ()) > modality.most for cell in cells):
+                yield caution("more", f"inputs.{name}.most", f"{more / len(rows):.1%} of the cells hold more than the {modality.most} that are read.")
 
 
 def _unasked(prepared: Prepared) -> Iterator[Caution]:
@@ -151,7 +163,7 @@ def _leaks(prepared: Prepared, name: str) -> list[Caution]:
     recipe, some = prepared.recipe, sample(prepared.once(prepared.parts["train"]), LEAK_ROWS, prepared.recipe.train.seed)
     true = truth(prepared, name, some)
     kinds = {input: modality.kind for input, modality in recipe.inputs.items() if not modality.media}
-    columns = {input: prepared.raw(input, true.rows)[:] for input in kinds}
+    columns = {input: prepared.written(input, true.rows) for input in kinds}
     return leaks(name, like(recipe.tasks[name].form), columns, kinds, true.y)
 
 

@@ -58,6 +58,11 @@ class Modality(Component, ABC):
     """Another input, of the same kind, whose backbone reads this one too: one set of weights, one forward pass for both."""
 
     @property
+    def several(self) -> bool:
+        """Whether a cell may hold a list of values, each read by itself; so it is of kinds with a setting `most` above 1."""
+        return bool(getattr(self, "most", 1) > 1)
+
+    @property
     def augments(self) -> bool:
         """Whether `encode` gives other tensors with a generator than without one."""
         return False
@@ -94,6 +99,10 @@ class Modality(Component, ABC):
     def shared(self, columns: Sequence[Sequence[Any]]) -> Facts:
         """What a backbone that starts from nothing learns of all the columns that it reads, as plain JSON values."""
         return {}
+
+    def each(self, values: Sequence[Any]) -> Sequence[Any]:
+        """The values of a column one by one, where a cell may hold several."""
+        return values
 
     @abstractmethod
     def encode(self, values: Sequence[Any], facts: Facts, rng: np.random.Generator | None = None) -> dict[str, Tensor]:

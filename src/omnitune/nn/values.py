@@ -7,6 +7,7 @@ What a text of a file without types (CSV) writes is said here too, since a colum
 """
 
 import datetime
+import json
 import math
 import re
 from collections import deque
@@ -116,6 +117,18 @@ def read_flag(text: str) -> bool | str:
     """True or false where a text of a file writes it; else the text."""
     bare = text.strip()
     return bare.lower() == "true" if _FLAG.fullmatch(bare) else text
+
+
+def listed(value: Any) -> list[Any] | None:
+    """The values of a cell that holds several: a list, or a text that writes one in JSON; None where it holds one."""
+    if isinstance(value, (list, tuple)) or getattr(getattr(value, "dtype", None), "kind", "") in ("O", "U"):
+        return list(value)
+    if not isinstance(value, str) or not (value.startswith("[") and value.endswith("]")):
+        return None
+    try:
+        return list(json.loads(value))
+    except ValueError:
+        return None
 
 
 def ordered(values: Iterable[Scalar]) -> list[Scalar]:

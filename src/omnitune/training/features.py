@@ -1,6 +1,7 @@
 """Features: everything that stays the same while heads learn, computed once for all epochs and trials, and held in memory."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ class Read:
         """All of them."""
         return True
 
-    def keep(self, rows: np.ndarray[Any, Any], inputs: dict[str, Tensor], tokens: Tokens, place: slice) -> None:
+    def keep(self, rows: np.ndarray[Any, Any], inputs: Mapping[str, Tensor], tokens: Tokens, place: slice) -> None:
         """All is held already."""
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,7 +16,7 @@ from omnitune.data.batches import Question
 from omnitune.data.schema import Schema
 from omnitune.errors import Mistake
 from omnitune.modalities import Modality
-from omnitune.nn import one_pass
+from omnitune.nn import one_pass, several
 from omnitune.nn.encoder import Encoder
 from omnitune.nn.heads import Head, RowHead
 from omnitune.nn.language import LanguageHead
@@ -29,6 +30,9 @@ from omnitune.tasks import SelfSupervised
 if TYPE_CHECKING:
     from omnitune.training.features import Read
     from omnitune.training.prefix import Prefix
+
+
+Inputs = Mapping[str, Tensor]
 
 
 def slug(name: str) -> str:
@@ -118,23 +122,21 @@ class Model(nn.Module):
         """Tokens of inputs, by name; what one backbone reads of them in one pass where it can. What a frozen part makes of them is kept, and used
         where it is there."""
         made: dict[str, Tokens] = {}
-        for group in one_pass.alike({name: batch.inputs[name] for name in names}, self.readers, self._pads):
-            made |= self._read(group, batch)
-        return made
+        inputs = {name: several.flat(batch.inputs[name]) for name in names}
+        for group in one_pass.alike(inputs, self.readers, self._pads):
+            made |= self._read({name: inputs[name] for name in group}, batch.rows)
+        return {name: several.rowwise(made[name], batch.inputs[name]) for name in names}
 
-    def _read(self, names: Sequence[str], batch: Batch) -> dict[str, Tokens]:
-        parts, known = [batch.inputs[name] for name in names], self.known.get(names[0])
-        inputs = one_pass.under(parts)
+    def _read(self, flat: Mapping[str, Inputs], rows: np.ndarray[Any, Any]) -> dict[str, Tokens]:
+        names, parts = list(flat), list(flat.values())
+        known, inputs = self.known.get(names[0]), one_pass.under(parts)
         tokens: Tokens = known.tokens(inputs) if known and "hidden" in inputs else self.encoder(names[0])(inputs)
-        if len(names) == 1:
-            found = [(names[0], tokens, slice(0, batch.size))]
-        else:
-            places = one_pass.places(parts)
-            found = [(name, one_pass.part(tokens, place, batch.inputs[name]), place) for name, place in zip(names, places, strict=True)]
-        for name, own, place in found:
-            if name in self.known and "hidden" not in inputs:
-                self.known[name].keep(batch.rows, batch.inputs[name], own, place)
-        return {name: own for name, own, _ in found}
+        places = dict(zip(names, one_pass.places(parts), strict=True))
+        made = {names[0]: tokens} if len(names) == 1 else {name: one_pass.part(tokens, places[name], flat[name]) for name in names}
+        for name in names if "hidden" not in inputs else ():
+            if name in self.known:
+                self.known[name].keep(rows, flat[name], made[name], places[name])
+        return made
 
     def _pads(self, name: str) -> bool:
         """Whether what reads an input multiplies the padding of its texts."""

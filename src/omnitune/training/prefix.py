@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from omnitune.data.columns import Column
 from omnitune.data.pieced import Pieced
 from omnitune.data.prepared import Prepared
 from omnitune.data.store import Store
+from omnitune.modalities._several import items
+from omnitune.nn.several import flat, laid
 from omnitune.nn.tokens import Tokens
 from omnitune.settings import plain
 from omnitune.tasks import SelfSupervised
@@ -55,7 +58,8 @@ class Prefix:
         self.blocks = self.depth if self.whole else self.encoder.still() - 1
         self.pooled = self.whole and model.fusion.pools
         self.encoder.narrow &= not self.whole  # so that a row's vector does not depend, in its last digits, on the rows beside it
-        self.keys: dict[int, bytes] = {}
+        self.most = getattr(self.modality, "most", 1)
+        self.keys: dict[int, list[bytes]] = {}
         self.places, self.shape = 1, tuple[int, ...]()
         self.store: Store | None = None
         self.bits, self.moved = recipe.train.cache_bits, 0.0
@@ -71,25 +75,26 @@ class Prefix:
             view: which of their fixed augmented views; None for the rows as they are.
         """
         assert self.store
-        keys = self._keys(rows, view)
+        cells = self._keys(rows, view)
+        keys = [key for cell in cells for key in cell]
         kept = self.store.read(keys)
         if kept is None:
             return None
-        self.read += len(rows)
+        self.read += len(keys)
         found = [row.reshape(-1, *self.shape) for row in kept]
         lengths = np.array([len(row) for row in found])
-        hidden = np.zeros((len(rows), max(1, lengths.max()), *self.shape), np.float32)
+        hidden = np.zeros((len(keys), max(1, lengths.max()), *self.shape), np.float32)
         for i, row in enumerate(found):
             hidden[i, : len(row)] = row
         inputs = {"hidden": torch.from_numpy(hidden), "present": torch.tensor([key != MISSING for key in keys])}
         if self._uneven():
             inputs["mask"] = torch.from_numpy(np.arange(hidden.shape[1]) < lengths[:, None])
-        return inputs
+        return laid(inputs, [len(cell) for cell in cells]) if self.modality.several else inputs
 
     def knows(self, rows: Array) -> bool:
         """Whether all of these rows are known."""
         store = self.store
-        return store is not None and all(key in store for key in self._keys(rows, None))
+        return store is not None and all(key in store for cell in self._keys(rows, None) for key in cell)
 
     def tokens(self, inputs: Inputs) -> Tokens:
         """The tokens of rows that are known."""
@@ -99,14 +104,14 @@ class Prefix:
         mask = torch.ones(hidden.shape[:2], dtype=torch.bool, device=hidden.device) if mask is None else mask
         return Tokens(hidden, mask, "first" if self.pooled else self.encoder.pool)
 
-    def keep(self, rows: Array, inputs: Inputs, tokens: Tokens, place: slice) -> None:
+    def keep(self, rows: Array, inputs: Mapping[str, Tensor], tokens: Tokens, place: slice) -> None:
         """Stores what a forward pass that gave `tokens` made of the rows; `place` is where they were among all that it read."""
         assert self.store
         view = int(inputs["view"][0]) if "view" in inputs else None
-        keys = self._keys(rows, view)
+        keys = [key for cell in self._keys(rows, view) for key in cell]
         if all(key in self.store for key in keys):  # a batch may be read twice, see `training/gradients.py`
             return
-        self.computed += len(rows)
+        self.computed += len(keys)
         hidden = self._hidden(tokens, place).cpu().numpy()
         masks = self._mask(inputs, place).cpu().numpy() if self._uneven() else np.ones(hidden.shape[:2], bool)
         hidden = hidden[:, : masks.shape[1]]  # what was read beside it may be longer
@@ -119,7 +124,7 @@ class Prefix:
         """Whether rows have tokens of their own number: texts and sounds."""
         return (self.encoder.reads_text or self.encoder.hearing is not None) and not self.pooled
 
-    def _mask(self, inputs: Inputs, place: slice = ALL) -> Tensor:
+    def _mask(self, inputs: Mapping[str, Tensor], place: slice = ALL) -> Tensor:
         """Which tokens of the last forward pass are real, (B, L)."""
         return self.encoder.heard_BL[place] if self.encoder.hearing else inputs["attention_mask"].bool()
 
@@ -129,13 +134,13 @@ class Prefix:
         hidden: Tensor = (tokens.x_BLD if self.whole or self.encoder.cut is None else self.encoder.cut.seen[place]).detach()
         return hidden
 
-    def _keys(self, rows: Array, view: int | None) -> list[bytes]:
+    def _keys(self, rows: Array, view: int | None) -> list[list[bytes]]:
+        """Of each row, those of the values in its cell."""
         new = np.array([row for row in rows if int(row) not in self.keys], np.int64)
         for row, value in zip(new, self._values(new), strict=True):
-            data = value if isinstance(value, bytes) else json.dumps(value, default=str).encode()
-            self.keys[int(row)] = MISSING if value is None else hashlib.blake2b(data, digest_size=16).digest()
+            self.keys[int(row)] = [_key(one) for one in (items(value, self.most) or [None] if self.modality.several else [value])]
         keys = [self.keys[int(row)] for row in rows]
-        return keys if view is None else [key if key == MISSING else _view_of(key, view) for key in keys]
+        return keys if view is None else [[key if key == MISSING else _view_of(key, view) for key in cell] for cell in keys]
 
     def _values(self, rows: Array) -> list[Any]:
         """What decides the tokens of these rows: of a prompt a list of all that it reads."""
@@ -172,7 +177,7 @@ class Prefix:
             return f"it is computed in {train.precision}"
         rows = prepared.parts["train"]
         rows = rows[:: -(-len(rows) // SAMPLE)] if self._uneven() else rows[:2]
-        inputs = self._encoded(rows)
+        inputs = dict(flat(self._encoded(rows)))
         if self.encoder.reads_text and not self.pooled and "attention_mask" not in inputs:
             return "its texts come without a mask"
         if not self._proved({name: tensor[:2].to(next(self.encoder.parameters()).device) for name, tensor in inputs.items()}):
@@ -228,9 +233,13 @@ class Prefix:
         return float(self.places / inputs["length"][:2].max().clamp(min=1) * inputs["length"].float().mean())
 
     def _looks(self, prepared: Prepared) -> int:
-        """How many rows will be kept, each fixed view of a training row counted."""
+        """How many values will be kept, each fixed view of a training row counted; several of a cell by how many some rows have."""
         counts = {part: len(rows) for part, rows in prepared.parts.items()}
-        return sum(counts.values()) + int(self.modality.fixed_views) * counts["train"]
+        looks = sum(counts.values()) + int(self.modality.fixed_views) * counts["train"]
+        if not self.modality.several:
+            return looks
+        some = Column(self.table, self.column, prepared.parts["train"][:: -(-counts["train"] // SAMPLE)])[:]
+        return int(looks * sum(len(items(cell, self.most) or [None]) for cell in some) / len(some)) + 1
 
     @property
     def part(self) -> str:
@@ -246,7 +255,7 @@ class Prefix:
     def fingerprint(self) -> str:
         """SHA-256 of everything that decides what is kept: weights, tokenizer or picture settings, the place of the cut, versions."""
         facts = {"version": VERSION, "torch": torch.__version__, "blocks": self.blocks, "whole": self.whole, "pooled": self.pooled}
-        settings = {key: value for key, value in plain(self.modality).items() if key not in ("column", "backbone", "shares", "views")}
+        settings = {key: value for key, value in plain(self.modality).items() if key not in ("column", "backbone", "shares", "views", "most")}
         if decoder := self.modality.decoder(self.modality.augments):
             facts["decoder"] = decoder.settings
         facts |= {"modality": settings, "facts": self.facts, "pool": self.encoder.pool, "files": self._files()}
@@ -267,6 +276,11 @@ class Prefix:
             return {}
         paths = (path for path in sorted(folder.iterdir()) if path.is_file() and path.suffix not in WEIGHTS)
         return {path.name: sha256(path) for path in paths}
+
+
+def _key(value: Any) -> bytes:
+    data = value if isinstance(value, bytes) else json.dumps(value, default=str).encode()
+    return MISSING if value is None else hashlib.blake2b(data, digest_size=16).digest()
 
 
 def _view_of(key: bytes, view: int) -> bytes:
