@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -26,6 +26,9 @@ FAMILIES: dict[str, type[Component]] = {
     "modality": Modality, "backbone": Backbone, "fusion": Fusion, "task": Task, "tuning": Tuning,
 }  # fmt: skip
 ASKED = {"language": "text", "patches": "image", "series": "series", "whole": "image or series"}
+MAIN = "data"
+"""The table of tasks that name none."""
+TEMPERATURE = "temperature"
 DEFAULTS = {"fusion": "concat", "tuning": "full"}
 Auto = Literal["auto"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -103,6 +106,9 @@ class Train(Settings):
         balance: how the losses of several tasks become one gradient: `static` by each task's `weight`; `uncertainty` learns a variance a task
             (Kendall et al. 2018); `gradnorm` learns factors that even out how fast tasks learn (Chen et al. 2018); `pcgrad` takes conflicts out
             of gradients (Yu et al. 2020). The last two cost a backward pass a task.
+        mix: how batches of several tables (see `Recipe.tables`) are mixed, each batch being of one: by `size`, every row once an epoch; in `turns`,
+            as many batches of each; `{temperature: T}`, in proportion to the size to the power of 1/T; or exactly so many batches an epoch of each
+            table: `{data: 30, other: 10}`.
         seed: of every random choice.
     """
 
@@ -132,8 +138,21 @@ class Train(Settings):
     narrow: bool = True
     channels_last: bool = True
     save_minutes: Positive = 10.0
+    mix: Literal["size", "turns"] | dict[str, Positive] = "size"
     balance: Literal["static", "uncertainty", "gradnorm", "pcgrad"] = "static"
     seed: Annotated[int, Field(ge=0)] = 0
+
+
+def _named(data: dict[str, Any]) -> dict[str, Any]:
+    """A table's plain values; data handed over in Python stand as the name of their type alone."""
+    source = data["source"]
+    named = str(source) if isinstance(source, (str, Path)) else f"memory:{type(source).__name__}"
+    return {"from": named} | {key: value for key, value in data.items() if key != "source"}
+
+
+def _with_source(tables: Any) -> Any:
+    """Bare values as the `from` of a table."""
+    return {n: v if isinstance(v, (Data, Mapping)) else {"from": v} for n, v in tables.items()} if isinstance(tables, Mapping) else tables
 
 
 def _with_shared(inputs: Any) -> Any:
@@ -157,6 +176,7 @@ class Recipe(Settings):
         data: see `Data`; a bare value is its `from`.
         inputs: modalities by name; the name is the column unless `column` says otherwise.
         tasks: tasks by name.
+        tables: more tables by name, each as `data`: tasks name the one whose rows they ask (`table`), which need not have all inputs.
         fusion: how inputs are joined.
         tuning: what learns inside the backbones.
         train: see `Train`.
@@ -168,6 +188,7 @@ class Recipe(Settings):
     data: Annotated[Data, pydantic.BeforeValidator(lambda v: v if isinstance(v, (Data, Mapping)) else {"from": v})]
     inputs: Annotated[dict[str, any_of(Modality)], Field(min_length=1), pydantic.BeforeValidator(_with_shared)]  # type: ignore[valid-type]
     tasks: Annotated[dict[str, any_of(Task)], Field(min_length=1)]  # type: ignore[valid-type]
+    tables: Annotated[dict[str, Data], pydantic.BeforeValidator(_with_source)] = Field(default_factory=dict)
     fusion: any_of(Fusion) = Field(default=DEFAULTS["fusion"], validate_default=True)  # type: ignore[valid-type]
     tuning: any_of(Tuning) = Field(default=DEFAULTS["tuning"], validate_default=True)  # type: ignore[valid-type]
     train: Train = Field(default_factory=Train)
@@ -185,9 +206,9 @@ class Recipe(Settings):
     def to_dict(self) -> dict[str, Any]:
         """Plain values, complete; `read` takes them back. Data handed over in Python stand as the name of their type alone."""
         values: dict[str, Any] = plain(self)
-        source = values["data"].pop("source")
-        named = str(source) if isinstance(source, (str, Path)) else f"memory:{type(source).__name__}"
-        return {"version": values.pop("version")} | values | {"data": {"from": named} | values["data"]}
+        tables = {name: _named(table) for name, table in values.pop("tables").items()}
+        values |= {"tables": tables} if tables else {}
+        return {"version": values.pop("version")} | values | {"data": _named(values["data"])}
 
     @property
     def fingerprint(self) -> str:
@@ -199,6 +220,19 @@ class Recipe(Settings):
         """The table's column that input `name` reads."""
         column: str | None = self.inputs[name].column
         return name if column is None else column
+
+    def answers(self, task: str) -> dict[str, str]:
+        """The columns of its answers, each with its name in the table of all rows: there those of a table of its own are apart from others."""
+        own = self.tasks[task].table
+        return {column: column if own is None else f"{column}\0{own}" for column in self.tasks[task].columns()}
+
+    def of_table(self, table: str, columns: Collection[str]) -> "Recipe":
+        """The recipe of one table alone: its tasks, and the inputs whose `columns` it has."""
+        inputs = {name: modality for name, modality in self.inputs.items() if self.column(name) in columns}
+        inputs = {n: m if m.shares is None or m.shares in inputs else m.replace(shares=None) for n, m in inputs.items()}
+        tasks = {name: task.replace(table=None) for name, task in self.tasks.items() if (task.table or MAIN) == table}
+        train = self.train.replace(stop_on="loss", balance="static", mix="size")
+        return self.replace(data=self.tables.get(table, self.data), tables={}, inputs=inputs, tasks=tasks, train=train, expect={})
 
     def reader(self, name: str) -> str:
         """The input whose backbone reads input `name`: its own, or the one that it shares."""
@@ -249,7 +283,15 @@ def read(source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) 
 def check(recipe: Recipe) -> None:
     """What one field alone cannot tell: names that must meet, columns that must differ, checkpoints that must be there."""
     inputs = (*_shared_columns(recipe), *_asked_inputs(recipe), *_ranked_inputs(recipe), *_compared_inputs(recipe), *_fused_inputs(recipe))
-    between = (*inputs, *_shared_backbones(recipe), *_several(recipe), *_pieces(recipe), *_named_in_prompts(recipe), *_balanced(recipe))
+    between = (
+        *inputs,
+        *_shared_backbones(recipe),
+        *_several(recipe),
+        *_tables(recipe),
+        *_pieces(recipe),
+        *_named_in_prompts(recipe),
+        *_balanced(recipe),
+    )
     wrong = [*between, *_metric_names(recipe), *_backbones(recipe)]
     if wrong:
         raise Mistake.together(wrong)
@@ -290,6 +332,34 @@ def _named_in_prompts(recipe: Recipe) -> Iterable[Mistake]:
         task = recipe.tasks[name]
         if task.prompts and getattr(recipe.inputs.get(task.of), "token_dropout", 0):
             yield Mistake(f"inputs.{task.of}.token_dropout", f"no token of a prompt is dropped, which is what tasks.{name} reads", "Leave it out")
+
+
+def _tables(recipe: Recipe) -> Iterable[Mistake]:
+    named = [MAIN, *recipe.tables]
+    for name, task in recipe.tasks.items():
+        if task.table is not None and task.table not in recipe.tables:
+            yield Mistake(f"tasks.{name}.table", f"there is no table {task.table!r}", did_you_mean(task.table, list(recipe.tables)))
+        if recipe.tables and task.prompts:
+            yield Mistake(f"tasks.{name}.prompt", "a prompt is read of the one table `data`", "Leave out `tables`")
+    if not recipe.tables:
+        if recipe.train.mix != "size":
+            yield Mistake("train.mix", "there is one table, and nothing to mix", "Leave it out, or give `tables`")
+        return
+    if wrong := [name for name in recipe.tables if name in (MAIN, TEMPERATURE)]:
+        yield Mistake(f"tables.{wrong[0]}", "the name is taken", "Give the table another")
+    for name in named:
+        if name not in {task.table or MAIN for task in recipe.tasks.values()}:
+            yield Mistake(name if name == MAIN else f"tables.{name}", "no task asks it", "Leave it out, or name it as `table` of a task")
+    mix = recipe.train.mix
+    if isinstance(mix, dict) and set(mix) not in ({TEMPERATURE}, set(named)):
+        fix = f"Say how many batches an epoch has of each: {', '.join(named)}; or {{{TEMPERATURE}: T}}"
+        yield Mistake("train.mix", f"names {', '.join(mix) or 'nothing'}", fix)
+    elif isinstance(mix, dict) and TEMPERATURE not in mix and any(count % 1 for count in mix.values()):
+        yield Mistake("train.mix", "counts of batches are whole numbers", "Round them")
+    if recipe.pieced is not None:
+        yield Mistake(f"inputs.{recipe.pieced}.pieces", "texts in pieces are of one table", "Leave out `tables`, or pieces")
+    if recipe.tuning.kind == "auto":
+        yield Mistake("tuning", "`auto` tries its rungs on one table", "Choose probe, freeze, lora or full")
 
 
 def _several(recipe: Recipe) -> Iterable[Mistake]:

@@ -102,6 +102,11 @@ def _read(value: Any, root: Path) -> bytes:
     return _at(text, root, Path.read_bytes)
 
 
+def names_file(value: Any) -> bool:
+    """Whether it is a path; bytes, data URIs and URLs are none."""
+    return isinstance(value, (str, os.PathLike)) and not _says_itself(os.fspath(value))
+
+
 def _says_itself(text: str) -> bool:
     """Whether `text` is a data URI or an URL, no path."""
     return text[:5].lower() == "data:" or re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) is not None

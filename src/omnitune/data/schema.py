@@ -73,7 +73,7 @@ def _learned(recipe: Recipe, name: str, inputs: dict[str, Facts], table: Table, 
     if isinstance(task, SelfSupervised):
         known: Facts = task.learn_from(getattr(recipe.inputs[task.of], task.asks)(inputs[task.of]))
         return known if task.prompts is None else known | prompted.learn(recipe, name, inputs[task.of], table, train)
-    facts: Facts = task.learn({column: Column(table, column, train) for column in task.columns()})
+    facts: Facts = task.learn({column: Column(table, stored, train) for column, stored in recipe.answers(name).items()})
     if isinstance(task, Rank) and task.of is not None:
         return task.learn_from(facts, recipe.inputs[task.of].ranked(inputs[task.of]))
     return facts

@@ -123,7 +123,9 @@ class Model(nn.Module):
         where it is there."""
         made: dict[str, Tokens] = {}
         inputs = {name: several.flat(batch.inputs[name]) for name in names}
-        for group in one_pass.alike(inputs, self.readers, self._pads):
+        there = {name: tensors for name, tensors in inputs.items() if tensors.keys() != {"present"}}
+        made |= {name: self._nothing(name, batch.size) for name in inputs.keys() - there.keys()}
+        for group in one_pass.alike(there, self.readers, self._pads):
             made |= self._read({name: inputs[name] for name in group}, batch.rows)
         return {name: several.rowwise(made[name], batch.inputs[name]) for name in names}
 
@@ -137,6 +139,11 @@ class Model(nn.Module):
             if name in self.known:
                 self.known[name].keep(rows, flat[name], made[name], places[name])
         return made
+
+    def _nothing(self, name: str, rows: int) -> Tokens:
+        """Of an input that no row has: one token each, masked."""
+        x_B1D = torch.zeros(rows, 1, int(self.encoder(name).width), device=self.device)  # type: ignore[arg-type]
+        return Tokens(x_B1D, torch.zeros(rows, 1, dtype=torch.bool, device=self.device))
 
     def _pads(self, name: str) -> bool:
         """Whether what reads an input multiplies the padding of its texts."""

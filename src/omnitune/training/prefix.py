@@ -17,6 +17,7 @@ from omnitune.data.columns import Column
 from omnitune.data.pieced import Pieced
 from omnitune.data.prepared import Prepared
 from omnitune.data.store import Store
+from omnitune.data.together import having
 from omnitune.modalities._several import items
 from omnitune.nn.several import flat, laid
 from omnitune.nn.tokens import Tokens
@@ -175,7 +176,7 @@ class Prefix:
             return "its values are augmented"
         if train.precision != "float32":
             return f"it is computed in {train.precision}"
-        rows = prepared.parts["train"]
+        rows = having(self.table, self.column, prepared.parts["train"])
         rows = rows[:: -(-len(rows) // SAMPLE)] if self._uneven() else rows[:2]
         inputs = dict(flat(self._encoded(rows)))
         if self.encoder.reads_text and not self.pooled and "attention_mask" not in inputs:
@@ -238,7 +239,8 @@ class Prefix:
         looks = sum(counts.values()) + int(self.modality.fixed_views) * counts["train"]
         if not self.modality.several:
             return looks
-        some = Column(self.table, self.column, prepared.parts["train"][:: -(-counts["train"] // SAMPLE)])[:]
+        rows = having(self.table, self.column, prepared.parts["train"])
+        some = Column(self.table, self.column, rows[:: -(-len(rows) // SAMPLE)])[:]
         return int(looks * sum(len(items(cell, self.most) or [None]) for cell in some) / len(some)) + 1
 
     @property
