@@ -76,7 +76,7 @@ def test_tokens_are_the_vectors_of_the_values(kind: str) -> None:
     model.backbones["x"].model.register_forward_hook(lambda *_: seen.append(1))
     tokens = model.tokens("x", batch)
     assert kind == "audio" or seen == [1]  # all values of all rows at once; sounds one length at a time
-    assert several.encode(cells, facts)["items"].sum() == sum(min(3, len([v for v in cell or [] if v is not None])) or 1 for cell in cells)
+    assert several.encode(cells, facts)["several"].sum() == sum(min(3, len([v for v in cell or [] if v is not None])) or 1 for cell in cells)
     for i, cell in enumerate(cells):
         values = [value for value in cell or [] if value is not None][:3]
         assert tokens.mask_BL[i].sum() == len(values)

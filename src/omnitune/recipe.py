@@ -176,25 +176,25 @@ class Recipe(Settings):
         data: see `Data`; a bare value is its `from`.
         inputs: modalities by name; the name is the column unless `column` says otherwise.
         tasks: tasks by name.
-        tables: more tables by name, each as `data`: tasks name the one whose rows they ask (`table`), which need not have all inputs.
         fusion: how inputs are joined.
         tuning: what learns inside the backbones.
         train: see `Train`.
         expect: ranges that metrics on the test rows must fall in, as `{task.metric: [low, high]}`; a run checks itself against them.
         parent: fingerprint of the recipe this one continues.
         version: of this format.
+        tables: more tables by name, each as `data`: tasks name the one whose rows they ask (`table`), which need not have all inputs.
     """
 
     data: Annotated[Data, pydantic.BeforeValidator(lambda v: v if isinstance(v, (Data, Mapping)) else {"from": v})]
     inputs: Annotated[dict[str, any_of(Modality)], Field(min_length=1), pydantic.BeforeValidator(_with_shared)]  # type: ignore[valid-type]
     tasks: Annotated[dict[str, any_of(Task)], Field(min_length=1)]  # type: ignore[valid-type]
-    tables: Annotated[dict[str, Data], pydantic.BeforeValidator(_with_source)] = Field(default_factory=dict)
     fusion: any_of(Fusion) = Field(default=DEFAULTS["fusion"], validate_default=True)  # type: ignore[valid-type]
     tuning: any_of(Tuning) = Field(default=DEFAULTS["tuning"], validate_default=True)  # type: ignore[valid-type]
     train: Train = Field(default_factory=Train)
     expect: dict[str, tuple[float, float]] = Field(default_factory=dict)
     parent: str | None = None
     version: Literal[1] = 1
+    tables: Annotated[dict[str, Data], pydantic.BeforeValidator(_with_source)] = Field(default_factory=dict)
 
     @pydantic.field_validator("expect")
     @classmethod

@@ -69,7 +69,7 @@ def size(one: One, cell: Any, most: int) -> int:
 
 
 def encode(one: One, values: Sequence[Any], most: int, facts: Facts, rng: np.random.Generator | None) -> dict[str, Tensor]:
-    """As `one` encodes all values at once, each tensor (B, M, ...) with zeros where there is no value, and `items` (B, M): where there is one.
+    """As `one` encodes all values at once, each tensor (B, M, ...) with zeros where there is no value, and `several` (B, M): where there is one.
 
     A cell without any has one that is missing, and is not `present` (B,).
     """

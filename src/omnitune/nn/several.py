@@ -10,14 +10,14 @@ from torch import Tensor
 
 from omnitune.nn.tokens import Tokens
 
-ITEMS = "items"
+ITEMS = "several"
 """Of an input that may hold several values a row: where there is one, (B, M) bool; all its other tensors but `OF_ROWS` are (B, M, ...)."""
 PRESENT, VIEW = OF_ROWS = ("present", "view")
 """Of rows, not of their values."""
 
 
 def laid(flat: Mapping[str, Tensor], counts: Sequence[int]) -> dict[str, Tensor]:
-    """Tensors of values, (N, ...), row by row, with `items`; zeros where a row has fewer. A row is `present` where one of its values is.
+    """Tensors of values, (N, ...), row by row, with `ITEMS`; zeros where a row has fewer. A row is `present` where one of its values is.
 
     Args:
         flat: with `present` (N,).
