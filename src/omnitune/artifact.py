@@ -204,7 +204,8 @@ def _located(recipe: Recipe, folder: Path, lineage: dict[str, Any]) -> Recipe:
     inputs = dict(recipe.inputs)
     for name, base in lineage["bases"].items():
         if base["stored"]:
-            inputs[name] = inputs[name].replace(backbone=Pretrained(str(folder / "inputs" / slug(name)), pool=base["pool"]))
+            stored = Pretrained(str(folder / "inputs" / slug(name)), pool=base["pool"])
+            inputs |= {of: inputs[of].replace(backbone=stored) for of in recipe.readers[name]}
     return recipe.replace(inputs=inputs)
 
 

@@ -64,6 +64,8 @@ def on_test(whole: Predictor, rounded: Predictor, run: Path, fingerprint: str) -
         Mistake: it has none, or its data are not there as they were in training.
     """
     found = {name: task for name, task in stored.read(run).items() if name in whole.tasks}
+    if whole.recipe.tables:
+        raise Mistake(str(run), "its test rows are of several tables", "Give rows to compare on")
     table = read(whole.recipe.data.source)
     if table.fingerprint != fingerprint:
         raise Mistake(table.name, "is no longer the table of the training", "Bring it back, or give rows to compare on")

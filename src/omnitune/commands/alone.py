@@ -7,12 +7,13 @@ from typing import Any
 
 from omnitune import recipe as recipes
 from omnitune.commands.fit import fit
+from omnitune.data.table import read
 from omnitune.errors import Mistake
 from omnitune.evaluation import stored
 from omnitune.evaluation.compare import compare
 from omnitune.evaluation.report import Report
 from omnitune.evaluation.tables import plain, task_table
-from omnitune.recipe import Recipe
+from omnitune.recipe import MAIN, Recipe
 from omnitune.training.model import slug
 from omnitune.training.session import Watch
 
@@ -48,6 +49,10 @@ def by_itself(recipe: Recipe, task: str) -> Recipe:
     """The recipe of one task of several: all else stays, but what speaks of other tasks."""
     watched = recipe.train.stop_on if recipe.train.stop_on.rpartition(".")[0] == task else "loss"
     expect = {name: span for name, span in recipe.expect.items() if name.rpartition(".")[0] == task}
+    own = recipe.tasks[task].table or MAIN
+    if recipe.tables:  # its own table has the inputs that it has
+        recipe = recipe.replace(train=recipe.train.replace(stop_on="loss", mix="size"))
+        recipe = recipe.of_table(own, read({MAIN: recipe.data, **recipe.tables}[own].source).columns)
     return recipe.replace(tasks={task: recipe.tasks[task]}, train=recipe.train.replace(balance="static", stop_on=watched), expect=expect)
 
 
@@ -64,7 +69,7 @@ def text(report: Report) -> str:
 def _can(folder: Path, recipe: Recipe) -> None:
     if len(recipe.tasks) < 2:
         raise Mistake(str(folder), "has one task, which is alone already", "Give a run of several tasks")
-    if str(recipe.data.source).startswith("memory:"):
+    if any(str(data.source).startswith("memory:") for data in (recipe.data, *recipe.tables.values())):
         raise Mistake(str(folder), "its rows were handed over in Python, and are not there any more", "Train on a file to compare tasks")
     if wrong := [name for name in recipe.tasks if not recipe.tasks[name].weight]:
         raise Mistake(f"tasks.{wrong[0]}", "has weight 0, so it did not learn", "Give it a weight, or leave it out")

@@ -16,9 +16,11 @@ from urllib.parse import unquote_to_bytes
 
 from omnitune.data import sounds
 from omnitune.errors import Mistake
+from omnitune.nn import values as cells
 
 T = TypeVar("T")
 FORMS = "Give a path below the table's folder, bytes, or a data: URI"
+FILES = (str, os.PathLike, bytes, bytearray, memoryview, Mapping)
 PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}
 TRANSPARENT = {"La": "LA", "PA": "RGBA", "RGBa": "RGBA"}
 LISTED = 1000
@@ -43,6 +45,21 @@ def open_media(value: Any, root: Path | None) -> bytes:
     if not data:
         raise Mistake("", f"{_shown(value)} is empty (0 bytes)", "Replace the file, or leave the value missing")
     return data
+
+
+def files_of(value: Any) -> list[Any] | None:
+    """The files of a cell that holds several, missing ones left out: a list of them, or a text that writes one in JSON; None where it holds one (a
+    list of numbers is samples of sound)."""
+    listed = cells.listed(value)
+    if listed is None or not all(one is None or isinstance(one, FILES) or type(one).__module__.startswith("PIL.") for one in listed):
+        return None
+    return [one for one in listed if one is not None]
+
+
+def open_each(value: Any, root: Path | None) -> bytes | list[bytes]:
+    """As `open_media`; of a cell that holds several files the bytes of each."""
+    files = files_of(value)
+    return open_media(value, root) if files is None else [open_media(file, root) for file in files]
 
 
 def identity(value: Any, root: Path | None) -> bytes:
@@ -83,6 +100,11 @@ def _read(value: Any, root: Path) -> bytes:
     if _says_itself(text):
         raise Mistake("", f"{_shown(text)} is an URL, and URLs are not fetched", "Download the file below the table's folder and give its path")
     return _at(text, root, Path.read_bytes)
+
+
+def names_file(value: Any) -> bool:
+    """Whether it is a path; bytes, data URIs and URLs are none."""
+    return isinstance(value, (str, os.PathLike)) and not _says_itself(os.fspath(value))
 
 
 def _says_itself(text: str) -> bool:

@@ -104,7 +104,8 @@ class Assessment:
         seed, metrics = self.recipe.train.seed, self.recipe.tasks[name].metrics(self.prepared.schema.tasks[name])
         found = {reads: _predictions(answers[name]) for reads, answers in self.examined.partly.items()}
         partly = {reads: self._as_saved(name, self._counted(name, given)) for reads, given in found.items()}
-        weights = {of: weight[self.test[name].known] for of, weight in self.examined.weights.items()}
+        asked = self.test[name].rows[self.test[name].known]
+        weights = {of: weight[np.isin(self.examined.rows, asked)] for of, weight in self.examined.weights.items()}
         told = {"metrics": inputs.worth(metrics, after, partly, seed)} if partly else {"note": inputs.TOO_MANY}
         return {"inputs": told | ({"weights": inputs.mean_weights(weights, seed)} if weights else {})}
 

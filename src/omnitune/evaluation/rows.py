@@ -15,6 +15,7 @@ from omnitune.evaluation.cautions import LEAK_ROWS, Caution, caution, few_rows, 
 from omnitune.evaluation.rivals import truth
 from omnitune.nn.metrics import like
 from omnitune.nn.tokens import Batch
+from omnitune.nn.values import listed
 from omnitune.nn.values import name as name_of
 from omnitune.tasks import SelfSupervised, Target, Task
 
@@ -29,7 +30,8 @@ def facts(prepared: Prepared) -> dict[str, Any]:
     return {
         "rows": prepared.schema.rows,
         **_of_pieces(prepared),
-        "classes": {name: _classes(prepared, name) for name, task in prepared.recipe.tasks.items() if _counted(task)},
+        **_of_tables(prepared),
+        "classes": {name: _classes(prepared.of(name), name) for name, task in prepared.recipe.tasks.items() if _counted(task)},
         "duplicates": len(keys) - len(set(keys)),
         "equal_documents_left_out": prepared.equal,
         "dropped": len({bad.row for bad in prepared.bad}),
@@ -41,6 +43,12 @@ def _read(prepared: Prepared) -> list[str]:
     """The inputs whose own values are read, not only in a prompt."""
     asked = alone(prepared.recipe)
     return [name for name in prepared.schema.inputs if not asked or name != prepared.recipe.tasks[asked].of]
+
+
+def _of_tables(prepared: Prepared) -> dict[str, Any]:
+    """Of several `tables` the rows of each, by part."""
+    rows = {own.name: {part: len(prepared.rows_of(own, part)) for part in prepared.parts} for own in prepared.owns}
+    return {"tables": rows} if rows else {}
 
 
 def _of_pieces(prepared: Prepared) -> dict[str, Any]:
@@ -70,12 +78,14 @@ def doubts(prepared: Prepared, data: dict[str, Any]) -> list[Caution]:
     """
     found = few_rows(data.get("documents", data["rows"]))
     for name in prepared.recipe.tasks:
-        found += [*missing_classes(name, data["classes"].get(name, {})), *_leaks(prepared, name), *_unanswered(prepared, name)]
+        own = prepared.of(name)
+        found += [*missing_classes(name, data["classes"].get(name, {})), *_leaks(own, name), *_unanswered(own, name)]
     found += _unasked(prepared)
     for name, share in data["truncated"].items():
         whole = f" inputs.{name}.pieces: true reads them whole." if any(task.supervised is False for task in prepared.recipe.tasks.values()) else ""
         found.append(caution("truncated", f"inputs.{name}", f"{share:.1%} of the values are longer than is read.{whole}"))
     found += _contexts(prepared, data)
+    found += _more(prepared)
     for part, rows in prepared.straddling().items():
         if rows:
             found.append(caution("straddling", f"data.{part}", f"{rows:,} {part} rows also stand in training: figures are too good."))
@@ -98,11 +108,20 @@ def _contexts(prepared: Prepared, data: dict[str, Any]) -> Iterator[Caution]:
             )
 
 
+def _more(prepared: Prepared) -> Iterator[Caution]:
+    """Cells, of up to 5,000 that are looked at, that hold more values than are read."""
+    rows = sample(prepared.once(np.concatenate(list(prepared.parts.values()))), TEXTS, prepared.recipe.train.seed)
+    for name, modality in prepared.recipe.inputs.items():
+        if modality.several:
+            cells = Column(prepared.source, prepared.recipe.column(name), rows)
+            if more := sum(len(listed(cell) or ()) > modality.most for cell in cells):
+                yield caution("more", f"inputs.{name}.most", f"{more / len(rows):.1%} of the cells hold more than the {modality.most} that are read.")
+
+
 def _unasked(prepared: Prepared) -> Iterator[Caution]:
     """Texts, of up to 5,000 that are looked at, that are too short for what is asked of texts themselves, or not there."""
-    rows = np.concatenate(list(prepared.parts.values()))
-    rows = sample(rows, TEXTS, prepared.recipe.train.seed)
     for name, task in prepared.recipe.tasks.items():
+        rows = sample(np.concatenate(list(prepared.of(name).parts.values())), TEXTS, prepared.recipe.train.seed)
         if not isinstance(task, SelfSupervised) or task.asks != "language":
             continue
         found = cut = 0
@@ -151,13 +170,15 @@ def _leaks(prepared: Prepared, name: str) -> list[Caution]:
     recipe, some = prepared.recipe, sample(prepared.once(prepared.parts["train"]), LEAK_ROWS, prepared.recipe.train.seed)
     true = truth(prepared, name, some)
     kinds = {input: modality.kind for input, modality in recipe.inputs.items() if not modality.media}
-    columns = {input: prepared.raw(input, true.rows)[:] for input in kinds}
+    columns = {input: prepared.written(input, true.rows) for input in kinds}
     return leaks(name, like(recipe.tasks[name].form), columns, kinds, true.y)
 
 
 def _unanswered(prepared: Prepared, name: str) -> Iterator[Caution]:
     task, rows = prepared.recipe.tasks[name], prepared.once(np.concatenate(list(prepared.parts.values())))
-    unseen = task.unseen({column: Column(prepared.table, column, rows) for column in task.columns()}, prepared.schema.tasks[name])
+    unseen = task.unseen(
+        {column: Column(prepared.table, stored, rows) for column, stored in prepared.recipe.answers(name).items()}, prepared.schema.tasks[name]
+    )
     true, labels = truth(prepared, name, rows), task.form == "labels"
     without = len(rows) - len(true.y) - true.partly - (0 if labels else unseen)
     if unseen:

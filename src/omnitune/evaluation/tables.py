@@ -222,8 +222,9 @@ def counts_table(counts: Mapping[str, Mapping[str, int]], title: str) -> Table:
 
 
 def rows_table(data: Mapping[str, Any]) -> Table:
-    """Rows of each part; of pieces also their documents and tokens."""
+    """Rows of each part; of pieces also their documents and tokens, of several tables those of each."""
     counts = {name: data[name] for name in ("documents", "tokens", "rows") if name in data}
+    counts |= {f"rows of {name}": of for name, of in data.get("tables", {}).items()}
     return counts_table({part: {name: of[part] for name, of in counts.items()} for part in data["rows"]}, "part")
 
 

@@ -37,6 +37,8 @@ class Validate:
         """`loss`, and `task.metric` for every metric."""
         losses = [self.recipe.tasks[name].weight * a.loss for name, a in answers.items() if a.known.any() or not math.isnan(a.loss)]
         found = {"loss": sum(losses) if losses else math.nan}
+        for task in self.metrics.keys() - answers.keys():  # of a table without validation rows
+            found |= {f"{task}.{name}": math.nan for name in self.metrics[task]}
         for task, a in answers.items():
             found |= {f"{task}.{name}": m.compute(a.y[a.known], a.p[a.known]) for name, m in self.metrics[task].items()}
         return found

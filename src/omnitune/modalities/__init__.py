@@ -54,6 +54,13 @@ class Modality(Component, ABC):
 
     column: str | None = field(default=None, kw_only=True)
     """Column of the table; the name of the input where it is left out."""
+    shares: str | None = field(default=None, kw_only=True)
+    """Another input, of the same kind, whose backbone reads this one too: one set of weights, one forward pass for both."""
+
+    @property
+    def several(self) -> bool:
+        """Whether a cell may hold a list of values, each read by itself; so it is of kinds with a setting `most` above 1."""
+        return bool(getattr(self, "most", 1) > 1)
 
     @property
     def augments(self) -> bool:
@@ -84,6 +91,18 @@ class Modality(Component, ABC):
     @abstractmethod
     def learn(self, values: Sequence[Any]) -> Facts:
         """What is counted on the training rows (a vocabulary, a mean), as plain JSON values. Constant memory where possible."""
+
+    def learn_shared(self, values: Sequence[Any], shared: Facts) -> Facts:
+        """As `learn`, where the backbone reads several inputs; `shared` is what it learned of all of them, see `shared`."""
+        return self.learn(values)
+
+    def shared(self, columns: Sequence[Sequence[Any]]) -> Facts:
+        """What a backbone that starts from nothing learns of all the columns that it reads, as plain JSON values."""
+        return {}
+
+    def each(self, values: Sequence[Any]) -> Sequence[Any]:
+        """The values of a column one by one, where a cell may hold several."""
+        return values
 
     @abstractmethod
     def encode(self, values: Sequence[Any], facts: Facts, rng: np.random.Generator | None = None) -> dict[str, Tensor]:

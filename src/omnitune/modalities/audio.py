@@ -14,7 +14,7 @@ from pydantic import Field
 from omnitune.backbones import Backbone
 from omnitune.component import any_of, component
 from omnitune.errors import Mistake
-from omnitune.modalities import Decoder, Facts, Modality, _sound
+from omnitune.modalities import Decoder, Facts, Modality, _several, _sound
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,6 +48,8 @@ class Audio(Modality):
         silence: seconds behind each clip that are read too. Whisper was trained with silence behind what it hears, and tells in it of the whole:
             1 for its checkpoints where left out, 0 for others.
         full_length: fill every clip up with silence to the length that Whisper or AST was trained on, at its cost.
+        most: clips that are read of one cell, the first ones of a list (in files without lists a text such as `["a", "b"]`); with 1 a
+            cell holds one. Each is read by itself, and stands as one token in the fusion; their mean is the input's vector.
         time_masks: stretches of time hidden in training (SpecAugment, Park et al. 2019, https://arxiv.org/abs/1904.08779), each up to a fifth of
             the clip.
         time_mask: the widest of them, in seconds.
@@ -67,6 +69,7 @@ class Audio(Modality):
     max_seconds: Annotated[float, Field(gt=0, le=3600)] | None = None
     silence: Annotated[float, Field(ge=0, le=3600)] | None = None
     full_length: bool = False
+    most: Annotated[int, Field(ge=1, le=64)] = 1
     time_masks: Annotated[int, Field(ge=0, le=100)] = 0
     time_mask: Annotated[float, Field(gt=0, le=3600)] = 0.5
     band_masks: Annotated[int, Field(ge=0, le=100)] = 0
@@ -87,6 +90,10 @@ class Audio(Modality):
 
     def check(self, value: Any) -> str | None:
         """Decodes what is read of it, so that a damaged file is found before training."""
+        if self.several:
+            return _several.check(self.one, value, self.most)
+        if isinstance(value, list):
+            return f"expected one file, got a list. {_several.FIX}"
         if not isinstance(value, bytes):
             return f"expected the bytes of a sound file, got {type(value).__name__}"
         try:
@@ -95,19 +102,30 @@ class Audio(Modality):
             return f"{mistake.what}. {mistake.fix}"
         return None
 
+    @property
+    def one(self) -> Audio:
+        """What reads each of several."""
+        return self.replace(most=1)
+
+    def each(self, values: Sequence[Any]) -> Sequence[Any]:
+        """See `Modality.each`."""
+        return _several.Items(values, self.most) if self.several else values
+
     def learn(self, values: Sequence[Any]) -> Facts:
         """`cut`: the share of clips that are longer than is read, by their headers."""
-        seconds = [_sound.length(value, self.rate) for value in values if value is not None]
+        seconds = [_sound.length(value, self.rate) for value in self.each(values) if value is not None]
         return {"cut": sum(one > self._hears["seconds"] for one in seconds) / max(1, len(seconds))}
 
     def encode(self, values: Sequence[Any], facts: Facts, rng: np.random.Generator | None = None) -> dict[str, Tensor]:
         """`sound` (B, T, M) float32, or (B, T) of a backbone that hears waves, zeros behind shorter clips; `length` (B,), of each in frames or
         samples, 0 where it is missing. Every clip has a random stream of its own, and a thread.
 
-        A value is the bytes of a file, or what `decoder` made of them.
+        A value is the bytes of a file, or what `decoder` made of them. Of several in a cell see `_several.encode`.
         """
         import torch
 
+        if self.several:
+            return _several.encode(self.one, values, self.most, facts, rng)
         augment = rng is not None and self.augments
         draws = self._draws(len(values), rng if augment else None)
 
@@ -201,6 +219,8 @@ class Audio(Modality):
         """Mean and deviation over time of the loudness of 40 bands, up to 8 kHz, (n, 80)."""
         import numpy as np
 
+        if self.several:
+            return _several.outline(self.one.outline, values, self.most)
         return np.array([[np.nan] * 2 * BANDS if value is None else self._bands(value) for value in values]).reshape(-1, 2 * BANDS)
 
     def _bands(self, value: bytes) -> list[float]:
@@ -214,6 +234,8 @@ class Audio(Modality):
 
     def size(self, value: Any) -> int:
         """About how many frames of 10 ms."""
+        if self.several:
+            return _several.size(self.one, value, self.most)
         return 1 + int(100 * min(_sound.length(value, self.rate), self._hears["seconds"]))
 
     @property

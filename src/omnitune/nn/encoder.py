@@ -157,6 +157,10 @@ class Encoder(nn.Module):
         self.recall, self.went_on = self.recall.read(place, out.mems), True
         return self._tokens(out.last_hidden_state, mask_BL)
 
+    def pads(self, device: torch.device) -> bool:
+        """Whether padding of texts is multiplied."""
+        return self.reads_text and self.padding.why(device, self.training) is not None
+
     def path(self) -> dict[str, str]:
         """How its inputs were read, and what share of the tokens was padding, for a report."""
         told = {}

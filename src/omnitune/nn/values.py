@@ -163,6 +163,18 @@ def read_flag(text: str) -> bool | str:
     return bare.lower() == "true" if _FLAG.fullmatch(bare) else text
 
 
+def listed(value: Any) -> list[Any] | None:
+    """The values of a cell that holds several: a list, or a text that writes one in JSON; None where it holds one."""
+    if isinstance(value, (list, tuple)) or getattr(getattr(value, "dtype", None), "kind", "") in ("O", "U"):
+        return list(value)
+    if not isinstance(value, str) or not (value.startswith("[") and value.endswith("]")):
+        return None
+    try:
+        return list(json.loads(value))
+    except ValueError:
+        return None
+
+
 def ordered(values: Iterable[Scalar]) -> list[Scalar]:
     """Numbers by size, then texts by alphabet."""
     return sorted(values, key=lambda v: (1, 0.0, v) if isinstance(v, str) else (0, v, str(v)))

@@ -49,6 +49,8 @@ class Task(Component, ABC):
 
     weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = field(default=1.0, kw_only=True)
     """Factor of this task's mean loss in the sum."""
+    table: str | None = field(default=None, kw_only=True)
+    """One of the recipe's `tables`, whose rows alone are asked; the recipe's `data` where it is left out."""
 
     @abstractmethod
     def columns(self) -> tuple[str, ...]:
