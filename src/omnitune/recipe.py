@@ -16,7 +16,6 @@ from omnitune.errors import Mistake, did_you_mean
 from omnitune.fusion import Fusion
 from omnitune.modalities import Modality
 from omnitune.nn.metrics import of_form
-from omnitune.nn.text_metrics import text_metrics
 from omnitune.settings import Settings, plain, read_settings, settings
 from omnitune.tasks import SelfSupervised, Task
 from omnitune.tasks.rank import Rank
@@ -25,7 +24,7 @@ from omnitune.tuning import Tuning
 FAMILIES: dict[str, type[Component]] = {
     "modality": Modality, "backbone": Backbone, "fusion": Fusion, "task": Task, "tuning": Tuning,
 }  # fmt: skip
-ASKED = {"language": "text", "patches": "image", "series": "series", "whole": "image or series"}
+ASKED = {"language": "text", "patches": "image", "series": "series", "whole": "image or series", "speech": "audio"}
 DEFAULTS = {"fusion": "concat", "tuning": "full"}
 Auto = Literal["auto"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -313,15 +312,16 @@ def _metric_names(recipe: Recipe) -> Iterable[Mistake]:
         task, dot, metric = name.rpartition(".")
         if (name != "loss" or where != "train.stop_on") and (not dot or task not in recipe.tasks):
             yield Mistake(where, f"{name!r} is no metric", f"Write task.metric; tasks: {', '.join(recipe.tasks)}")
-        elif dot and metric not in (
-            known := [*of_form(recipe.tasks[task].form, ("0", "1")), *(_of_texts(recipe, task) if where != "train.stop_on" else ())]
-        ):
+        elif dot and metric not in (known := [*of_form(recipe.tasks[task].form, ("0", "1")), *_of_texts(recipe, task, where == "train.stop_on")]):
             yield Mistake(where, f"{name!r} is not measured", did_you_mean(metric, known))
 
 
-def _of_texts(recipe: Recipe, task: str) -> Iterable[str]:
-    """Metrics of what a task writes, which are measured once, after training."""
-    return text_metrics() if recipe.tasks[task].writes else ()
+def _of_texts(recipe: Recipe, task: str, rounds: bool) -> Iterable[str]:
+    """Metrics of what a task writes, which are measured after training, and in rounds of validation where the task is `live`; rungs of `auto` compare
+    rows, and cannot be told apart by them."""
+    if rounds and (not recipe.tasks[task].live or recipe.tuning.kind == "auto"):
+        return ()
+    return recipe.tasks[task].judge().metrics() if recipe.tasks[task].writes else ()
 
 
 def _balanced(recipe: Recipe) -> Iterable[Mistake]:

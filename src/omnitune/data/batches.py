@@ -13,7 +13,7 @@ import torch
 from omnitune.data.columns import Column
 from omnitune.data.orders import ByLength, Full, Order
 from omnitune.data.pieced import Pieced
-from omnitune.data.prompted import alone, prompted, read_by
+from omnitune.data.prompted import alone, prompted, read_by, spelled
 from omnitune.data.schema import Schema
 from omnitune.data.split import digests
 from omnitune.data.streams import Streams
@@ -153,10 +153,11 @@ class Batches:
         batch = self.encoded(rows, rng, epoch, self.known)
         asked = {}
         for name, task in self.recipe.tasks.items():
-            read = {*task.columns(), *self.recipe.read_by(name).values()}
-            values = {column: Column(self.table, column, rows)[:] for column in read}
+            columns = {*task.columns(), *self.recipe.read_by(name).values()}
+            values = {column: Column(self.table, column, rows)[:] for column in columns}
             facts = self.schema.tasks[name]
-            asked[name] = task.prepare(prompted(self.recipe, self.schema.inputs, name, facts, batch, values, self.known), values, facts, rng)
+            read = prompted(self.recipe, self.schema.inputs, name, facts, batch, values, self.known)
+            asked[name] = task.prepare(read, spelled(self.recipe, name, facts, values), facts, rng)
         return Question(asked, self._loads(rows))
 
     def _loads(self, rows: Rows) -> Array | None:
