@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from omnitune.tasks.rank import Rank
     from omnitune.tasks.reconstruct import Reconstruct
     from omnitune.tasks.regress import Regress
+    from omnitune.tasks.transcribe import Transcribe
     from omnitune.tuning.auto import Auto
     from omnitune.tuning.bias import Bias
     from omnitune.tuning.freeze import Freeze
@@ -67,11 +68,68 @@ if TYPE_CHECKING:
     from omnitune.tuning.probe import Probe
 
 __all__ = [
-    "BERT", "GPT", "Artifact", "Attend", "Audio", "Auto", "Behaviour", "Bias", "Category", "Classify", "Concat", "Contrast", "Cross", "Data",
-    "Date", "Denoise", "Forecast", "Freeze", "Full", "Gated", "Generate", "Image", "Items", "Label", "Late", "LoRA", "MaskedImage", "MaskedText",
-    "Match", "Mistake", "NextSentence", "Number", "Ordinal", "Pretrained", "Probe", "Quantile", "Rank", "Recipe", "Reconstruct", "Regress",
-    "Report", "Retriever", "Sampling", "Series", "Set", "Spectrogram", "Table", "Text", "Train", "TransformerXL", "ViT", "ZeroShot", "alone",
-    "check", "compare", "fit", "generate", "index", "infer", "load", "search",
+    "BERT",
+    "GPT",
+    "Artifact",
+    "Attend",
+    "Audio",
+    "Auto",
+    "Behaviour",
+    "Bias",
+    "Category",
+    "Classify",
+    "Concat",
+    "Contrast",
+    "Cross",
+    "Data",
+    "Date",
+    "Denoise",
+    "Forecast",
+    "Freeze",
+    "Full",
+    "Gated",
+    "Generate",
+    "Image",
+    "Items",
+    "Label",
+    "Late",
+    "LoRA",
+    "MaskedImage",
+    "MaskedText",
+    "Match",
+    "Mistake",
+    "NextSentence",
+    "Number",
+    "Ordinal",
+    "Pretrained",
+    "Probe",
+    "Quantile",
+    "Rank",
+    "Recipe",
+    "Reconstruct",
+    "Regress",
+    "Report",
+    "Retriever",
+    "Sampling",
+    "Series",
+    "Set",
+    "Spectrogram",
+    "Table",
+    "Text",
+    "Train",
+    "Transcribe",
+    "TransformerXL",
+    "ViT",
+    "ZeroShot",
+    "alone",
+    "check",
+    "compare",
+    "fit",
+    "generate",
+    "index",
+    "infer",
+    "load",
+    "search",
 ]  # fmt: skip
 
 _HOMES = {
@@ -88,8 +146,8 @@ _HOMES = {
     "tasks.forecast": ("Forecast",), "tasks.generate": ("Generate",), "tasks.label": ("Label",), "tasks.masked_image": ("MaskedImage",),
     "tasks.masked_text": ("MaskedText",), "tasks.match": ("Match",), "tasks.next_sentence": ("NextSentence",), "tasks.ordinal": ("Ordinal",),
     "tasks.quantile": ("Quantile",), "tasks.rank": ("Rank",), "tasks.reconstruct": ("Reconstruct",), "tasks.regress": ("Regress",),
-    "tuning.auto": ("Auto",), "tuning.bias": ("Bias",), "tuning.freeze": ("Freeze",), "tuning.full": ("Full",), "tuning.lora": ("LoRA",),
-    "tuning.probe": ("Probe",),
+    "tasks.transcribe": ("Transcribe",), "tuning.auto": ("Auto",), "tuning.bias": ("Bias",), "tuning.freeze": ("Freeze",),
+    "tuning.full": ("Full",), "tuning.lora": ("LoRA",), "tuning.probe": ("Probe",),
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

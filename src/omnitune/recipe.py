@@ -16,7 +16,6 @@ from omnitune.errors import Mistake, did_you_mean
 from omnitune.fusion import Fusion
 from omnitune.modalities import Modality
 from omnitune.nn.metrics import of_form
-from omnitune.nn.text_metrics import text_metrics
 from omnitune.settings import Settings, plain, read_settings, settings
 from omnitune.tasks import SelfSupervised, Task
 from omnitune.tasks.rank import Rank
@@ -25,7 +24,7 @@ from omnitune.tuning import Tuning
 FAMILIES: dict[str, type[Component]] = {
     "modality": Modality, "backbone": Backbone, "fusion": Fusion, "task": Task, "tuning": Tuning,
 }  # fmt: skip
-ASKED = {"language": "text", "patches": "image", "series": "series", "whole": "image or series"}
+ASKED = {"language": "text", "patches": "image", "series": "series", "whole": "image or series", "speech": "audio"}
 MAIN = "data"
 """The table of tasks that name none."""
 TEMPERATURE = "temperature"
@@ -435,7 +434,7 @@ def _metric_names(recipe: Recipe) -> Iterable[Mistake]:
         if (name != "loss" or where != "train.stop_on") and (not dot or task not in recipe.tasks):
             yield Mistake(where, f"{name!r} is no metric", f"Write task.metric; tasks: {', '.join(recipe.tasks)}")
         elif dot and metric not in (
-            known := [*of_form(recipe.tasks[task].form, _said(recipe.tasks[task])), *(_of_texts(recipe, task) if where != "train.stop_on" else ())]
+            known := [*of_form(recipe.tasks[task].form, _said(recipe.tasks[task])), *_of_texts(recipe, task, where == "train.stop_on")]
         ):
             yield Mistake(where, f"{name!r} is not measured", did_you_mean(metric, known))
 
@@ -445,9 +444,12 @@ def _said(task: Task) -> list[str]:
     return [str(level) for level in getattr(task, "levels", (0, 1))]
 
 
-def _of_texts(recipe: Recipe, task: str) -> Iterable[str]:
-    """Metrics of what a task writes, which are measured once, after training."""
-    return text_metrics() if recipe.tasks[task].writes else ()
+def _of_texts(recipe: Recipe, task: str, rounds: bool) -> Iterable[str]:
+    """Metrics of what a task writes, which are measured after training, and in rounds of validation where the task is `live`; rungs of `auto` compare
+    rows, and cannot be told apart by them."""
+    if rounds and (not recipe.tasks[task].live or recipe.tuning.kind == "auto"):
+        return ()
+    return recipe.tasks[task].judge().metrics() if recipe.tasks[task].writes else ()
 
 
 def _balanced(recipe: Recipe) -> Iterable[Mistake]:

@@ -13,7 +13,7 @@ import torch
 from omnitune.data.columns import Column
 from omnitune.data.orders import ByLength, Full, Mixed, Order
 from omnitune.data.pieced import Pieced
-from omnitune.data.prompted import alone, prompted, read_by
+from omnitune.data.prompted import alone, prompted, read_by, spelled
 from omnitune.data.remembered import Remembered
 from omnitune.data.schema import Schema
 from omnitune.data.split import digests
@@ -181,10 +181,11 @@ class Batches:
         batch = self.encoded(rows, rng, epoch, self.known)
         asked = {}
         for name, task in self.asked(rows).items():
-            read = {column: column for column in self.recipe.read_by(name).values()} | self.recipe.answers(name)
-            values = {column: Column(self.table, stored, rows)[:] for column, stored in read.items()}
+            columns = {column: column for column in self.recipe.read_by(name).values()} | self.recipe.answers(name)
+            values = {column: Column(self.table, stored, rows)[:] for column, stored in columns.items()}
             facts = self.schema.tasks[name]
-            asked[name] = task.prepare(prompted(self.recipe, self.schema.inputs, name, facts, batch, values, self.known), values, facts, rng)
+            read = prompted(self.recipe, self.schema.inputs, name, facts, batch, values, self.known)
+            asked[name] = task.prepare(read, spelled(self.recipe, name, facts, values), facts, rng)
         return Question(asked, self._loads(rows))
 
     def _loads(self, rows: Rows) -> Array | None:

@@ -224,7 +224,7 @@ def _texts_there(recipe: Recipe, table: Table, rows: Rows) -> None:
     for name, task in recipe.tasks.items():
         if isinstance(task, SelfSupervised) and all(missing(value) for value in Column(table, recipe.column(task.of), rows)):
             where = f"{table.name}, column {recipe.column(task.of)}"
-            raise Mistake(where, f"no row has a text, so tasks.{name} has nothing to ask", "Give texts that are not empty")
+            raise Mistake(where, f"no row has a value, so tasks.{name} has nothing to ask", "Give values that are not empty")
 
 
 def identity(recipe: Recipe) -> list[str]:

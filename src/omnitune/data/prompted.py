@@ -11,6 +11,7 @@ from torch import Tensor
 from omnitune.data.columns import Column
 from omnitune.data.table import Rowed
 from omnitune.errors import Mistake
+from omnitune.nn import values as cells
 from omnitune.nn.tokens import Batch
 from omnitune.recipe import Recipe
 
@@ -78,6 +79,18 @@ def encoded(recipe: Recipe, inputs: Mapping[str, Facts], name: str, facts: Facts
     answers = columns.get(*task.columns()) or [None] * rows
     made: dict[str, Tensor] = recipe.inputs[task.of].prompted(task.prompts, facts[FREE], values, answers, inputs[task.of])
     return made
+
+
+def spelled(recipe: Recipe, name: str, facts: Facts, columns: Values) -> Values:
+    """`columns` themselves, or where the backbone of its input spells the answers of task `name`, with tokens and UTF-8 bytes in their place."""
+    task = recipe.tasks[name]
+    lead = task.lead(facts)
+    if lead is None:
+        return columns
+    (column,) = task.columns()
+    texts = [None if cells.missing(value) else " ".join(cells.sound(cells.text(value)).split()) for value in columns[column]]
+    spell = recipe.inputs[task.of].spelled
+    return {**columns, column: [None if text is None else (spell(text, lead), len(text.encode())) for text in texts]}
 
 
 def prompted(

@@ -81,7 +81,8 @@ def _counted(recipe: Recipe, name: str, table: Table, train: np.ndarray[Any, Any
 def _learned(recipe: Recipe, name: str, inputs: dict[str, Facts], table: Table, train: np.ndarray[Any, Any]) -> Facts:
     task = recipe.tasks[name]
     if isinstance(task, SelfSupervised):
-        known: Facts = task.learn_from(getattr(recipe.inputs[task.of], task.asks)(inputs[task.of]))
+        counted = task.learn({column: Column(table, column, train) for column in task.columns()})
+        known: Facts = task.learn_from(getattr(recipe.inputs[task.of], task.asks)(inputs[task.of]) | counted)
         return known if task.prompts is None else known | prompted.learn(recipe, name, inputs[task.of], table, train)
     facts: Facts = task.learn({column: Column(table, stored, train) for column, stored in recipe.answers(name).items()})
     if isinstance(task, Rank) and task.of is not None:

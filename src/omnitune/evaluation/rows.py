@@ -82,7 +82,8 @@ def doubts(prepared: Prepared, data: dict[str, Any]) -> list[Caution]:
         found += [*missing_classes(name, data["classes"].get(name, {})), *_leaks(own, name), *_unanswered(own, name)]
     found += _unasked(prepared)
     for name, share in data["truncated"].items():
-        whole = f" inputs.{name}.pieces: true reads them whole." if any(task.supervised is False for task in prepared.recipe.tasks.values()) else ""
+        alone = any(task.supervised is False for task in prepared.recipe.tasks.values()) and hasattr(prepared.recipe.inputs[name], "pieces")
+        whole = f" inputs.{name}.pieces: true reads them whole." if alone else ""
         found.append(caution("truncated", f"inputs.{name}", f"{share:.1%} of the values are longer than is read.{whole}"))
     found += _contexts(prepared, data)
     found += _more(prepared)
@@ -122,6 +123,8 @@ def _unasked(prepared: Prepared) -> Iterator[Caution]:
     """Texts, of up to 5,000 that are looked at, that are too short for what is asked of texts themselves, or not there."""
     for name, task in prepared.recipe.tasks.items():
         rows = sample(np.concatenate(list(prepared.of(name).parts.values())), TEXTS, prepared.recipe.train.seed)
+        if isinstance(task, SelfSupervised) and task.reasons:
+            yield from _reasons(prepared, name, rows)
         if not isinstance(task, SelfSupervised) or task.asks != "language":
             continue
         found = cut = 0
@@ -139,6 +142,17 @@ def _unasked(prepared: Prepared) -> Iterator[Caution]:
             why = "rows {} have no answer, or nothing to ask with" if task.prompts else "texts {} are missing or too short to be asked about"
             text = f"Of {len(rows):,} {why.format(f'{found:,}')}; they teach and measure nothing here."
             yield caution("unasked", f"tasks.{name}", text)
+
+
+def _reasons(prepared: Prepared, name: str, rows: Any) -> Iterator[Caution]:
+    """What the task says of rows that it cannot ask about."""
+    batches, task = prepared.batches("test", CHUNK, rows=rows), prepared.recipe.tasks[name]
+    found = Counter[int]()
+    for some in np.array_split(rows, -(-len(rows) // CHUNK)):
+        found.update(batches.question(some).asked[name][1]["why"].tolist())
+    for code, count in sorted(found.items()):
+        if code:
+            yield caution("unasked", f"tasks.{name}", f"Of {len(rows):,} rows {count:,} {task.reasons[code]}")
 
 
 def _question(prepared: Prepared, name: str, rows: Any) -> tuple[Batch, Target]:

@@ -150,6 +150,14 @@ class Modality(Component, ABC):
         """Of histories: what a task must know that ranks their items, as plain JSON values."""
         raise AssertionError(f"{self.kind} has no items")  # which the recipe's check sees before
 
+    def speech(self, facts: Facts) -> Facts:
+        """Of sounds: what a task must know that writes what is said in them, as plain JSON values."""
+        raise AssertionError(f"{self.kind} has no speech")  # which the recipe's check sees before
+
+    def spelled(self, text: str, lead: str) -> list[int]:
+        """Of sounds that a decoder writes about: the tokens of a text behind `lead`; whatever it spells, it is text."""
+        raise AssertionError(f"{self.kind} has no speech")
+
     @abstractmethod
     def example(self, n: int, rng: np.random.Generator) -> list[Any]:
         """`n` different raw values, for tests and documentation."""

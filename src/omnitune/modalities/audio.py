@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -15,6 +16,7 @@ from omnitune.backbones import Backbone
 from omnitune.component import any_of, component
 from omnitune.errors import Mistake
 from omnitune.modalities import Decoder, Facts, Modality, _several, _sound
+from omnitune.modalities._words import Words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -118,7 +120,8 @@ class Audio(Modality):
 
     def encode(self, values: Sequence[Any], facts: Facts, rng: np.random.Generator | None = None) -> dict[str, Tensor]:
         """`sound` (B, T, M) float32, or (B, T) of a backbone that hears waves, zeros behind shorter clips; `length` (B,), of each in frames or
-        samples, 0 where it is missing. Every clip has a random stream of its own, and a thread.
+        samples, 0 where it is missing; `cut` (B,), whether it is as long as what is read, so that more may follow. Every clip has a random stream
+        of its own, and a thread.
 
         A value is the bytes of a file, or what `decoder` made of them. Of several in a cell see `_several.encode`.
         """
@@ -141,7 +144,13 @@ class Audio(Modality):
         for place, clip in enumerate(clips):
             if clip is not None:
                 sound[place, : len(clip)] = clip
-        return {"sound": sound, "length": length, "present": length > 0}
+        cut = torch.tensor([clip is not None and self._is_cut(clip) for clip in clips], dtype=torch.bool)
+        return {"sound": sound, "length": length, "present": length > 0, "cut": cut}
+
+    def _is_cut(self, clip: Tensor) -> bool:
+        """Whether it, (T, M) or (T,), is as long as what is read: then nobody knows what came behind it. One that is filled up ends in silence."""
+        longest, room = _longest(self._hears)
+        return len(clip) >= longest if longest <= room else len(clip) >= room and not bool((clip[-1] == clip.min()).all())
 
     def _draws(self, n: int, rng: np.random.Generator | None) -> list[int]:
         """A number for each of `n` clips: the same one where they have fixed views."""
@@ -215,6 +224,34 @@ class Audio(Modality):
         hears = {name: value for name, value in self._hears.items() if name not in ("form", "seconds")}
         return (mel.log_mel if self._hears["form"] == "log_mel" else mel.fbank)(x_S, **hears)
 
+    def windows(self, value: bytes, overlap: float) -> Iterator[tuple[float, float, bool, np.ndarray[Any, Any]]]:
+        """A sound of any length as stretches of what is read at a time, each beginning `overlap` seconds before the one before it ends: when it
+        begins and ends, in seconds, whether it is the last one, and what `encode` takes in the place of a file. One is in memory at a time."""
+        import numpy as np
+        import torch
+
+        hears, start = self._hears, 0.0
+        total = _sound.length(value, self.rate)
+        while True:
+            wave = _sound.read(value, hears["rate"], hears["seconds"], self.rate, start)
+            read = wave if hears["form"] == "wave" else self._spectrogram(torch.from_numpy(wave)).numpy()
+            stop, last = min(total, start + hears["seconds"]), start + hears["seconds"] >= total
+            yield start, stop, last, read.view(np.uint8)
+            if last:
+                return
+            start += hears["seconds"] - overlap
+
+    def speech(self, facts: Facts) -> Facts:
+        """What comes with the backbone that writes what is said (`Backbone.speech`); the `seconds` that are read, and whether somebody chose the
+        silence behind them (`chosen`)."""
+        chosen = self.full_length or self.silence is not None
+        return {**self.backbone.speech(), "seconds": self._hears["seconds"], "chosen": chosen}
+
+    def spelled(self, text: str, lead: str) -> list[int]:
+        """See `Modality.spelled`."""
+        ids: list[int] = _words(self.backbone, self.backbone.stamp()).plain.encode(lead + text, add_special_tokens=False).ids
+        return ids
+
     def outline(self, values: Iterable[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Mean and deviation over time of the loudness of 40 bands, up to 8 kHz, (n, 80)."""
         import numpy as np
@@ -284,6 +321,23 @@ def _hears(backbone: Backbone, max_seconds: float | None, silence: float | None,
     if max_seconds is not None and max_seconds > longest:
         raise Mistake("max_seconds", f"the backbone hears {longest:g} seconds at a time", f"Set max_seconds to {longest:g} at most, or leave it out")
     return found | {"seconds": max_seconds or (longest if pretrained else LONGEST), "silence": longest if full_length else silence}
+
+
+def _longest(hears: dict[str, Any]) -> tuple[float, float]:
+    """Frames or samples of a clip that goes on behind what is read, with its silence, and how many the backbone hears; of filter banks none are
+    counted."""
+    heard = (hears["seconds"] + hears["silence"]) * hears["rate"]
+    if hears["form"] == "wave":
+        return int(heard) - 2, math.inf  # a resampled clip may lack one or two
+    if hears["form"] == "fbank":
+        return math.inf, math.inf
+    return 2 * math.ceil(heard / (2 * hears["hop"])), hears["most"] // hears["hop"]
+
+
+@cache
+def _words(backbone: Backbone, stamp: tuple[Any, ...]) -> Words:
+    """The tokenizer of a decoder, set up once as long as its files stay as they are."""
+    return Words(backbone.tokenizer(), 2**30)
 
 
 def _reader(backbone: Encoder) -> nn.Module:

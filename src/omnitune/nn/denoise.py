@@ -1,7 +1,9 @@
-"""Denoise: what stood in a text before parts of it were hidden, written by the decoder of the backbone that read the rest.
+"""Denoise: a text that the decoder of a backbone writes of what its encoder read: what was hidden, an answer, what is said in a sound.
 
-Shape letters: B rows, L tokens of a text, T tokens that are written, D width, V vocabulary, N tokens that are asked for.
+Shape letters: B rows, L tokens that were read, P tokens of a start, T tokens that are written, D width, V vocabulary, N tokens that are asked for.
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -20,20 +22,20 @@ class DenoiseHead(WordsHead):
     Args:
         of: the input.
         encoder: its backbone, of an encoder-decoder.
-        start: the token that stands before the first one.
+        start: the tokens that stand before the first one, at least one.
         padding: the token that stands behind the last one.
     """
 
-    def __init__(self, of: str, encoder: Encoder, start: int, padding: int) -> None:
+    def __init__(self, of: str, encoder: Encoder, start: Sequence[int], padding: int) -> None:
         super().__init__()
-        self.of, self.start, self.padding = of, start, padding
+        self.of, self.start, self.padding = of, list(start), padding
         self._backbone = (encoder, encoder.decode())  # in a tuple, so that its weights are not this module's too
 
     def _ask(self, view: View, target: dict[str, Tensor], right: bool = False) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         (encoder, decoder), tokens, labels_BT = self._backbone, view.streams[self.of], target["labels"]
         asked_BT = labels_BT != NOT_ASKED
-        read = encoder.model.get_input_embeddings()
-        y_BTD = decoder(tokens.x_BLD, tokens.mask_BL, read(self._before(labels_BT)))
+        read = decoder.words(encoder.model)
+        y_BTD = decoder(tokens.x_BLD, tokens.mask_BL, read(self._before(labels_BT)))[:, len(self.start) - 1 :]
         rows_N, places_N = asked_BT.nonzero(as_tuple=True)
         if labels_BT.device.type == "cpu":
             decoder.tokens.update(real=len(rows_N), padding=labels_BT.numel() - len(rows_N))
@@ -44,7 +46,6 @@ class DenoiseHead(WordsHead):
         return *found, rows_N
 
     def _before(self, labels_BT: Tensor) -> Tensor:
-        """Of each token the one before it, (B, T)."""
-        before_BT = labels_BT.roll(1, 1)
-        before_BT[:, 0] = self.start
-        return torch.where(before_BT == NOT_ASKED, self.padding, before_BT)
+        """Of each token the one before it, behind all but the last token of the start, (B, P - 1 + T)."""
+        start_BP = torch.tensor(self.start, device=labels_BT.device).expand(len(labels_BT), -1)
+        return torch.cat([start_BP, torch.where(labels_BT == NOT_ASKED, self.padding, labels_BT)[:, :-1]], 1)

@@ -3,7 +3,7 @@
 Shape letters: B rows, L tokens, D width, C channels, H and W of a feature map (then L = H * W and D = C).
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Self
@@ -40,13 +40,16 @@ class Encoder(nn.Module):
         filled: whether its weights are real; False for a skeleton, until `load`.
         folder: where the checkpoint lies that it was read from, for the layers there that say words.
         added: words that the files there do not know.
+        adapter: where an adapter lies that was added to the weights of `model`, for those layers too.
     """
 
     model: Any  # the Hugging Face model: nn.Module with a `config`
 
-    def __init__(self, model: nn.Module, pool: Pool, filled: bool = True, folder: Path | None = None, added: int = 0) -> None:
+    def __init__(
+        self, model: nn.Module, pool: Pool, filled: bool = True, folder: Path | None = None, added: int = 0, adapter: Path | None = None
+    ) -> None:
         super().__init__()
-        self.model, self.pool, self.filled, self.folder, self.added = model, pool, filled, folder, added
+        self.model, self.pool, self.filled, self.folder, self.added, self.adapter = model, pool, filled, folder, added, adapter
         self.lm_head: LMHead | AdaptiveHead | Decoder | None = None
         self.names, self.blocks = find_blocks(model)
         self.width = checkpoints.width(self.model.config)
@@ -251,6 +254,8 @@ class Encoder(nn.Module):
     def _keep(self, head: LMHead | AdaptiveHead | Decoder) -> None:
         if self.filled and self.folder is not None:
             head.fill(self.folder, self.model, self._where(), self.added)
+            if self.adapter is not None and isinstance(head, Decoder):
+                adapters.fold_rest(head.whole, self.adapter, head.encoder + ".")
         self.lm_head = head
         self._read |= {f"lm_head.{name}" for name, p in head.named_parameters() if p.requires_grad}
 
@@ -336,14 +341,27 @@ class Encoder(nn.Module):
         first, last = max(1, self.still()), len(self.blocks) - (self.narrow and self.pool != "mean")
         self.compiled = Compiled(self.blocks[first - 1 : last], lengths_differ=self.reads_text)
 
-    def adapt(self, config: Any, one_product: bool = True) -> None:
-        """Adds the adapters that a `peft` configuration describes; they alone learn. With `one_product`, see `lowrank`."""
+    def adapt(self, config: Any, one_product: bool = True, written: Collection[str] = ()) -> None:
+        """Adds the adapters that a `peft` configuration describes; they alone learn.
+
+        Args:
+            config: with the names of layers of `model`.
+            one_product: see `lowrank`.
+            written: layers of the decoder that are adapted too.
+        """
         assert not self.adapted, "one adapter at a time"
         self.requires_grad_(False)
         adapters.inject(self.model, config)
+        if written and isinstance(self.lm_head, Decoder):
+            adapters.inject(self.lm_head.whole, adapters.only(config, written))
         if one_product:
-            lowrank.merge_products(self.model)
+            lowrank.merge_products(self)
         self.adapted = True
+
+    def _adapted(self) -> dict[str, Any]:
+        """The parts that have adapters, by what their names begin with in the model that is saved."""
+        parts = {self._inside(): self.model} | ({"": self.lm_head.whole} if isinstance(self.lm_head, Decoder) else {})
+        return {inside: part for inside, part in parts.items() if hasattr(part, "peft_config")}
 
     def save(self, folder: Path, weights: bool, words: masked_words.MaskedWords | None = None) -> None:
         """Writes config.json, model.safetensors with its checksum where `weights`, and the adapter in PEFT's format where there is one.
@@ -358,7 +376,7 @@ class Encoder(nn.Module):
             model, state = self.lm_head.joined(model, state)
         checkpoints.write(model, folder, state)
         if self.adapted:
-            adapters.write(self.model, folder, self._inside())
+            adapters.write(self._adapted(), folder)
 
     def load(self, folder: Path) -> None:
         """Reads what `save` wrote: weights where they are there, the adapter where it is there.
@@ -378,7 +396,9 @@ class Encoder(nn.Module):
             raise Mistake(str(folder), "no weights here", "Copy the folder again, with model.safetensors")
         if adapters.there(folder):
             adapters.read(self.model, folder, self._inside())
-            lowrank.merge_products(self.model)
+            if isinstance(self.lm_head, Decoder):
+                adapters.read(self.lm_head.whole, folder, but=self._inside())
+            lowrank.merge_products(self)
             self.adapted = True
 
     def _inside(self) -> str:
@@ -388,7 +408,8 @@ class Encoder(nn.Module):
     def merge(self) -> None:
         """Folds adapters into the weights: the same answers without the extra products."""
         if self.adapted:
-            adapters.merge(self.model)
+            for part in self._adapted().values():
+                adapters.merge(part)
             self.adapted = False
 
 

@@ -197,6 +197,15 @@ SAMPLES: dict[str, Sample] = {
         sounds.phone_prompts,
         PROMPTS[1:],
     ),
+    "phone-prompts-en": Sample(
+        "table",
+        "Telephone prompts in English: 539 real recordings (8 kHz) of one speaker, of what is written beside them.",
+        "CC-BY-SA-3.0",
+        "Asterisk's core sounds",
+        PROMPTS[0],
+        sounds.english_prompts,
+        PROMPTS[5:6],
+    ),
     "italy-power": Sample(
         "table",
         "ItalyPowerDemand: electricity used in Italy by the hour on 1,096 days, each scaled by itself, and whether it was summer.",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from omnitune.component import Component
+from omnitune.nn.text_metrics import Judge
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,8 +72,25 @@ class Task(Component, ABC):
 
     @property
     def writes(self) -> bool:
-        """Whether its answers are texts that a language model writes (`nn.writing`)."""
+        """Whether its answers are texts that are written: by a language model behind a prompt (`nn.writing`), else as its input is heard to say
+        (`nn.dictation`, `nn.letters`)."""
         return False
+
+    @property
+    def live(self) -> int:
+        """Validation rows whose texts are written in every round."""
+        return 0
+
+    def judge(self) -> Judge:
+        """How texts that it writes are measured."""
+        from omnitune.nn.text_metrics import counts, text_metrics
+
+        return Judge(counts, text_metrics)
+
+    def lead(self, facts: Facts) -> str | None:
+        """What stands before an answer where its input's backbone spells it: then `prepare` is given its tokens and bytes in the place of a text.
+        None where answers come as they are."""
+        return None
 
     @abstractmethod
     def check(self, value: Any) -> str | None:
@@ -119,8 +137,11 @@ class SelfSupervised(Task, ABC):
     form: ClassVar[Literal["classes", "tokens", "pixels", "series", "rebuilt"]] = "tokens"
     supervised: ClassVar[bool] = False
     answers: ClassVar[bool] = False
-    asks: ClassVar[Literal["language", "patches", "series", "whole"]] = "language"
+    asks: ClassVar[Literal["language", "patches", "series", "whole", "speech"]] = "language"
     """The method of a modality that tells what such a task must know; inputs without one cannot be asked."""
+
+    reasons: ClassVar[Mapping[int, str]] = {}
+    """Why a row may not be asked about, as a sentence about several, by the numbers of `why` (B,) in a target."""
 
     of: str
 
