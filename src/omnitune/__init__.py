@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from omnitune.modalities.text import Text
     from omnitune.nn.writing import Sampling
     from omnitune.recipe import Data, Recipe, Train
+    from omnitune.tasks.choose import Choose
     from omnitune.tasks.classify import Classify
     from omnitune.tasks.contrast import Contrast
     from omnitune.tasks.denoise import Denoise
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from omnitune.tasks.match import Match
     from omnitune.tasks.next_sentence import NextSentence
     from omnitune.tasks.ordinal import Ordinal
+    from omnitune.tasks.prefer import Prefer
     from omnitune.tasks.quantile import Quantile
     from omnitune.tasks.rank import Rank
     from omnitune.tasks.reconstruct import Reconstruct
@@ -68,68 +70,11 @@ if TYPE_CHECKING:
     from omnitune.tuning.probe import Probe
 
 __all__ = [
-    "BERT",
-    "GPT",
-    "Artifact",
-    "Attend",
-    "Audio",
-    "Auto",
-    "Behaviour",
-    "Bias",
-    "Category",
-    "Classify",
-    "Concat",
-    "Contrast",
-    "Cross",
-    "Data",
-    "Date",
-    "Denoise",
-    "Forecast",
-    "Freeze",
-    "Full",
-    "Gated",
-    "Generate",
-    "Image",
-    "Items",
-    "Label",
-    "Late",
-    "LoRA",
-    "MaskedImage",
-    "MaskedText",
-    "Match",
-    "Mistake",
-    "NextSentence",
-    "Number",
-    "Ordinal",
-    "Pretrained",
-    "Probe",
-    "Quantile",
-    "Rank",
-    "Recipe",
-    "Reconstruct",
-    "Regress",
-    "Report",
-    "Retriever",
-    "Sampling",
-    "Series",
-    "Set",
-    "Spectrogram",
-    "Table",
-    "Text",
-    "Train",
-    "Transcribe",
-    "TransformerXL",
-    "ViT",
-    "ZeroShot",
-    "alone",
-    "check",
-    "compare",
-    "fit",
-    "generate",
-    "index",
-    "infer",
-    "load",
-    "search",
+    "BERT", "GPT", "Artifact", "Attend", "Audio", "Auto", "Behaviour", "Bias", "Category", "Choose", "Classify", "Concat", "Contrast", "Cross",
+    "Data", "Date", "Denoise", "Forecast", "Freeze", "Full", "Gated", "Generate", "Image", "Items", "Label", "Late", "LoRA", "MaskedImage",
+    "MaskedText", "Match", "Mistake", "NextSentence", "Number", "Ordinal", "Prefer", "Pretrained", "Probe", "Quantile", "Rank", "Recipe",
+    "Reconstruct", "Regress", "Report", "Retriever", "Sampling", "Series", "Set", "Spectrogram", "Table", "Text", "Train", "Transcribe",
+    "TransformerXL", "ViT", "ZeroShot", "alone", "check", "compare", "fit", "generate", "index", "infer", "load", "search",
 ]  # fmt: skip
 
 _HOMES = {
@@ -142,12 +87,12 @@ _HOMES = {
     "fusion.gated": ("Gated",), "fusion.late": ("Late",), "modalities.audio": ("Audio",), "modalities.behaviour": ("Behaviour", "Items"),
     "modalities.category": ("Category",), "modalities.date": ("Date",), "modalities.image": ("Image",), "modalities.number": ("Number",),
     "modalities.series": ("Series",), "modalities.set": ("Set",), "modalities.text": ("Text",), "nn.writing": ("Sampling",),
-    "recipe": ("Data", "Recipe", "Train"), "tasks.classify": ("Classify",), "tasks.contrast": ("Contrast",), "tasks.denoise": ("Denoise",),
-    "tasks.forecast": ("Forecast",), "tasks.generate": ("Generate",), "tasks.label": ("Label",), "tasks.masked_image": ("MaskedImage",),
-    "tasks.masked_text": ("MaskedText",), "tasks.match": ("Match",), "tasks.next_sentence": ("NextSentence",), "tasks.ordinal": ("Ordinal",),
-    "tasks.quantile": ("Quantile",), "tasks.rank": ("Rank",), "tasks.reconstruct": ("Reconstruct",), "tasks.regress": ("Regress",),
-    "tasks.transcribe": ("Transcribe",), "tuning.auto": ("Auto",), "tuning.bias": ("Bias",), "tuning.freeze": ("Freeze",),
-    "tuning.full": ("Full",), "tuning.lora": ("LoRA",), "tuning.probe": ("Probe",),
+    "recipe": ("Data", "Recipe", "Train"), "tasks.choose": ("Choose",), "tasks.classify": ("Classify",), "tasks.contrast": ("Contrast",),
+    "tasks.denoise": ("Denoise",), "tasks.forecast": ("Forecast",), "tasks.generate": ("Generate",), "tasks.label": ("Label",),
+    "tasks.masked_image": ("MaskedImage",), "tasks.masked_text": ("MaskedText",), "tasks.match": ("Match",), "tasks.next_sentence": ("NextSentence",),
+    "tasks.ordinal": ("Ordinal",), "tasks.prefer": ("Prefer",), "tasks.quantile": ("Quantile",), "tasks.rank": ("Rank",),
+    "tasks.reconstruct": ("Reconstruct",), "tasks.regress": ("Regress",), "tasks.transcribe": ("Transcribe",), "tuning.auto": ("Auto",),
+    "tuning.bias": ("Bias",), "tuning.freeze": ("Freeze",), "tuning.full": ("Full",), "tuning.lora": ("LoRA",), "tuning.probe": ("Probe",),
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

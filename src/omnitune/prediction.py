@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from omnitune.component import find, kinds
+from omnitune.data.prompted import prompted
 from omnitune.data.schema import Schema
 from omnitune.data.table import Table
 from omnitune.errors import Mistake
@@ -43,6 +44,7 @@ class Predictor:
         self.model, self.recipe, self.schema, self.precision = model.eval(), recipe, schema, precision
         self.reader = Reader(recipe, schema, list(recipe.inputs), batch, recipe.columns)
         self.tasks = {name: task for name, task in recipe.tasks.items() if task.answers}
+        self.asked = [name for name, task in self.tasks.items() if task.prompts]
         self.weights, self.sampling = weights, sampling
         self.writing = {name: writer(self.model, recipe, schema, name) for name, task in recipe.tasks.items() if task.writes}
         if weights and not recipe.fusion.weighs:
@@ -71,13 +73,16 @@ class Predictor:
     def _answered(self, rows: list[Row]) -> dict[str, list[Row]]:
         """The answers of every task, in the order of the recipe; none where there is no row."""
         outputs = self._outputs(rows) if self.tasks else {}
-        made = {name: self._decoded(name, outputs) for name in self.tasks if outputs}
+        made = {name: self._decoded(name, outputs, rows) for name in self.tasks if outputs}
         made |= {name: [_told(written) for written in writing(rows, self.sampling)] for name, writing in self.writing.items() if rows}
         return {name: made[name] for name in self.recipe.tasks if name in made}
 
-    def _decoded(self, name: str, outputs: dict[str, Array]) -> list[Row]:
+    def _decoded(self, name: str, outputs: dict[str, Array], rows: list[Row]) -> list[Row]:
         """The answers of a task."""
         answers: list[Row] = self.tasks[name].decode(outputs[name], self.schema.tasks[name])
+        if name in self.asked:
+            texts = self.tasks[name].behind(self._read(name, rows), len(rows))
+            return [self.tasks[name].in_words(answer, some) for answer, some in zip(answers, texts, strict=True)]
         if WEIGHTS not in outputs or not self.tasks[name].supervised:
             return answers
         weights = (dict(zip(self.model.inputs, row, strict=True)) for row in outputs[WEIGHTS].tolist())
@@ -91,21 +96,37 @@ class Predictor:
     def _outputs(self, rows: list[Row]) -> dict[str, Array]:
         """Outputs in the order of the rows; the next batch is encoded while the model computes. Empty where there is no row."""
         places, batches = self.reader.batches(rows)
-        made = [self._forward(batch) for batch in batches]
+        made, start = [], 0
+        for batch in batches:
+            made.append(self._forward(batch, [rows[place] for place in places[start : start + batch.size]]))
+            start += batch.size
         if not made:
             return {}
         order = np.argsort(places)
         return {name: np.concatenate([outputs[name] for outputs in made])[order] for name in made[0]}
 
     @torch.inference_mode()
-    def _forward(self, batch: Batch) -> dict[str, Array]:
+    def _forward(self, batch: Batch, rows: list[Row]) -> dict[str, Array]:
+        plain, told = [name for name in self.tasks if name not in self.asked], dict[str, torch.Tensor]()
         with autocast(self.model.device, self.precision):
-            view = self.model(batch.to(self.model.device))
-            outputs = self.model.predicted(view)
-        told = {name: outputs[name] for name in self.tasks}
-        if self.weights:
-            told[WEIGHTS] = torch.stack([view.fused.weights[name] for name in self.model.inputs], 1)
+            if plain or self.weights:
+                view = self.model(batch.to(self.model.device))
+                told |= self.model.predicted(view, plain)
+            if self.weights:
+                told[WEIGHTS] = torch.stack([view.fused.weights[name] for name in self.model.inputs], 1)
+            for name in self.asked:
+                asked = self._asked(name, batch, rows).to(self.model.device)
+                told |= self.model.predicted(self.model(asked), [name])
         return {name: output.float().cpu().numpy() for name, output in told.items()}
+
+    def _asked(self, name: str, batch: Batch, rows: list[Row]) -> Batch:
+        """The batch that task `name` reads by its prompt."""
+        return prompted(self.recipe, self.schema.inputs, name, self.schema.tasks[name], batch, self._read(name, rows))
+
+    def _read(self, name: str, rows: list[Row]) -> dict[str, list[Any]]:
+        """The values that task `name` is asked with, by column."""
+        named = (*self.recipe.read_by(name).values(), *self.tasks[name].needs())
+        return {column: [row.get(column) for row in rows] for column in named or ("",)}
 
 
 def _told(written: Written) -> Row:

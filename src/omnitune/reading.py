@@ -46,6 +46,7 @@ class Reader:
         self.recipe, self.schema, self.batch = recipe, schema, batch
         self.inputs: dict[str, Modality] = {name: recipe.inputs[name] for name in inputs}
         self.columns = {recipe.column(name) for name in inputs}.union(columns)
+        self.needed = {column for task in recipe.tasks.values() for column in task.needs()} & self.columns
         self.media = any(modality.media for modality in self.inputs.values())
 
     def chunks(self, source: Any) -> Iterator[list[Row | str]]:
@@ -54,6 +55,7 @@ class Reader:
         lists = {
             column: (list, np.ndarray) if m.of_texts or m.several else (list, np.ndarray, str) for column, m in inputs.items() if m.lists or m.several
         }
+        lists |= dict.fromkeys(self.needed, (list, np.ndarray))
         for chunk, root in _chunks(source, self.columns, lists, CHUNK_OF_MEDIA * self.batch if self.media else CHUNK):
             yield [self._open(row, root) for row in chunk]
 
@@ -102,8 +104,9 @@ class Reader:
             problems += [f"{column}: {problem}"] if problem else []
         for column in sorted(self.columns - values.keys()):
             values[column] = read_as(value_of(row.get(column)), self.schema.columns.get(column))
-            problem = None if values[column] is None else cells.problem(values[column])
+            problem = None if values[column] is None or column in self.needed else cells.problem(values[column])
             problems += [f"{column}: {problem}"] if problem else []
+        problems += [f"{column}: {problem}" for column, problem in filter(None, (task.odd(values) for task in self.recipe.tasks.values()))]
         return "; ".join(problems) if problems else values
 
     def _size(self, row: Row) -> int:

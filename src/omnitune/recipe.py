@@ -253,8 +253,8 @@ class Recipe(Settings):
 
     @property
     def columns(self) -> set[str]:
-        """All that a prediction reads: the columns of inputs, and of names in prompts."""
-        named = {column for task in self.tasks for column in self.read_by(task).values()}
+        """All that a prediction reads: the columns of inputs, of names in prompts, and what tasks need besides."""
+        named = {column for task in self.tasks for column in (*self.read_by(task).values(), *self.tasks[task].needs())}
         return named | {self.column(name) for name in self.inputs}
 
     @property

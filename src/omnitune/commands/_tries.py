@@ -20,6 +20,7 @@ from omnitune.training.features import hold
 from omnitune.training.loop import Diverged, Loop
 from omnitune.training.model import Model, tune
 from omnitune.training.prefix import Frozen
+from omnitune.training.reference import referred
 
 CHECKED = 1024
 """Validation rows whose answers are asked for together; they come from memory."""
@@ -153,6 +154,7 @@ def _start(prepared: Prepared) -> tuple[Model, Frozen]:
     """A model as `fit` starts with it, on its device."""
     torch.manual_seed(prepared.recipe.train.seed)
     model = Model(prepared.recipe, prepared.schema)
+    prepared = referred(model.to(best_device()), prepared)
     tune(model, prepared.recipe)
     balance.check(model, prepared.recipe)
     return model, Frozen(model.to(best_device()), prepared)

@@ -29,6 +29,7 @@ from omnitune.training.log import open_log
 from omnitune.training.loop import Loop
 from omnitune.training.model import Model, tune
 from omnitune.training.prefix import Frozen
+from omnitune.training.reference import referred
 from omnitune.tuning.auto import Auto
 
 
@@ -117,6 +118,7 @@ def _start(prepared: Prepared, reasons: dict[str, str]) -> Start:
     torch.manual_seed(prepared.recipe.train.seed)
     model = Model(prepared.recipe, prepared.schema)
     digests = {name: artifacts.digest(encoder) for name, encoder in model.backbones.items()}
+    prepared = referred(model.to(best_device()), prepared)
     tune(model, prepared.recipe)
     balance.check(model, prepared.recipe)
     frozen = Frozen(model.to(best_device()), replace(prepared, augment=not isinstance(prepared.recipe.tuning, Auto)))

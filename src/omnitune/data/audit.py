@@ -32,6 +32,7 @@ def columns_exist(recipe: Recipe, table: Table) -> None:
     """Raises one `Mistake` naming every column the recipe reads and the table lacks."""
     wanted = {f"inputs.{name}": [recipe.column(name)] for name in recipe.inputs}
     wanted |= {f"tasks.{name}": [*task.columns(), *task.beside()] for name, task in recipe.tasks.items()} | {"data.by": list(recipe.data.by)}
+    wanted |= {f"tasks.{name}.options": [*task.needs()] for name, task in recipe.tasks.items()}
     wanted |= {f"tasks.{name}.prompt": [*recipe.read_by(name).values()] for name in recipe.tasks}
     wanted |= histories.columns(recipe)
     missing = [
@@ -75,10 +76,21 @@ def _bad_rows(recipe: Recipe, table: Table, decoded: Mapping[str, Decoded]) -> I
             yield from (BadRow(r, column, p) for r, p in Column(table, column, every).problems(cells.problem))
         for column in task.columns():
             yield from (BadRow(r, column, p) for r, p in Column(table, column, every).problems(task.check))
+        yield from _odd(task, table)
     for column, name in recipe.beside.items():
         modality = recipe.inputs[name]
         yield from (BadRow(r, column, p) for r, p in Column(table, column, every, modality.media).problems(modality.check))
     yield from (BadRow(*found) for found in histories.problems(recipe, table))
+
+
+def _odd(task: Any, table: Table) -> Iterator[BadRow]:
+    """Rows whose values do not go together, as a task sees it."""
+    columns = task.together()
+    for rows in table.blocks(columns[0], np.arange(len(table))) if columns else ():
+        values = [table.take(column, rows) for column in columns]
+        for row, *of in zip(rows.tolist(), *values, strict=True):
+            if wrong := task.odd(dict(zip(columns, of, strict=True))):
+                yield BadRow(row, *wrong)
 
 
 def list_bad_rows(path: Path, table: Table, bad: list[BadRow]) -> None:

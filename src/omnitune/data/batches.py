@@ -13,7 +13,8 @@ import torch
 from omnitune.data.columns import Column
 from omnitune.data.orders import ByLength, Full, Mixed, Order
 from omnitune.data.pieced import Pieced
-from omnitune.data.prompted import alone, prompted, read_by, spelled
+from omnitune.data.prompted import alone, prompted, spelled
+from omnitune.data.prompted import sizes as prompt_sizes
 from omnitune.data.remembered import Remembered
 from omnitune.data.schema import Schema
 from omnitune.data.split import digests
@@ -28,6 +29,7 @@ Rows = np.ndarray[Any, np.dtype[np.int64]]
 Array = np.ndarray[Any, Any]
 T = TypeVar("T")
 Known = Mapping[str, Callable[[Rows, int | None], dict[str, torch.Tensor] | None]]
+Given = Mapping[str, Mapping[str, np.ndarray[Any, Any]]]
 Files = Mapping[str, Callable[[Rows, bool], list[Any]]]
 ROUNDING = 1e-6
 """Of a sum of loads."""
@@ -86,6 +88,7 @@ class Batches:
         decoded: of inputs, what `encode` takes in place of the files of rows, for training or not.
         remembered: of inputs, what it takes in place of their values.
         augment: whether the seed augments values too.
+        given: of tasks, by name, more of their targets: a row of an array for each row of the table.
     """
 
     recipe: Recipe
@@ -98,6 +101,7 @@ class Batches:
     decoded: Files = field(default_factory=dict)
     remembered: Mapping[str, Remembered] = field(default_factory=dict)
     augment: bool = True
+    given: Given = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.plan)
@@ -157,9 +161,7 @@ class Batches:
                 values = Column(self.table, self.recipe.column(name), self.rows)
                 total += np.fromiter((0 if v is None else modality.size(v) for v in values), np.int64, len(self.rows))
         for name in (name for name, task in self.recipe.tasks.items() if task.prompts):
-            size = self.recipe.inputs[self.recipe.tasks[name].of].size
-            for column in read_by(self.recipe, name):
-                total += np.fromiter((0 if v is None else size(v) for v in Column(self.table, column, self.rows)), np.int64, len(self.rows))
+            total += prompt_sizes(self.recipe, name, self.table, self.rows)
         return total
 
     def origin(self, rows: Rows) -> Rows:
@@ -181,11 +183,12 @@ class Batches:
         batch = self.encoded(rows, rng, epoch, self.known)
         asked = {}
         for name, task in self.asked(rows).items():
-            columns = {column: column for column in self.recipe.read_by(name).values()} | self.recipe.answers(name)
+            columns = {column: column for column in (*self.recipe.read_by(name).values(), *task.needs())} | self.recipe.answers(name)
             values = {column: Column(self.table, stored, rows)[:] for column, stored in columns.items()}
             facts = self.schema.tasks[name]
             read = prompted(self.recipe, self.schema.inputs, name, facts, batch, values, self.known)
-            asked[name] = task.prepare(read, spelled(self.recipe, name, facts, values), facts, rng)
+            seen, target = task.prepare(read, spelled(self.recipe, name, facts, values), facts, rng)
+            asked[name] = seen, target | {key: torch.from_numpy(of[rows]) for key, of in self.given.get(name, {}).items()}
         return Question(asked, self._loads(rows))
 
     def _loads(self, rows: Rows) -> Array | None:

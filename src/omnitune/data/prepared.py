@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from omnitune.data.audit import BadRow, columns_exist, readable
-from omnitune.data.batches import Batches, Known
+from omnitune.data.batches import Batches, Given, Known
 from omnitune.data.columns import Column
 from omnitune.data.decoded import Decoded
 from omnitune.data.deduplicate import different
@@ -44,6 +44,7 @@ class Prepared:
         known, decoded: see `Batches`.
         room: on disk, for what is kept for later runs.
         augment: whether values are augmented where a seed is given.
+        given: see `Batches`.
     """
 
     recipe: Recipe
@@ -57,6 +58,7 @@ class Prepared:
     decoded: dict[str, Decoded] = field(default_factory=dict)
     room: Room = field(default_factory=lambda: Room(0))
     augment: bool = True
+    given: Given = field(default_factory=dict)
 
     def close(self) -> None:
         """Makes what was decoded known to later runs."""
@@ -70,7 +72,8 @@ class Prepared:
         """
         if rows is None:
             rows = self.answered if part == "train" else self.parts[part]
-        return Batches(self.recipe, self.schema, self.table, rows, size, seed, self.known, self._kept(), self.remembered, self.augment)
+        kept = self.known, self._kept(), self.remembered
+        return Batches(self.recipe, self.schema, self.table, rows, size, seed, *kept, self.augment, self.given)
 
     @cached_property
     def answered(self) -> Rows:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -39,12 +38,13 @@ def learn(recipe: Recipe, name: str, read: Facts, table: Rowed, train: Array) ->
     """
     task, modality = recipe.tasks[name], recipe.inputs[recipe.tasks[name].of]
     limit, wanted = modality.language(read)["limit"], task.answer_tokens
-    (column,) = task.columns()
-    answers = (value for value in Column(table, column, train[:: -(-len(train) // COUNTED) or 1]) if value is not None)
+    some = train[:: -(-len(train) // COUNTED) or 1]
+    columns = {column: Column(table, column, some)[:] for column in (*task.columns(), *task.needs())}
+    texts = [text for row in task.behind(columns, len(some)) for text in row]
     try:
-        lengths = modality.prompts(task.prompts, 1, read).lengths(islice(answers, COUNTED))
+        lengths = modality.prompts(task.prompts, 1, read).lengths(texts)
         if not len(lengths):
-            raise Mistake("target", "no training row has an answer", f"Fill column {column!r}")
+            raise Mistake("target", "no training row has an answer", f"Fill column {task.columns()[0]!r}")
         free = min(lengths.max(), limit // 2) if wanted is None else wanted
         modality.prompts(task.prompts, int(free), read)
     except Mistake as mistake:
@@ -58,9 +58,25 @@ def alone(recipe: Recipe) -> str | None:
     return None if others or recipe.tasks[name].prompts is None else name
 
 
+def kept(recipe: Recipe) -> str | None:
+    """The same, where what frozen blocks make of prompt and answer may be kept: not of several texts behind one prompt."""
+    name = alone(recipe)
+    return None if name is None or recipe.tasks[name].forks else name
+
+
 def read_by(recipe: Recipe, name: str) -> list[str]:
-    """The columns that decide what the input of task `name` reads: those of its prompt, and its target."""
-    return [*dict.fromkeys((*recipe.read_by(name).values(), *recipe.tasks[name].columns()))]
+    """The columns that decide what the input of task `name` reads: those of its prompt, and of the texts behind it."""
+    return [*dict.fromkeys((*recipe.read_by(name).values(), *recipe.tasks[name].needs(), *recipe.tasks[name].columns()))]
+
+
+def sizes(recipe: Recipe, name: str, table: Rowed, rows: Array) -> Array:
+    """About how many tokens the prompt of task `name` and what lies behind it have in each row, (n,) int64."""
+    task, total = recipe.tasks[name], np.zeros(len(rows), np.int64)
+    size = recipe.inputs[task.of].size
+    for column in recipe.read_by(name).values():
+        total += np.fromiter((0 if v is None else size(v) for v in Column(table, column, rows)), np.int64, len(rows))
+    columns = {column: Column(table, column, rows)[:] for column in (*task.columns(), *task.needs())}
+    return total + np.fromiter((sum(map(size, texts)) for texts in task.behind(columns, len(rows))), np.int64, len(rows))
 
 
 def encoded(recipe: Recipe, inputs: Mapping[str, Facts], name: str, facts: Facts, columns: Values) -> dict[str, Tensor]:
@@ -71,13 +87,17 @@ def encoded(recipe: Recipe, inputs: Mapping[str, Facts], name: str, facts: Facts
         inputs: what inputs learned.
         name: of a task with a prompt.
         facts: what it learned.
-        columns: values by column, one a row: those of names in the prompt, and where there are answers those of the target.
+        columns: values by column, one a row: those of names in the prompt, those that the task `needs`, and where there are answers its own.
     """
     task = recipe.tasks[name]
     values = {named: columns[column] for named, column in recipe.read_by(name).items()}
-    rows = len(next(iter(columns.values())))
-    answers = columns.get(*task.columns()) or [None] * rows
-    made: dict[str, Tensor] = recipe.inputs[task.of].prompted(task.prompts, facts[FREE], values, answers, inputs[task.of])
+    texts = task.behind(columns, len(next(iter(columns.values()))))
+    asked, free, facts_of = task.prompts, facts[FREE], inputs[task.of]
+    if task.forks:
+        forked: dict[str, Tensor] = recipe.inputs[task.of].forked(asked, free, values, texts, task.ends, facts_of)
+        return forked
+    answers = [next(iter(some), None) for some in texts]
+    made: dict[str, Tensor] = recipe.inputs[task.of].prompted(asked, free, values, answers, facts_of)
     return made
 
 
@@ -100,5 +120,5 @@ def prompted(
     task = recipe.tasks[name]
     if task.prompts is None:
         return batch
-    kept = known[task.of](batch.rows, None) if known and task.of in known and alone(recipe) else None
-    return replace(batch, inputs={**batch.inputs, task.of: (kept or {}) | encoded(recipe, inputs, name, facts, columns)})
+    there = known[task.of](batch.rows, None) if known and task.of in known and kept(recipe) else None
+    return replace(batch, inputs={**batch.inputs, task.of: (there or {}) | encoded(recipe, inputs, name, facts, columns)})

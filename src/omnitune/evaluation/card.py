@@ -72,6 +72,10 @@ def _question(report: "Report", form: str) -> str:
     if form == "tokens":
         asked = {task["kind"] for task in report.recipe.get("tasks", {}).values()}
         return "text-generation" if "generate" in asked else "text2text-generation" if "denoise" in asked else "fill-mask"
+    if form == "preferences":
+        return "text-generation"
+    if form == "choices":
+        return "text-classification" if any(task.get("choices") for task in report.recipe.get("tasks", {}).values()) else "multiple-choice"
     if form == "ranks":
         return "tabular-classification"  # the hub has no name for recommendation
     if form == "pixels":

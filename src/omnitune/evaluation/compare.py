@@ -80,9 +80,11 @@ def _identities(run: Stored) -> list[tuple[str, Any, int]]:
 def _answer(run: Stored, y: Any) -> Any:
     if run.form in ("tokens", "pixels", "pairs", "neighbours"):
         return float(y[-1])  # bytes, which no tokenizer changes, the number of hidden pixels, or of candidates of a pair or rows of a label
+    if run.form == "choices" and not run.names:
+        return int(y)  # the options of a row are its own
     if run.form == "ranks":
         return run.names[int(y[0])]
-    if run.form in ("series", "rebuilt"):
+    if run.form in ("series", "rebuilt", "preferences"):
         return tuple(y.tolist())
     form = like(run.form)
     return run.names[int(y)] if form == "classes" else float(y) if form == "value" else _given(run.names, y)
@@ -102,7 +104,7 @@ def _take(run: Stored, places: list[int], names: list[str]) -> Predictions:
     """The rows at `places`, with the classes or labels in the order of `names`; those the run does not know have probability 0."""
     y, p = run.predictions.y[places], run.predictions.p[places]
     form = like(run.form)
-    if form in ("classes", "labels"):
+    if form in ("classes", "labels") and run.names:
         columns = [names.index(name) for name in run.names]
         p = _spread(p, columns, len(names))
         y = np.array(columns)[y] if form == "classes" else _spread(y, columns, len(names))

@@ -32,12 +32,14 @@ def details(form: Form, names: Sequence[str], test: Predictions, validation: Pre
         lie below each number. Always `worst` [{row, loss, true, said}], the ten rows of highest loss;
         nothing at all for what an input was asked about itself.
     """
-    if not len(test.rows) or form in ("ranks", "tokens", "pixels", "pairs", "neighbours", "series", "rebuilt"):
+    if not len(test.rows) or form in ("ranks", "tokens", "pixels", "pairs", "neighbours", "series", "rebuilt", "preferences"):
         return {}
     if like(form) == "classes":
         calibrated = calibration(test, validation)
         as_saved = Predictions(test.y, apply_temperature(test.p, calibrated["temperature"]), test.rows) if calibrated["after"] else test
-        return _classes(names, test, said(form, test.p)) | {"calibration": calibrated, "worst": _worst_class(names, as_saved, said(form, as_saved.p))}
+        found = _classes(names, test, said(form, test.p)) if names else {}
+        known = names or [str(number) for number in range(test.p.shape[1])]  # of options that each row has of its own
+        return found | {"calibration": calibrated, "worst": _worst_class(known, as_saved, said(form, as_saved.p))}
     if form == "labels":
         return _labels(names, test) | {"calibration": calibration(test, None), "worst": _worst_labels(names, test)}
     if form == "quantiles":

@@ -8,7 +8,7 @@ import numpy as np
 
 from omnitune.data.columns import Column
 from omnitune.data.prepared import Prepared
-from omnitune.evaluation import baselines, before, futures, neighbours, pairs, pixels, ranks, rebuilt, texts, written
+from omnitune.evaluation import baselines, before, futures, neighbours, options, pairs, pixels, preferences, ranks, rebuilt, texts, written
 from omnitune.evaluation.answers import known
 from omnitune.nn.metrics import like
 from omnitune.nn.tokens import Batch
@@ -19,7 +19,8 @@ Array = np.ndarray[Any, Any]
 
 OF_INPUTS = {
     "tokens": texts.rivals, "classes": texts.rivals, "pixels": pixels.rivals, "pairs": pairs.rivals, "series": futures.rivals,
-    "rebuilt": rebuilt.rivals, "neighbours": neighbours.rivals,
+    "rebuilt": rebuilt.rivals, "neighbours": neighbours.rivals, "choices": options.rivals,
+    "preferences": preferences.rivals,
 }  # fmt: skip
 """By form, what tasks without labels have to beat."""
 

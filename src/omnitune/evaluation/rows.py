@@ -158,7 +158,7 @@ def _reasons(prepared: Prepared, name: str, rows: Any) -> Iterator[Caution]:
 def _question(prepared: Prepared, name: str, rows: Any) -> tuple[Batch, Target]:
     """What task `name` asks a text about itself, or by its prompt, of some rows as they are."""
     task, columns = prepared.recipe.tasks[name], {}
-    for column in (*task.columns(), *prepared.recipe.read_by(name).values()):
+    for column in (*task.columns(), *task.needs(), *prepared.recipe.read_by(name).values()):
         columns[column] = Column(prepared.table, column, rows)[:]
     batch = Batch({}, rows)
     if task.prompts is None:

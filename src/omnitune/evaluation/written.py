@@ -56,14 +56,14 @@ def before(model: Model, prepared: Prepared, name: str) -> Texts | None:
 
 def some(prepared: Prepared, name: str, rows: Array, most: int) -> Array:
     """Up to so many of `rows` that have an answer to task `name`."""
-    (column,) = prepared.recipe.tasks[name].columns()
+    column, *_ = prepared.recipe.tasks[name].columns()
     there = np.array([not cells.missing(value) for value in Column(prepared.table, column, rows)], bool)
     return sample(rows[there], most, prepared.recipe.train.seed)
 
 
 def true(prepared: Prepared, name: str, rows: Array) -> list[str]:
     """The answers of these rows."""
-    (column,) = prepared.recipe.tasks[name].columns()
+    column, *_ = prepared.recipe.tasks[name].columns()
     return [cells.text(value) for value in Column(prepared.table, column, rows)[:]]
 
 
@@ -89,7 +89,7 @@ def told(model: Model, prepared: Prepared, name: str, texts: Texts) -> dict[str,
 
 def _firsts(prepared: Prepared, name: str, rows: Array) -> list[str]:
     """The simple model: see `WORDS`."""
-    (column,) = prepared.recipe.tasks[name].columns()
+    column, *_ = prepared.recipe.tasks[name].columns()
     train = sample(prepared.answered, ROWS, prepared.recipe.train.seed)
     lengths = [len(cells.text(value).split()) for value in Column(prepared.table, column, train) if value is not None]
     most, values = int(np.median(lengths)), _values(prepared, name, rows)
@@ -99,7 +99,7 @@ def _firsts(prepared: Prepared, name: str, rows: Array) -> list[str]:
 
 def _commonest(prepared: Prepared, name: str, n: int) -> list[str]:
     """The same answer for `n` rows."""
-    (column,) = prepared.recipe.tasks[name].columns()
+    column, *_ = prepared.recipe.tasks[name].columns()
     train = sample(prepared.answered, ROWS, prepared.recipe.train.seed)
     seen = Counter(cells.text(value) for value in Column(prepared.table, column, train) if not cells.missing(value))
     return [seen.most_common(1)[0][0] if seen else ""] * n

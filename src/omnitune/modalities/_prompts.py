@@ -39,6 +39,38 @@ class Asked:
         return Row(whole, [-1] * len(whole), self.cut, self.bytes)
 
 
+@dataclass(frozen=True)
+class Fork:
+    """One prompt with several texts behind it.
+
+    Args:
+        ids: tokens of the prompt, one at least.
+        cut: whether a value was cut.
+        texts: of each text its tokens.
+        bytes: of UTF-8, that these stand for.
+        long: whether a text was cut.
+    """
+
+    ids: list[int]
+    cut: bool
+    texts: list[list[int]]
+    bytes: list[int]
+    long: bool
+
+    def row(self, apart: bool) -> Row:
+        """What the backbone reads: the prompt, and the texts behind it where they are not read by a decoder `apart`."""
+        whole = self.ids if apart else [*self.ids, *(token for ids in self.texts for token in ids)]
+        return Row(whole, [-1] * len(whole), self.cut, sum(self.bytes))
+
+    def told(self) -> list[tuple[int, int, int]]:
+        """Of each token of the texts where the one before it stands in the row, the token, and the number of its text from 0."""
+        found, start = list[tuple[int, int, int]](), len(self.ids)
+        for number, ids in enumerate(self.texts):
+            found += [(start + place - 1 if place else len(self.ids) - 1, token, number) for place, token in enumerate(ids)]
+            start += len(ids)
+        return found
+
+
 class Prompts:
     """Reads prompts by the tokenizer of a checkpoint. It is never changed after, so several threads may read with it.
 
@@ -77,6 +109,16 @@ class Prompts:
             ids, cut = self._fitted({name: texts[name] for name in self.prompt.body.names})
             told = ([], 0, False) if answer is None else self.answered(answer)
             found.append(Asked([*self.before, *ids, *self.after], cut, *told))
+        return found
+
+    def fork(self, rows: Sequence[Mapping[str, str]], texts: Sequence[Sequence[str]], ends: bool) -> list[Fork]:
+        """The prompts of some rows, each with several texts behind it; where `ends`, these have their end token."""
+        found = []
+        for asked, some in zip(self.read(rows, [None] * len(rows)), texts, strict=True):
+            told = [self.answered(one) for one in some]
+            kept = [ids if ends or long else ids[:-1] for ids, _, long in told]
+            ids = asked.ids or [self.words.empty]
+            found.append(Fork(ids, asked.cut, kept, [size for _, size, _ in told], any(long for *_, long in told)))
         return found
 
     def lengths(self, answers: Iterable[Any]) -> Any:

@@ -165,6 +165,38 @@ class Text(Modality):
             told = {"labels": torch.tensor([one.answer + [-1] * (longest - len(one.answer)) for one in asked], dtype=torch.int64)}
         return made | told | {"present": torch.tensor(present, dtype=torch.bool)}
 
+    def forked(
+        self, prompt: Prompt, answer: int, values: Mapping[str, Sequence[Any]], texts: Sequence[Sequence[str]], ends: bool, facts: Facts
+    ) -> dict[str, Tensor]:
+        """Prompts with several texts behind each: as `prompted` gives them, with `branch` (B, L), 0 in the prompt and from 1 on the number of a text;
+        of each of their tokens `at`, `says` and `text` (B, M), see `Fork.told`, -1 behind the last; and `size` (B, K), the bytes of each text, 0
+        where there is none. Of an encoder-decoder the prompts alone, with `labels` (B, K, T), tokens of the texts, -1 behind them.
+
+        Args:
+            prompt, answer, values, facts: as for `prompted`.
+            texts: of each row.
+            ends: whether texts have their end token.
+        """
+        import torch
+        from torch.nn.utils.rnn import pad_sequence
+
+        reader, names = self.prompts(prompt, answer, facts), prompt.body.names
+        rows = [{name: cells.text(values[name][i]) for name in names} for i in range(len(texts))]
+        asked = reader.fork(rows, texts, ends)
+        made = self.encode([one.row(reader.apart) for one in asked], facts)
+        present = [not names or any(values[name][i] is not None for name in names) for i in range(len(texts))]
+        most = max(1, *(len(one.texts) for one in asked))
+        size = torch.tensor([one.bytes + [0] * (most - len(one.bytes)) for one in asked], dtype=torch.int64)
+        made |= {"size": size, "present": torch.tensor(present, dtype=torch.bool)}
+        if reader.apart:
+            longest = max(1, *(len(text) for one in asked for text in one.texts)) if any(one.texts for one in asked) else 1
+            padded = [[text + [-1] * (longest - len(text)) for text in one.texts] + [[-1] * longest] * (most - len(one.texts)) for one in asked]
+            return made | {"labels": torch.tensor(padded, dtype=torch.int64)}
+        told = pad_sequence([torch.tensor(one.told(), dtype=torch.int64).reshape(-1, 3) for one in asked], True, -1)
+        lines = [[0] * len(one.ids) + [1 + number for number, text in enumerate(one.texts) for _ in text] for one in asked]
+        branch = pad_sequence([torch.tensor(line) for line in lines], True, 0)
+        return made | {"branch": branch} | dict(zip(("at", "says", "text"), told.unbind(2), strict=True))
+
     def _read_by(self, max_tokens: int, facts: Facts) -> _words.Words:
         return _words_of(self.backbone, max_tokens, facts.get(TOKENIZER), self.backbone.stamp())
 

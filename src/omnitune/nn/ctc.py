@@ -10,14 +10,14 @@ from torch.nn.functional import ctc_loss
 from omnitune.nn import weights
 from omnitune.nn.edits import distance
 from omnitune.nn.encoder import Encoder
-from omnitune.nn.language import NOT_ASKED, WordsHead
+from omnitune.nn.language import NOT_ASKED, AskedHead
 from omnitune.nn.tokens import Tokens, View
 
 TABLE, BIAS = "lm_head.weight", "lm_head.bias"
 """What transformers calls the layer of letters in the file of a checkpoint."""
 
 
-class CTCHead(WordsHead):
+class CTCHead(AskedHead):
     """Letters, or the blank, at every token of a sound. The probability of a transcript is that of all ways to say it.
 
     Target: `labels` (B, T) int64, its letters, -1 behind them; `weight` (B,), how many these are, or 0.

@@ -1,6 +1,7 @@
 """Denoise: a text that the decoder of a backbone writes of what its encoder read: what was hidden, an answer, what is said in a sound.
 
-Shape letters: B rows, L tokens that were read, P tokens of a start, T tokens that are written, D width, V vocabulary, N tokens that are asked for.
+Shape letters: B rows, L tokens that were read, P tokens of a start, T tokens that are written, D width, V vocabulary, N tokens that are asked for,
+K texts that lie behind a prompt.
 """
 
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from omnitune.nn.encoder import Encoder
-from omnitune.nn.language import NOT_ASKED, WordsHead
+from omnitune.nn.language import NOT_ASKED, Said, WordsHead
 from omnitune.nn.linear_cross_entropy import linear_cross_entropy
 from omnitune.nn.tokens import View
 
@@ -31,19 +32,34 @@ class DenoiseHead(WordsHead):
         self.of, self.start, self.padding = of, list(start), padding
         self._backbone = (encoder, encoder.decode())  # in a tuple, so that its weights are not this module's too
 
-    def _ask(self, view: View, target: dict[str, Tensor], right: bool = False) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        (encoder, decoder), tokens, labels_BT = self._backbone, view.streams[self.of], target["labels"]
-        asked_BT = labels_BT != NOT_ASKED
+    def read(self, view: View, labels_BL: Tensor) -> tuple[Tensor, Tensor]:
+        """See `WordsHead.read`: what the decoder makes of the words before each one."""
+        tokens = view.streams[self.of]
+        return self._written(tokens.x_BLD, tokens.mask_BL, labels_BL)
+
+    def told(self, view: View) -> Said:
+        """See `WordsHead.told`: the prompt is read once, whatever the number of texts."""
+        tokens, labels_BKT = view.streams[self.of], view.inputs[self.of]["labels"]
+        texts = labels_BKT.shape[1]
+        x_BLD, mask_BL = (tensor.repeat_interleave(texts, 0) for tensor in (tokens.x_BLD, tokens.mask_BL))
+        x_ND, rows_N = self._written(x_BLD, mask_BL, labels_BKT.flatten(0, 1))
+        return Said(x_ND, labels_BKT[labels_BKT != NOT_ASKED], rows_N // texts, rows_N % texts)
+
+    def say(self, x_ND: Tensor, y_N: Tensor, scale_N: Tensor, right: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        """See `WordsHead.say`."""
+        encoder, decoder = self._backbone
+        table_VD = decoder.table(decoder.words(encoder.model).weight).float()
+        return linear_cross_entropy(x_ND, table_VD, decoder.bias, y_N, scale_N)
+
+    def _written(self, x_BLD: Tensor, mask_BL: Tensor, labels_BT: Tensor) -> tuple[Tensor, Tensor]:
+        """What the decoder makes of texts and of the words before each one that is asked for, (N, D) float32, and their rows, (N,)."""
+        encoder, decoder = self._backbone
         read = decoder.words(encoder.model)
-        y_BTD = decoder(tokens.x_BLD, tokens.mask_BL, read(self._before(labels_BT)))[:, len(self.start) - 1 :]
-        rows_N, places_N = asked_BT.nonzero(as_tuple=True)
+        y_BTD = decoder(x_BLD, mask_BL, read(self._before(labels_BT)))[:, len(self.start) - 1 :]
+        rows_N, places_N = (labels_BT != NOT_ASKED).nonzero(as_tuple=True)
         if labels_BT.device.type == "cpu":
             decoder.tokens.update(real=len(rows_N), padding=labels_BT.numel() - len(rows_N))
-        with torch.autocast(labels_BT.device.type, enabled=False):
-            x_ND, table_VD = y_BTD[rows_N, places_N].float(), decoder.table(read.weight).float()
-            scale_N = (target["weight"] / asked_BT.sum(1).clamp(min=1))[rows_N]
-            found = linear_cross_entropy(x_ND, table_VD, decoder.bias, labels_BT[rows_N, places_N], scale_N)
-        return *found, rows_N
+        return y_BTD[rows_N, places_N].float(), rows_N
 
     def _before(self, labels_BT: Tensor) -> Tensor:
         """Of each token the one before it, behind all but the last token of the start, (B, P - 1 + T)."""

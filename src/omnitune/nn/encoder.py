@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from omnitune.errors import Mistake
-from omnitune.nn import adapters, checkpoints, dropout, flat, kernels, lowrank, masked_words, narrow, patches, weights
+from omnitune.nn import adapters, branches, checkpoints, dropout, flat, kernels, lowrank, masked_words, narrow, patches, weights
 from omnitune.nn.adaptive_head import AdaptiveHead
 from omnitune.nn.blocks import find_blocks, inside, outside, unread
 from omnitune.nn.compiled import Compiled
@@ -67,6 +67,7 @@ class Encoder(nn.Module):
         self.cut: Cut | None = None
         self.hearing, self.heard_BL = Hearing.of(model), torch.zeros(0, 0, dtype=torch.bool)
         self.shown: patches.Shown | None = None
+        self.forks: bool | None = None  # whether a prompt is computed once for several texts, once that is known
         self.remembers = bool(getattr(model.config, "remembers", False))
         self.recall, self.went_on = Recall.empty(), False
 
@@ -74,15 +75,17 @@ class Encoder(nn.Module):
         """Tokens of `input_ids` and `attention_mask` (B, L; padded on the right), `pixel_values` (B, 3, H, W), or `sound` (B, T, M) or (B, T) with
         the `length` of each clip (B,), 0 where it is missing.
 
-        Texts may have `token_type_ids` (B, L), where the model has types. With `visible` (B, K) beside pixels, only the patches at these places are
-        computed, see `show`. Where `narrow` is set, one token a row: the one that pooling reads. With a `place`, a model that remembers goes on
-        from the piece before.
+        Texts may have `token_type_ids` (B, L), where the model has types, or `branch` (B, L), where several follow one prompt, see `branches.Rows`.
+        With `visible` (B, K) beside pixels, only the patches at these places are computed, see `show`. Where `narrow` is set, one token a row: the
+        one that pooling reads. With a `place`, a model that remembers goes on from the piece before.
         """
         if place is not None and self.remembers and place.any:
             return self._go_on(place, inputs["input_ids"], inputs["attention_mask"].bool())
         self._seek(inputs)
         if "length" in inputs:
             return self._sounds(inputs["length"], inputs["sound"])
+        if "branch" in inputs:
+            return self._branched(inputs["input_ids"], inputs["attention_mask"].bool(), inputs["branch"])
         if "input_ids" in inputs:
             return self._texts(inputs["input_ids"], inputs["attention_mask"].bool(), inputs.get("token_type_ids"))
         return self._others(inputs)
@@ -151,6 +154,27 @@ class Encoder(nn.Module):
         if few_1B is not None:
             return self._tokens(layout.unsorted(x_1TD), mask_BL.any(1, keepdim=True))
         return self._tokens(layout.pad(x_1TD), mask_BL)
+
+    def _branched(self, ids_BL: Tensor, mask_BL: Tensor, branch_BL: Tensor) -> Tokens:
+        """Tokens of prompts and of the texts behind them, the prompt computed once where the model can: two rows must give the same."""
+        rows, together = branches.Rows(ids_BL, _never_empty(mask_BL), branch_BL), not self.padding.why(ids_BL.device, self.training)
+        if together and self.forks is None:
+            training, tokens = self.training, self.padding.tokens.copy()
+            self.eval()
+            self.forks = branches.proved(rows.first(2), self._together, self._texts)
+            self.train(training)
+            self.padding.tokens = tokens
+        if not (together and self.forks):
+            return self._tokens(branches.apart(rows, self._texts), mask_BL)
+        self.padding.count(rows.mask_BL)
+        return self._tokens(self._together(rows), mask_BL)
+
+    def _together(self, rows: branches.Rows) -> Tensor:
+        layout = flat.Layout.of(rows.mask_BL)
+        places, told = rows.told(layout)
+        return layout.pad(
+            self._run(None, input_ids=layout.flatten(rows.ids_BL), position_ids=places + (self.padding.positions_from or 0), attention_mask=told)
+        )
 
     def _go_on(self, place: Place, ids_BL: Tensor, mask_BL: Tensor) -> Tokens:
         """Tokens of pieces, told of what was read before them; keeps what is to be told of these."""

@@ -5,6 +5,9 @@ takes its attention from their `AttentionInterface`. The lengths travel in the p
 from changing it, and whose third tells how long the longest may be without waiting for a GPU to say it. So a row's result does not depend on the
 rows beside it.
 
+Several texts may follow one prompt (branches): the row is the prompt and then every text, none of which sees another, so that the prompt is computed
+once. What each is told of then, is three numbers a token (Cai et al. 2024, https://arxiv.org/abs/2401.10774, section 3.1.2, call it tree attention).
+
 Shape letters: B rows, L tokens of the longest, T real tokens of all rows, D width, H heads, d width of a head.
 """
 
@@ -107,6 +110,8 @@ def attention(
         raise NotImplementedError("attention with a bias or a cap")
     causal = bool(getattr(module, "is_causal", False)) if is_causal is None else is_causal
     window = kwargs.get("sliding_window")
+    if attention_mask.shape[1] > 1:
+        return _branches(query, key, value, attention_mask, dropout, scaling, window), None
     if query.device.type == "cuda":
         q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
         return varlen.attention(q, k, v, lengths(attention_mask), attention_mask.shape[2], dropout, scaling, causal, window)[None], None
@@ -126,6 +131,24 @@ def _by_length(q: Tensor, k: Tensor, v: Tensor, lengths_B: Tensor, dropout: floa
         out = scaled_dot_product_attention(own_q, own_k, own_v, near, dropout, causal and near is None, scale=scaling, enable_gqa=grouped)
         made.append(out.transpose(1, 2).flatten(0, 1))  # (rows * length, H, d)
     return torch.cat(made)[None]
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # it goes by the lengths themselves
+def _branches(query: Tensor, key: Tensor, value: Tensor, told: Tensor, dropout: float, scale: float | None, window: int | None) -> Tensor:
+    """Attention where several texts follow one prompt: each token sees those before it of the prompt and of its own text. `told` (1, 3, 1, T):
+    of each token the number of its row, rising, its branch and its position."""
+    row_T, branch_T, place_T = told[0, :, 0]
+    sizes = row_T.unique_consecutive(return_counts=True)[1].tolist()
+    made = []
+    for q, k, v, branch_L, place_L in zip(
+        *(torch.split(x, sizes, 2) for x in (query, key, value)), *(torch.split(x, sizes) for x in (branch_T, place_T)), strict=True
+    ):
+        back_LL = place_L[:, None] - place_L
+        seen_LL = (back_LL >= 0) & ((branch_L == 0) | (branch_L == branch_L[:, None]))
+        seen_LL &= back_LL < (window or len(place_L))
+        out = scaled_dot_product_attention(q, k, v, seen_LL, dropout, scale=scale, enable_gqa=q.shape[1] != k.shape[1])
+        made.append(out.transpose(1, 2))
+    return torch.cat(made, 1)
 
 
 def _near(length: int, window: int | None, causal: bool, device: torch.device) -> Tensor | None:

@@ -4,6 +4,7 @@ Shape letters: B rows, L tokens, D width, V vocabulary, N tokens that are asked 
 """
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +20,25 @@ from omnitune.nn.tokens import Loss, View
 NOT_ASKED = -1
 
 
-class WordsHead(Head, ABC):
-    """Words that are asked for, with their losses. Each counts like any other, whatever row it stands in."""
+@dataclass(frozen=True)
+class Said:
+    """Words of texts that lie behind prompts.
+
+    Args:
+        x_ND: what says each, float32.
+        y_N: the words.
+        rows_N: the row of each.
+        texts_N: the number of its text in that row, from 0.
+    """
+
+    x_ND: Tensor
+    y_N: Tensor
+    rows_N: Tensor
+    texts_N: Tensor
+
+
+class AskedHead(Head, ABC):
+    """Words, or letters, that are asked for, with their losses. Each counts like any other, whatever row it stands in."""
 
     def loss(self, view: View, target: dict[str, Tensor]) -> Loss:
         """Of a row: the mean cross-entropy of its words, times `weight`."""
@@ -36,7 +54,33 @@ class WordsHead(Head, ABC):
 
     @abstractmethod
     def _ask(self, view: View, target: dict[str, Tensor], right: bool = False) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The loss, and of each word that is asked for its own loss, whether it is right (where that costs more, only if asked), and its row."""
+        """The loss, and of each word that is asked for its own loss, whether it is right (only if asked), and its row."""
+
+
+class WordsHead(AskedHead):
+    """Words that a backbone says, one by one."""
+
+    @abstractmethod
+    def read(self, view: View, labels_BL: Tensor) -> tuple[Tensor, Tensor]:
+        """What says each word that `labels` ask for, (N, D), and its row, (N,)."""
+
+    @abstractmethod
+    def told(self, view: View) -> Said:
+        """What says each word of the texts that lie behind each prompt (see `nn.flat`, branches)."""
+
+    @abstractmethod
+    def say(self, x_ND: Tensor, y_N: Tensor, scale_N: Tensor, right: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        """As `linear_cross_entropy`: the sum of `scale` times the loss of each word, and of each its own loss and whether it is right (where that
+        costs more, only if asked)."""
+
+    def _ask(self, view: View, target: dict[str, Tensor], right: bool = False) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The loss, and of each word that is asked for its own loss, whether it is right, and its row."""
+        labels_BL = target["labels"]
+        x_ND, rows_N = self.read(view, labels_BL)
+        asked_BL = labels_BL != NOT_ASKED
+        scale_N = (target["weight"] / asked_BL.sum(1).clamp(min=1))[rows_N]
+        with torch.autocast(x_ND.device.type, enabled=False):
+            return *self.say(x_ND, labels_BL[asked_BL], scale_N, right), rows_N
 
 
 class LanguageHead(WordsHead):
@@ -67,20 +111,26 @@ class LanguageHead(WordsHead):
         table: Tensor = own.table(read_VD) if own else read_VD
         return table
 
-    def _ask(self, view: View, target: dict[str, Tensor], right: bool = False) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        tokens, labels_BL = view.streams[self.of], target["labels"]
-        rows_N, places_N = (labels_BL >= 0).nonzero(as_tuple=True)
-        asked_B = (labels_BL >= 0).sum(1).clamp(min=1)
-        with torch.autocast(tokens.x_BLD.device.type, enabled=False):
-            x_ND, y_N = tokens.x_BLD[rows_N, places_N].float(), labels_BL[rows_N, places_N]
-            scale_N = (target["weight"] / asked_B)[rows_N]
-            (own,) = self._own
-            if isinstance(own, AdaptiveHead):
-                return *own.ask(x_ND, y_N, scale_N, self._encoder[0].model.embeddings.words, right), rows_N
-            before, bias_V = (own, own.out.bias) if own else (self.words, self.words.bias) if self.words else (None, None)
-            x_ND = before(x_ND) if before else x_ND
-            found = linear_cross_entropy(x_ND, self.table.float(), bias_V, y_N, scale_N, own.cap if own else None)
-        return *found, rows_N
+    def read(self, view: View, labels_BL: Tensor) -> tuple[Tensor, Tensor]:
+        """See `WordsHead.read`: the tokens at these places."""
+        rows_N, places_N = (labels_BL != NOT_ASKED).nonzero(as_tuple=True)
+        return view.streams[self.of].x_BLD[rows_N, places_N].float(), rows_N
+
+    def told(self, view: View) -> Said:
+        """See `WordsHead.told`: the tokens before each word."""
+        inputs = view.inputs[self.of]
+        rows_N, which_N = (inputs["says"] != NOT_ASKED).nonzero(as_tuple=True)
+        at_N, y_N, texts_N = (inputs[name][rows_N, which_N] for name in ("at", "says", "text"))
+        return Said(view.streams[self.of].x_BLD[rows_N, at_N].float(), y_N, rows_N, texts_N)
+
+    def say(self, x_ND: Tensor, y_N: Tensor, scale_N: Tensor, right: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        """See `WordsHead.say`."""
+        (own,) = self._own
+        if isinstance(own, AdaptiveHead):
+            return own.ask(x_ND, y_N, scale_N, self._encoder[0].model.embeddings.words, right)
+        before, bias_V = (own, own.out.bias) if own else (self.words, self.words.bias) if self.words else (None, None)
+        x_ND = before(x_ND) if before else x_ND
+        return linear_cross_entropy(x_ND, self.table.float(), bias_V, y_N, scale_N, own.cap if own else None)
 
 
 class NextSentenceHead(Head):

@@ -12,8 +12,11 @@ from typing import Any, Literal
 import numpy as np
 
 Array = np.ndarray[Any, Any]
-Form = Literal["classes", "ordinal", "labels", "value", "quantiles", "ranks", "tokens", "pixels", "pairs", "neighbours", "series", "rebuilt"]
-LIKE: dict[str, Form] = {"ordinal": "classes", "quantiles": "value"}
+Form = Literal[
+    "classes", "ordinal", "labels", "value", "quantiles", "ranks", "tokens", "pixels", "pairs", "neighbours", "series", "rebuilt", "choices",
+    "preferences",
+]  # fmt: skip
+LIKE: dict[str, Form] = {"ordinal": "classes", "quantiles": "value", "choices": "classes"}
 """Forms whose answers, though not their predictions or metrics, are those of another."""
 LEAST = float(np.finfo(np.float32).eps)
 """Probability below which a log loss grows no more: what float32 leaves of a certain model's other answers."""
@@ -52,6 +55,10 @@ def of_form(form: Form, names: Sequence[str]) -> dict[str, Metric]:
         return class_metrics(outputs)
     if form == "ordinal":
         return ordinal_metrics(outputs)
+    if form == "preferences":
+        return preference_metrics()
+    if form == "choices":
+        return choice_metrics()
     if form == "quantiles":
         from omnitune.nn.number_metrics import quantile_metrics
 
@@ -94,6 +101,34 @@ def class_metrics(classes: int) -> dict[str, Metric]:
         "log_loss": Metric(defined(log_loss), higher_is_better=False),
         "brier": Metric(defined(brier), higher_is_better=False),
     }
+
+
+def choice_metrics() -> dict[str, Metric]:
+    """For y (n,) int, the right one of the options of a row, and p (n, K) probabilities, 0 where a row has fewer."""
+    return {
+        "accuracy": Metric(defined(accuracy)),
+        "log_loss": Metric(defined(log_loss), higher_is_better=False),
+        "brier": Metric(defined(brier), higher_is_better=False),
+        "calibration_error": Metric(defined(calibration_error), higher_is_better=False, resampled=False),
+    }
+
+
+def preference_metrics() -> dict[str, Metric]:
+    """For y (n, 2), tokens of the chosen and of the rejected answer, and p (n, 3), their log-likelihoods in nats (NaN where a rival knows none), and
+    by how much the reward of the chosen one is higher. Ties count half."""
+    return {
+        "accuracy": Metric(defined(lambda y, p: _leads(p[:, 0] - p[:, 1]))),
+        "accuracy_per_token": Metric(defined(lambda y, p: _leads(p[:, 0] / y[:, 0] - p[:, 1] / y[:, 1]))),
+        "margin": Metric(defined(lambda y, p: float((p[:, 0] - p[:, 1]).mean()))),
+        "reward_accuracy": Metric(defined(lambda y, p: _leads(p[:, 2]))),
+        "reward_margin": Metric(defined(lambda y, p: float((p[:, 2] + 0 * p[:, 0]).mean()))),
+        "chosen_perplexity": Metric(defined(lambda y, p: float(np.exp(-p[:, 0].sum() / y[:, 0].sum()))), higher_is_better=False),
+    }
+
+
+def _leads(led_n: Array) -> float:
+    """Share of rows above 0; undefined where one is."""
+    return float(((led_n > 0) + (led_n == 0) / 2).mean()) if not np.isnan(led_n).any() else float("nan")
 
 
 def ordinal_metrics(classes: int) -> dict[str, Metric]:
@@ -233,6 +268,14 @@ def brier(y: Array, p: Array) -> float:
     """Mean squared distance of the probabilities from the truth, summed over classes (Brier 1950): from 0 to 2."""
     given = p[np.arange(len(y)), y.astype(np.int64)]
     return float((np.square(p).sum(1) - 2 * given + 1).mean())
+
+
+def calibration_error(y: Array, p: Array, bins: int = 15) -> float:
+    """Mean distance of the highest probability from the share of rows where it is right, over equal bins of it (Guo et al. 2017,
+    https://arxiv.org/abs/1706.04599). Resamples only add to it, so it has no interval."""
+    confidence, right = p.max(1), p.argmax(1) == y
+    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    return float(np.abs(np.bincount(place, confidence - right, bins)).sum() / len(y))
 
 
 def quadratic_kappa(y: Array, said: Array) -> float:

@@ -9,7 +9,7 @@ from omnitune.nn.pictures import Normalise
 from omnitune.nn.recall import Place
 from omnitune.nn.tokens import Tokens
 
-READ = ("input_ids", "attention_mask", "token_type_ids")
+READ = ("input_ids", "attention_mask", "token_type_ids", "branch")
 """What a backbone reads of a text."""
 
 
@@ -25,8 +25,8 @@ class TextReader(nn.Module):
         self.backbone, self.width = backbone, backbone.width
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tokens:
-        """From `input_ids` and `attention_mask` (B, L), `present` (B,), and where a task made some `token_type_ids` (B, L); of pieces of texts also
-        `place` (B, 3), see `Place`."""
+        """From `input_ids` and `attention_mask` (B, L), `present` (B,), and where a task made some `token_type_ids` or `branch` (B, L); of pieces of
+        texts also `place` (B, 3), see `Place`."""
         place = Place(*inputs["place"].unbind(1)) if "place" in inputs else None
         tokens: Tokens = self.backbone(place, **{name: inputs[name] for name in READ if name in inputs})
         return tokens.only(inputs["present"])

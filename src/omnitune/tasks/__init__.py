@@ -32,14 +32,15 @@ class Task(Component, ABC):
 
     form: ClassVar[
         Literal["classes", "ordinal", "labels", "value", "quantiles", "ranks", "tokens", "pixels", "pairs", "neighbours", "series", "rebuilt"]
+        | Literal["choices", "preferences"]
     ]
-    """What a prediction looks like: (B, C) probabilities of one class, in no order or rising, (B, K) probabilities of labels, (B,) numbers, (B, Q)
-    numbers that the answer lies below with given probabilities, of items
-    (B, 2 K) the best ones and how likely they are (measured as `nn.ranking.figures` says), of a text (B, 2) the
-    nats that its words cost and how many were said right, of a picture (B, 2) the squared error of hidden pixels and how far these lie apart, of a
-    pair (B, 8) where the right one stands, see `nn.retrieval.found`, of a row among others (B, 3) how those nearest to it are labelled, see
-    `nn.neighbours.found`, of a series (B, 2) the absolute errors of hidden numbers, summed, and their
-    squares, or of what is rebuilt (B, 2) the squared errors, summed, and those that 8 bits a number leave."""
+    """What a prediction looks like: (B, C) probabilities of one class, in no order or rising, or of one option of those that the row has (0 for
+    others), (B, K) probabilities of labels, (B,) numbers, (B, Q) numbers that the answer lies below with given probabilities, of items (B, 2 K) the
+    best ones and how likely they are (measured as `nn.ranking.figures` says), of a text (B, 2) the nats that its words cost and how many were said
+    right, of a picture (B, 2) the squared error of hidden pixels and how far these lie apart, of a pair (B, 8) where the right one stands, see
+    `nn.retrieval.found`, of a row among others (B, 3) how those nearest to it are labelled, see `nn.neighbours.found`, of a series (B, 2) the
+    absolute errors of hidden numbers, summed, and their squares, of two answers (B, 3) their log-likelihoods and by how much the better one leads,
+    or of what is rebuilt (B, 2) the squared errors, summed, and those that 8 bits a number leave."""
     supervised: ClassVar[bool] = True
     """Whether it reads answers from columns; else it asks inputs about themselves, see `SelfSupervised` and `compares`."""
     answers: ClassVar[bool] = True
@@ -92,6 +93,23 @@ class Task(Component, ABC):
         None where answers come as they are."""
         return None
 
+    @property
+    def refers(self) -> bool:
+        """Whether its loss compares with what the model before training says, see `training.reference`."""
+        return False
+
+    def needs(self) -> tuple[str, ...]:
+        """Columns that its question is made of besides inputs and the names in its prompt, in prediction too. None, unless a kind says so."""
+        return ()
+
+    def together(self) -> tuple[str, ...]:
+        """Columns of which `odd` looks at whole rows. None, unless a kind says so."""
+        return ()
+
+    def odd(self, row: Mapping[str, Any]) -> tuple[str, str] | None:
+        """A column and what is wrong with its value beside the others of `together`, in words for the user; columns of answers may not be there."""
+        return None
+
     @abstractmethod
     def check(self, value: Any) -> str | None:
         """What is wrong with one answer that is not None, in words for the user; None where it can be used."""
@@ -134,7 +152,7 @@ class SelfSupervised(Task, ABC):
         of: the input.
     """
 
-    form: ClassVar[Literal["classes", "tokens", "pixels", "series", "rebuilt"]] = "tokens"
+    form: ClassVar[Literal["classes", "tokens", "pixels", "series", "rebuilt", "choices", "preferences"]] = "tokens"
     supervised: ClassVar[bool] = False
     answers: ClassVar[bool] = False
     asks: ClassVar[Literal["language", "patches", "series", "whole", "speech"]] = "language"
@@ -142,8 +160,20 @@ class SelfSupervised(Task, ABC):
 
     reasons: ClassVar[Mapping[int, str]] = {}
     """Why a row may not be asked about, as a sentence about several, by the numbers of `why` (B,) in a target."""
+    forks: ClassVar[bool] = False
+    """Whether several texts are read behind each prompt, see `behind`."""
+    ends: ClassVar[bool] = True
+    """Whether each of these has the token that ends it."""
 
     of: str
+
+    def behind(self, columns: Mapping[str, Sequence[Any]], rows: int) -> list[list[str]]:
+        """The texts that are read behind the prompt of each row; `columns` lacks those of answers in prediction."""
+        return [[]] * rows
+
+    def in_words(self, answer: dict[str, Any], texts: Sequence[str]) -> dict[str, Any]:
+        """What `decode` gave of a row, told that these texts were read behind its prompt."""
+        return answer
 
     def columns(self) -> tuple[str, ...]:
         """None."""

@@ -9,10 +9,10 @@ import pydantic
 from pydantic import Field
 
 from omnitune.component import component
-from omnitune.errors import Mistake
 from omnitune.nn import values as cells
 from omnitune.nn.template import Prompt, Template
 from omnitune.tasks import Facts, SelfSupervised, Target
+from omnitune.tasks._asked import speaks
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,6 +84,11 @@ class Generate(SelfSupervised):
         """See `Task.writes`."""
         return self.prompt is not None
 
+    def behind(self, columns: Mapping[str, Sequence[Any]], rows: int) -> list[list[str]]:
+        """The answer, where there is one."""
+        found = columns.get(self.target or "", [None] * rows)
+        return [[] if cells.missing(answer) else [cells.text(answer)] for answer in found]
+
     def columns(self) -> tuple[str, ...]:
         """The target, where there is a prompt."""
         return () if self.target is None else (self.target,)
@@ -93,26 +98,8 @@ class Generate(SelfSupervised):
         return cells.problem(value) or ("an answer of nothing but white space" if isinstance(value, str) and not value.strip() else None)
 
     def learn_from(self, facts: Facts) -> Facts:
-        """`ends`: whether the tokenizer marks the end of a text; of an encoder-decoder the token that an answer begins with (`start`) and `padding`.
-
-        Raises:
-            Mistake: the backbone reads texts as a whole, or was saved without the table that it says words by; or texts with a prompt are to be
-                read in pieces.
-        """
-        if self.writes and facts["pieces"]:
-            raise Mistake("generate", f"a prompt is not read in pieces, as inputs.{self.of}.pieces has it", "Leave pieces out, or the prompt")
-        if self.writes and facts["decodes"]:
-            if not facts["says"] or facts["start"] is None:
-                wrong = f"the files of the backbone of {self.of!r} hold its encoder alone, or config.json names no decoder_start_token_id"
-                raise Mistake("generate", wrong, "Choose a checkpoint that was saved with its decoder")
-            return {name: facts[name] for name in ("ends", "start", "padding")}
-        if not facts["causal"]:
-            wrong = f"the backbone of {self.of!r} sees the words that it would be asked for"
-            raise Mistake("generate", wrong, "Choose a GPT or another decoder, or ask masked_text of this one")
-        if not facts["tied"] and not facts["says"]:
-            wrong = f"the backbone of {self.of!r} says words by a table of its own, and its files do not hold it"
-            raise Mistake("generate", wrong, "Choose a checkpoint that was saved with its language head")
-        return {"ends": facts["ends"]}
+        """As of `speaks`."""
+        return speaks(self.kind, self.of, facts, self.writes)
 
     def prepare(self, batch: Batch, columns: Mapping[str, Sequence[Any]], facts: Facts, rng: np.random.Generator | None) -> tuple[Batch, Target]:
         """`labels` (B, L), of an encoder-decoder (B, T): the next token, -1 where there is none; `y` (B, 2): their number and their UTF-8 bytes;

@@ -190,9 +190,9 @@ class Model(nn.Module):
         """The prediction of every task that answers rows, first dimension B."""
         return self.predicted(self(batch))
 
-    def predicted(self, view: View) -> dict[str, Tensor]:
-        """The same, of rows that were read."""
-        heads = {task: self.head(task) for task in self.tasks}
+    def predicted(self, view: View, tasks: Collection[str] | None = None) -> dict[str, Tensor]:
+        """The same, of rows that were read; of some `tasks`."""
+        heads = {task: self.head(task) for task in (self.tasks if tasks is None else tasks)}
         return {task: head.predict(view) for task, head in heads.items() if isinstance(head, RowHead)}
 
     def views(self, question: Question, tasks: Collection[str] | None = None, read: Mapping[int, View] | None = None) -> dict[int, View]:

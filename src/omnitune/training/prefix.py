@@ -51,7 +51,7 @@ class Prefix:
     def __init__(self, name: str, model: Model, prepared: Prepared) -> None:
         recipe, self.name, self.encoder = prepared.recipe, name, model.pretrained[name]
         self.table, self.column, self.modality, self.facts = prepared.table, recipe.column(name), recipe.inputs[name], prepared.schema.inputs[name]
-        asked = prompted.alone(recipe)
+        asked = prompted.kept(recipe)
         self.asked = asked if asked and recipe.tasks[asked].of == name else None
         self.prepared = prepared
         self.reader, self.depth = model.encoder(name), len(self.encoder.blocks)
