@@ -5,9 +5,10 @@ Shape letters: B rows, L tokens of the encoder, P tokens of a start.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
+from math import ceil
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import LogitsProcessorList, WhisperTimeStampLogitsProcessor
 from transformers.generation import GenerationConfig, GenerationMixin
@@ -22,6 +23,8 @@ from omnitune.nn.writing import Sampling, Written, drawing, likely
 
 TICK = 0.02
 """Seconds between the times that a token of Whisper can tell."""
+SLACK = 1.5
+"""Times as many words may lie in what two windows share as in other seconds."""
 FASTEST = 15
 """Tokens that are written of a second at most, and as many more: nobody speaks so fast, and a decoder that repeats itself comes to an end."""
 
@@ -98,10 +101,11 @@ class Dictation(Scribe):
         if self.timed:
             segments = _in_turn([segment for window, said in parts for segment in self._segments(window, said.ids)])
             return Written(self._together([text for _, _, text in segments]), tokens, chances, segments)
-        words: list[str] = []
+        words, last = list[str](), 0
         for window, said in parts:
             new = self._words(self._text(said.ids))
-            words = new if window.first else joined(words, new, round(FASTEST * window.overlap))
+            share = window.overlap / max(window.stop - window.start, window.overlap)
+            words, last = new if window.first else joined(words, new, ceil(SLACK * share * max(len(new), last)) + 2), len(new)
         return Written(self._together(words), tokens, chances)
 
     def _segments(self, window: Window, ids: list[int]) -> list[tuple[float, float, str]]:
@@ -138,15 +142,22 @@ def _in_turn(segments: Sequence[tuple[float, float, str]]) -> tuple[tuple[float,
 
 
 def joined(left: list[str], right: list[str], most: int) -> list[str]:
-    """Words of two windows that share some: up to the middle of the longest run that is in both, then from there on. Where nothing is the same, all
-    of both.
+    """Words of two windows that share some: up to the middle of a run of words that is in both, then from there on. Of all runs it is the one that is
+    longest and leaves out fewest words, those behind it in one window and before it in the other, each counting half; where none is worth that,
+    all of both.
 
     Args:
         left, right: words, in their order.
         most: that lie in what they share.
     """
-    before, ahead = left[max(0, len(left) - most) :] if most else [], right[:most]
-    matcher = SequenceMatcher(None, [normalised(word) for word in before], [normalised(word) for word in ahead], autojunk=False)
-    found = matcher.find_longest_match()
-    half = (found.size + 1) // 2
-    return left[: len(left) - len(before) + found.a + half] + right[found.b + half :] if found.size else left + right
+    before, ahead = ([normalised(word) for word in words] for words in (left[max(0, len(left) - most) :] if most else [], right[:most]))
+    best, here = (0.0, 0, 0, 0), np.zeros(len(ahead) + 1, np.int64)
+    for place, word in enumerate(before, 1):
+        here[1:] = np.where(np.array([bool(word) and word == other for other in ahead], bool), here[:-1] + 1, 0)
+        for stop in np.flatnonzero(here).tolist():
+            size = int(here[stop])
+            worth = size - (len(before) - place + stop - size) / 2
+            best = max(best, (worth, size, place, stop))
+    _, size, place, stop = best
+    half = size // 2
+    return left[: len(left) - len(before) + place - half] + right[stop - half :] if size else left + right
