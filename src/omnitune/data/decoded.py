@@ -59,7 +59,7 @@ class Decoded:
         return problem
 
     def keep(self, parts: dict[str, Rows]) -> None:
-        """From now on keeps what it decodes of these rows, where there is room for it."""
+        """From now on keeps what it decodes of these rows of the table, where there is room for it."""
         if self.store is None:
             return
         training = self._decoder(self.modality.augments).most

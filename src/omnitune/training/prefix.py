@@ -317,7 +317,7 @@ class Frozen:
             self.refusals[name] = "what is read beside it does not go on from a block"
             del self.prefixes[name]
         for name in prepared.decoded.keys() - self.prefixes.keys():  # what is known is decoded once anyway
-            prepared.decoded[name].keep(prepared.parts)
+            prepared.decoded[name].keep(prepared.sources())
 
     def again(self, prepared: Prepared, before: str = "") -> None:
         """The same for a model that was tuned anew; all that use `prepared` see it. What there was until now is told as of rung `before`."""
