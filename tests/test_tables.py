@@ -111,6 +111,7 @@ def test_a_run_measures_each_task_on_its_own_rows(mix: str, tmp_path: Path) -> N
     assert run.report.tasks["side"]["metrics"]["rows"] == len(tested) > 5
     assert set(run.report.tasks["side"]["metrics"]["models"]) == {"constant", "simple", "after"}
     assert run.report.data["tables"]["other"]["test"] == len(tested)
+    assert any(caution["where"] == "tables.other.test" for caution in run.report.warnings)  # few rows
     answers = artifacts.load(tmp_path / "run").predict(
         [{"a": None, "b": 2.0, "c": 2.0, "color": None}, {"a": 3.0, "b": 1.0, "c": None, "color": "red"}]
     )

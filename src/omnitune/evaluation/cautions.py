@@ -27,12 +27,12 @@ def caution(name: str, where: str, text: str) -> Caution:
     return {"name": name, "where": where, "text": text}
 
 
-def few_rows(rows: Mapping[str, int]) -> list[Caution]:
-    """`few_rows`: a test part of fewer than 100 rows, or validation or test without any."""
-    found = [caution("few_rows", f"data.{part}", f"There are no {part} rows.") for part in ("validation", "test") if not rows.get(part)]
+def few_rows(rows: Mapping[str, int], table: str = "data") -> list[Caution]:
+    """`few_rows`: a test part of fewer than 100 rows, or validation or test without any; `table` is where the recipe has it."""
+    found = [caution("few_rows", f"{table}.{part}", f"There are no {part} rows.") for part in ("validation", "test") if not rows.get(part)]
     test = rows.get("test", 0)
     if 0 < test < FEW:
-        found.append(caution("few_rows", "data.test", f"Only {test} test rows: the intervals are wide, and small differences mean nothing."))
+        found.append(caution("few_rows", f"{table}.test", f"Only {test} test rows: the intervals are wide, and small differences mean nothing."))
     return found
 
 

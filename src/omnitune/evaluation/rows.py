@@ -17,6 +17,7 @@ from omnitune.nn.metrics import like
 from omnitune.nn.tokens import Batch
 from omnitune.nn.values import listed
 from omnitune.nn.values import name as name_of
+from omnitune.recipe import MAIN
 from omnitune.tasks import SelfSupervised, Target, Task
 
 TEXTS, CHUNK = 5000, 256
@@ -76,7 +77,8 @@ def doubts(prepared: Prepared, data: dict[str, Any]) -> list[Caution]:
         prepared: the data.
         data: its `facts`.
     """
-    found = few_rows(data.get("documents", data["rows"]))
+    tables = {name if name == MAIN else f"tables.{name}": of for name, of in data.get("tables", {}).items()}
+    found = [one for table, of in (tables or {MAIN: data.get("documents", data["rows"])}).items() for one in few_rows(of, table)]
     for name in prepared.recipe.tasks:
         own = prepared.of(name)
         found += [*missing_classes(name, data["classes"].get(name, {})), *_leaks(own, name), *_unanswered(own, name)]
