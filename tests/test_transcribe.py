@@ -195,3 +195,15 @@ def test_a_transcript_of_nothing_is_refused() -> None:
         ready(speech.recipe([row | {"text": None} for row in source], str(tiny_speaker()), **FULL))
     with pytest.raises(Mistake, match=r"tasks\.words\.of.*no audio input"):
         read(recipe().to_dict() | {"data": {"from": source}, "tasks": {"words": {"kind": "transcribe", "of": "text", "target": "text"}}})
+
+
+def test_a_classifier_beside_it_shares_its_forward_pass() -> None:
+    source = [row | {"first": row["text"].split()[0]} for row in speech.rows(20, seconds=0.2)]
+    asked = recipe().to_dict() | {"data": {"from": source}}
+    asked["tasks"]["first"] = {"kind": "classify", "target": "first"}
+    model, prepared = ready(read(asked))
+    question = prepared.batches("train", 8).question(np.arange(8))
+    assert question.asked["words"][0] is question.asked["first"][0]
+    calls: list[int] = []
+    model.encoders["sound_"].register_forward_hook(lambda *_: calls.append(1))
+    assert set(model.losses(question)) == {"words", "first"} and len(calls) == 1
