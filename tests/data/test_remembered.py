@@ -13,14 +13,16 @@ from omnitune.recipe import read
 ROWS = [{"x": sentence if i % 5 else None, "y": "ab"[i % 2]} for i, sentence in enumerate(checkpoints.SENTENCES * 4)]
 
 
-def recipe(**text: object) -> object:
+def recipe(cache: int = 1, **text: object) -> object:
     x = {"kind": "text", "backbone": str(checkpoints.tiny_bert())} | text
-    return read({"data": {"from": ROWS, "split": [1, 0, 0]}, "inputs": {"x": x}, "tasks": {"y": {"kind": "classify", "target": "y"}}})
+    return read({"data": {"from": ROWS, "split": [1, 0, 0]}, "inputs": {"x": x}, "tasks": {"y": {"kind": "classify", "target": "y"}},
+                 "train": {"cache": cache}})  # fmt: skip
 
 
 @pytest.mark.parametrize("settings", [{}, {"max_tokens": 6}, {"token_dropout": 0.3}])
 def test_later_epochs_read_nothing_and_give_the_same_batches(settings: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
-    prepared, again = prepare(recipe(**settings)), prepare(recipe(**settings))
+    prepared, again = prepare(recipe(**settings)), prepare(recipe(cache=0, **settings))
+    assert prepared.remembered and not again.remembered
     batches = prepared.batches("train", 5, seed=0)
     list(batches.epoch(0))
     read = _words.Words.read

@@ -110,6 +110,8 @@ class Prepared:
     @cached_property
     def remembered(self) -> dict[str, Remembered]:
         """What is read of each input once; not of documents in pieces, which the store keeps, nor of several texts in a cell."""
+        if not self.recipe.train.cache:
+            return {}
         slow = {
             name: m for name, m in self.recipe.inputs.items() if type(m).read is not Modality.read and name != self.recipe.pieced and not m.several
         }
