@@ -98,7 +98,8 @@ class Train(Settings):
         precision: `auto` is bfloat16 where the device computes it natively, float32 elsewhere.
         checkpointing: recompute activations in the backward pass to save memory.
         compile: let torch compile the blocks that learn; `auto` does on a GPU where a run is long enough to gain by it.
-        cache: GiB on disk for what frozen parts of backbones make of each row, and for decoded files, kept over epochs and runs; 0 does all again, and reads texts anew in every epoch.
+        cache: GiB on disk for what frozen parts of backbones make of each row, and for decoded files, kept over epochs and runs; 0 does all again,
+            and reads texts anew in every epoch.
         cache_bits: of each number that a frozen part made; 16 take half the room and move a row's vector by a thousandth at most, 32 nothing.
         flat: read texts without padding where the backbone can, on a CPU, or in bfloat16 on a GPU; the same tokens but for rounding.
         narrow: let the last block of a backbone make only the token that pooling reads, where it can; the same token but for rounding.
