@@ -24,6 +24,7 @@ class Shape:
         blocks, width, inner: how many, D, and width of the perceptron.
         stem: FLOPs a row before the blocks (patches).
         norm_first: a norm stands before the attention of a block, and learns with it (ViT; BERT has it after).
+        products: weights of a block's linear layers; 0 for those of a block without gates and with a key for each query.
     """
 
     blocks: int
@@ -31,6 +32,7 @@ class Shape:
     inner: int
     stem: float = 0.0
     norm_first: bool = False
+    products: int = 0
 
     @classmethod
     def of(cls, config: Any) -> "Shape":
@@ -39,11 +41,15 @@ class Shape:
         if hasattr(config, "patch_size"):
             patches = (config.image_size // config.patch_size) ** 2
             stem = 2.0 * patches * config.num_channels * config.patch_size**2 * config.hidden_size
+        if config.model_type == "llama":
+            keys = 2 * config.hidden_size * config.num_key_value_heads * config.head_dim
+            products = 2 * config.hidden_size**2 + keys + 3 * config.hidden_size * config.intermediate_size
+            return cls(config.num_hidden_layers, config.hidden_size, config.intermediate_size, norm_first=True, products=products)
         return cls(config.num_hidden_layers, config.hidden_size, config.intermediate_size, stem, norm_first=stem > 0)
 
     def linear(self, n: int) -> float:
         """Of one block's linear layers, for n tokens."""
-        return 2.0 * n * (4 * self.width**2 + 2 * self.width * self.inner)
+        return 2.0 * n * (self.products or 4 * self.width**2 + 2 * self.width * self.inner)
 
     def attention(self, n: int) -> float:
         """Scores and their products with the values, of one block, for a row of n tokens."""

@@ -79,6 +79,12 @@ def _reviews() -> dict[str, list[Any]]:
     return found
 
 
+def reviews_of(rows: int) -> tuple[list[str], list[int]]:
+    """The first `rows` reviews that have a text, and what their writers answered."""
+    found = [(text, y) for text, y in zip(*(_reviews()[name] for name in ("text", "recommended")), strict=True) if text][:rows]
+    return [text for text, _ in found], [int(y) for _, y in found]
+
+
 def new_reviews(rows: int) -> list[str]:
     """The last `rows` reviews that have a text."""
     return [text for text in _reviews()["text"] if text][-rows:]

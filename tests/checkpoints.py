@@ -229,6 +229,51 @@ def tiny_whisper() -> Path:
     return _write("whisper", "WhisperForConditionalGeneration", _config("WhisperConfig", **layers, **heads, **ids), _sound)
 
 
+def _speech(languages: tuple[str, ...]) -> Callable[[Path], None]:
+    """How a Whisper of one second is told to write: letters and pieces of SENTENCES, then its special tokens, then times of 20 ms each."""
+
+    def write(folder: Path) -> None:
+        from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+        from transformers import PreTrainedTokenizerFast, WhisperFeatureExtractor
+
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(vocab_size=280, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
+        tokenizer.train_from_iterator(SENTENCES, trainer)
+        special = ["<|endoftext|>", "<|startoftranscript|>", *(f"<|{code}|>" for code in languages), "<|transcribe|>", "<|notimestamps|>"]
+        tokenizer.add_special_tokens(special)
+        ids = {token: tokenizer.token_to_id(token) for token in special}
+        end = {f"{name}_token": special[0] for name in ("bos", "eos", "pad", "unk")}
+        PreTrainedTokenizerFast(tokenizer_object=tokenizer, **end).save_pretrained(folder)
+        WhisperFeatureExtractor(feature_size=16, chunk_length=1).save_pretrained(folder)
+        told = {"decoder_start_token_id": ids[special[1]], "eos_token_id": ids[special[0]], "pad_token_id": ids[special[0]]}
+        told |= {"no_timestamps_token_id": ids["<|notimestamps|>"], "is_multilingual": bool(languages), "suppress_tokens": [1, 2]}
+        several = {"lang_to_id": {f"<|{code}|>": ids[f"<|{code}|>"] for code in languages}, "task_to_id": {"transcribe": ids["<|transcribe|>"]}}
+        (folder / "generation_config.json").write_text(json.dumps(told | (several if languages else {})), encoding="utf-8")
+
+    return write
+
+
+def tiny_speaker(*languages: str) -> Path:
+    """A Whisper that hears one second and has words to say; of several languages where they are named."""
+    heads = {"encoder_attention_heads": 4, "decoder_attention_heads": 4, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48}
+    layers = {"encoder_layers": 2, "decoder_layers": 2, "d_model": 32, "num_mel_bins": 16, "max_source_positions": 50, "max_target_positions": 40}
+    ids = {"vocab_size": 360, "pad_token_id": 280, "bos_token_id": 280, "eos_token_id": 280, "decoder_start_token_id": 281}
+    config = _config("WhisperConfig", **layers, **heads, **ids)
+    return _write("-".join(["speaker", *languages]), "WhisperForConditionalGeneration", config, _speech(languages))
+
+
+def tiny_speller() -> Path:
+    """wav2vec 2.0 with its letters on top, and what they are."""
+
+    def write(folder: Path) -> None:
+        _waves(folder)
+        letters = ["<pad>", "<s>", "</s>", "<unk>", "|", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ'"]
+        (folder / "vocab.json").write_text(json.dumps({letter: i for i, letter in enumerate(letters)}), encoding="utf-8")
+
+    return _write("speller", "Wav2Vec2ForCTC", _wave_config("Wav2Vec2Config"), write)
+
+
 def _waves(folder: Path) -> None:
     from transformers import Wav2Vec2FeatureExtractor
 

@@ -4,8 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
+from omnitune.artifact import Artifact
+from omnitune.commands.fit import fit
 from omnitune.data.prepared import Prepared, prepare
 from omnitune.recipe import Recipe, read
 from omnitune.training import auto
@@ -58,6 +61,28 @@ def ready(recipe: Recipe) -> tuple[Model, Prepared]:
     prepared = replace(prepared, recipe=recipe.replace(train=train))
     torch.manual_seed(train.seed)
     return Model(prepared.recipe, prepared.schema), prepared
+
+
+class Cut(Exception):
+    """Stops a run from outside."""
+
+
+def cut_and_resumed(recipe: Recipe, folder: Path, at: int) -> Artifact:
+    """A run that was cut off at step `at`, and went on."""
+
+    def cut(step: Any) -> None:
+        if step.step == at:
+            raise Cut
+
+    with pytest.raises(Cut):
+        fit(recipe, folder, watch=cut)
+    return fit(recipe, folder, resume=True)
+
+
+def same_weights(one: Artifact, other: Artifact) -> bool:
+    """Whether two runs ended with the same weights, bit for bit."""
+    a, b = one.model.state_dict(), other.model.state_dict()
+    return a.keys() == b.keys() and all(torch.equal(t, b[name]) for name, t in a.items())
 
 
 def write_csv(path: Path, table: list[dict[str, Any]]) -> Path:

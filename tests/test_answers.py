@@ -101,3 +101,6 @@ def test_a_metric_of_another_kind_is_refused() -> None:
     assert read(values | {"train": {"stop_on": "rating.quadratic_kappa"}}).train.stop_on == "rating.quadratic_kappa"
     with pytest.raises(Exception, match=r"'rating\.r2' is not measured"):
         read(values | {"train": {"stop_on": "rating.r2"}})
+    median = {"tasks": {"rating": {"kind": "quantile", "target": "rating", "levels": [0.5]}}, "train": {"stop_on": "rating.width"}}
+    with pytest.raises(Exception, match=r"'rating\.width' is not measured"):
+        read(values | median)

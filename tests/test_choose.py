@@ -146,7 +146,11 @@ def test_the_prompt_is_computed_once_with_the_same_loss_and_gradients(generation
         encoder.forks = None if together else False
         loss = model.losses(prepared.batches("train", 8, 0).question(prepared.parts["train"][:8]))["means"].mean
         loss.backward()
-        found[together] = (loss.detach(), {name: p.grad for name, p in model.named_parameters() if p.grad is not None}, encoder.tokens["real"])
+        found[together] = (
+            loss.detach(),
+            {name: p.grad for name, p in model.named_parameters() if p.grad is not None},
+            int(encoder.padding.tokens["real"]),
+        )
         assert encoder.forks is together
     torch.testing.assert_close(found[True][0], found[False][0], rtol=1e-5, atol=1e-6)
     for name, gradient in found[True][1].items():

@@ -30,13 +30,12 @@ def table(n: int, seed: int = 0) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     place = tmp_path_factory.mktemp("dates")
-    (place / "sales.jsonl").write_text("\n".join(json.dumps(row) for row in table(1500)), encoding="utf-8")
+    (place / "sales.jsonl").write_text("\n".join(json.dumps(row) for row in table(900)), encoding="utf-8")
     values = {
         "data": {"from": str(place / "sales.jsonl"), "split": [0.6, 0.2, 0.2]},
         "inputs": {"sold": "date", "tags": "set"},
         "tasks": {"weekend": {"kind": "classify", "target": "weekend"}, "price": {"kind": "regress", "target": "price"}},
-        "fusion": "attend",
-        "train": {"epochs": 12, "batch": 32, "head_lr": 0.003},
+        "train": {"epochs": 12, "batch": 16, "head_lr": 0.01},
     }
     return fit(read(values), place / "run")
 

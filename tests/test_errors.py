@@ -15,3 +15,8 @@ def test_together_keeps_every_part_in_order() -> None:
 def test_the_nearest_name_is_offered() -> None:
     assert did_you_mean("txt", ["text", "image"]) == "Did you mean 'text'? There are: image, text"
     assert did_you_mean("zzz", ["text"]) == "There are: text"
+
+
+def test_of_a_part_of_something_the_whole_path_is_said() -> None:
+    inside = Mistake.together([Mistake("separator", "is wrong", "Mend it"), Mistake("", "is odd")]).under("inputs.tags")
+    assert str(inside) == "inputs.tags.separator: is wrong. Mend it\ninputs.tags: is odd"

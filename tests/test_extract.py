@@ -186,6 +186,28 @@ def test_an_unknown_answer_teaches_nothing() -> None:
     assert known[0].losses(known[1].batches("train", 60).question(known[1].parts["train"]))["where"].count == len(known[1].parts["train"])
 
 
+@pytest.mark.parametrize("missing", ["none", "unknown"])
+def test_rows_that_hold_no_answer_are_learned_from(missing: str, tmp_path: Path) -> None:
+    """In a file without types an empty cell is missing: only `none` says what that means."""
+    lines = [f"{row['text']},{row['who']},{row['answer']}" for row in rows(40)]
+    (tmp_path / "rows.csv").write_text("\n".join(["page,who,answer", *lines]))
+    _, prepared = ready(recipe(str(tmp_path / "rows.csv"), "inputs.text.column=page", missing=missing))
+    train = prepared.parts["train"]
+    empty = [row for row in train.tolist() if row % 5 == 0]
+    assert empty and set(prepared.answered) == set(train) - (set(empty) if missing == "unknown" else set())
+    lists = [row | {"answer": [row["answer"]] if row["answer"] else []} for row in rows(40)]
+    _, typed = ready(recipe(lists, missing=missing))
+    assert len(typed.answered) == len(typed.parts["train"])
+
+
+def test_a_task_beside_it_reads_the_text_as_it_is(tmp_path: Path) -> None:
+    some = [row | {"known": bool(row["answer"])} for row in rows(60)]
+    made = fit(recipe(some, "tasks.known={kind: classify, target: known}", "train.epochs=2"), tmp_path / "run")
+    asked = [{"text": row["text"], "who": row["who"]} for row in some[:6]]
+    assert load(made.path).predict(asked) == made.predict(asked)
+    assert set(made.predict(asked)[0]) == {"where", "known"} and made.report.value("where", "token_f1") >= 0
+
+
 def test_what_is_wrong_with_rows_is_said_at_once() -> None:
     some = [row | {"at": None} for row in rows(40)]
     some[1] |= {"answer": "nowhere"}

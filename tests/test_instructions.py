@@ -15,6 +15,7 @@ import instructions
 from checkpoints import tiny_bart, tiny_bert, tiny_llama, tiny_sentinel_t5
 from omnitune import Artifact, Mistake, Sampling, fit, generate, load
 from omnitune.cli import app
+from omnitune.commands import predict as predicting
 from omnitune.recipe import read
 from omnitune.training.model import Model, tune
 from runs import ready
@@ -110,6 +111,8 @@ def test_the_command_answers_a_table(trained: Artifact, tmp_path: Path) -> None:
     hot = ["predict", str(trained.path), str(table), "--temperature", "3", "--seed", "4", "--json"]
     lines = CliRunner().invoke(app, hot).output.splitlines()
     assert [json.loads(line)["means"]["value"] for line in lines] != wanted
+    followed = predicting.flat(trained.predict(rows[0], sampling=Sampling(temperature=0, num_beams=2)))
+    assert followed["means"] and followed["means:probability"] is None, "not 1, which nobody measured"
 
 
 def test_in_8_bits_it_still_answers_and_nothing_is_claimed_of_texts(trained: Artifact) -> None:

@@ -19,6 +19,7 @@ from omnitune.evaluation.before import features
 from omnitune.nn import patches
 from omnitune.recipe import Recipe, read
 from omnitune.training.model import Model
+from runs import cut_and_resumed, same_weights
 
 VIT = {"kind": "vit", "depth": 2, "width": 32, "heads": 2, "size": 32, "patch": 8}
 TASKS = {"picture": {"kind": "masked_image", "of": "photo"}}
@@ -112,18 +113,9 @@ def test_the_same_seed_gives_the_same_bits(tmp_path: Path) -> None:
 
 
 def test_a_run_that_was_cut_off_goes_on_bit_for_bit(tmp_path: Path) -> None:
-    class Cut(Exception):
-        pass
-
-    def cut(step: Any) -> None:
-        if step.step == 8:
-            raise Cut
-
     whole = fit(recipe(epochs=3), tmp_path / "whole")
-    with pytest.raises(Cut):
-        fit(recipe(epochs=3), tmp_path / "cut", watch=cut)
-    resumed = fit(recipe(epochs=3), tmp_path / "cut", resume=True)
-    assert all(torch.equal(t, resumed.model.state_dict()[name]) for name, t in whole.model.state_dict().items())
+    resumed = cut_and_resumed(recipe(epochs=3), tmp_path / "cut", 8)
+    assert same_weights(whole, resumed)
     assert figures(resumed) == figures(whole)
 
 

@@ -20,6 +20,7 @@ from omnitune.data.table import read as read_table
 from omnitune.errors import Mistake
 from omnitune.nn.int8 import quantised
 from omnitune.recipe import read
+from omnitune.rounding import Rounding
 
 pytestmark = pytest.mark.slow
 
@@ -166,3 +167,7 @@ def test_int8_is_as_near_as_its_rounding() -> None:
 
 def test_artifacts_are_loaded_on_the_device_that_is_asked_for(run: Artifact) -> None:
     assert artifacts.load(run.path, torch.device("cpu")).model.device.type == "cpu"
+
+
+def test_of_no_rows_nothing_is_claimed() -> None:
+    assert str(Rounding(0, "test rows", 1.0, 0.0, {})) == "int8 against float32: not measured, since none of the test rows has an answer"

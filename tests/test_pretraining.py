@@ -208,7 +208,7 @@ def test_mistakes(tmp_path: Path) -> None:
         read(values | {"inputs": values["inputs"] | {"other": values["inputs"]["text"] | {"column": "mood"}}})
     with pytest.raises(Mistake, match="input 'other' reads the same column"):
         read(values | {"inputs": values["inputs"] | {"other": {"kind": "category", "column": "text"}}})
-    with pytest.raises(Mistake, match=r"column text: no row has a text, so tasks\.language has nothing to ask"):
+    with pytest.raises(Mistake, match=r"column text: no row has a value, so tasks\.language has nothing to ask"):
         prepare(recipe(source=[{"text": " " if i % 2 else None} for i in range(50)]))
     (tmp_path / "one.txt").write_text("one giant line " * 10_000)
     with pytest.raises(Mistake, match=r"one\.txt has 1 readable rows.*a text file is one: give a folder of them"):
@@ -276,7 +276,7 @@ def test_a_picture_stands_beside_every_piece_of_its_document(tmp_path: Path, mon
     seen = []
     for keep in (False, True):
         if keep:
-            prepared.decoded["photo"].keep(prepared.parts)
+            prepared.decoded["photo"].keep(prepared.sources())
         pixels = prepared.batches("train", 8).question(some).asked["language"][0].inputs["photo"]["pixels"]
         seen.append(pixels.float().mean((2, 3))[:, 0].round().int().tolist())
     prepared.close()

@@ -16,7 +16,7 @@ NAMES = {
     "BERT", "GPT", "Artifact", "Attend", "Audio", "Auto", "Behaviour", "Bias", "Category", "Choose", "Classify", "Concat", "Contrast", "Cross",
     "Data", "Date", "Denoise", "Extract", "Forecast", "Freeze", "Full", "Gated", "Generate", "Image", "Items", "Label", "Late", "LoRA",
     "MaskedImage", "MaskedText", "Match", "Mistake", "NextSentence", "Number", "Ordinal", "Prefer", "Pretrained", "Probe", "Quantile", "Rank",
-    "Recipe", "Reconstruct", "Regress", "Report", "Retriever", "Sampling", "Series", "Set", "Spectrogram", "Table", "Text", "Train",
+    "Recipe", "Reconstruct", "Regress", "Report", "Retriever", "Sampling", "Series", "Set", "Spectrogram", "Table", "Text", "Train", "Transcribe",
     "TransformerXL", "ViT", "ZeroShot", "alone", "check", "compare", "fit", "generate", "index", "infer", "load", "search",
 }  # fmt: skip
 COMMANDS = {

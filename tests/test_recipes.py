@@ -57,9 +57,11 @@ def small(path: Path) -> Recipe:
     values = yaml_files.read(path)
     values.pop("expect", None)
     written = {task["of"] for task in values["tasks"].values() if isinstance(task, dict) and task["kind"] == "generate"}
+    spoken = {task["of"] for task in values["tasks"].values() if isinstance(task, dict) and task["kind"] == "transcribe"}
     for name, given in values["inputs"].items():
         if isinstance(given, dict) and isinstance(given.get("backbone"), str):
-            given["backbone"] = str(checkpoints.tiny_llama() if name in written else TINY[given["kind"]]())
+            writes = checkpoints.tiny_llama if name in written else checkpoints.tiny_speaker if name in spoken else TINY[given["kind"]]
+            given["backbone"] = str(writes())
             given.pop("max_seconds", None)  # of which it hears one
         if isinstance(given, dict):
             given.pop("items", None)  # a table of the recipe's own items, which no example is

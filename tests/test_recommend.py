@@ -13,6 +13,7 @@ from omnitune.commands.predict import flat
 from omnitune.data.prepared import prepare
 from omnitune.evaluation.ranks import rivals
 from omnitune.recipe import Recipe, read
+from runs import cut_and_resumed, same_weights
 
 ITEMS = 24
 
@@ -78,17 +79,8 @@ def test_saved_and_loaded_it_says_the_same(trained: Artifact) -> None:
 
 
 def test_cut_off_and_resumed_it_ends_the_same(tmp_path: Path, trained: Artifact) -> None:
-    class Off(Exception):
-        pass
-
-    def watch(step: Any) -> None:
-        if step.step == 6:
-            raise Off
-
-    with pytest.raises(Off):
-        fit(recipe(save_minutes=1e-9), tmp_path / "off", watch=watch)
-    resumed = fit(recipe(save_minutes=1e-9), tmp_path / "off", resume=True)
-    assert all(torch.equal(t, resumed.model.state_dict()[name]) for name, t in trained.model.state_dict().items())
+    resumed = cut_and_resumed(recipe(save_minutes=1e-9), tmp_path / "off", 6)
+    assert same_weights(trained, resumed)
     shared = compare(trained.path, tmp_path / "off")["tasks"]["next"]
     assert shared["shared"] and not shared["only_a"] and shared["metrics"]["differences"]["a"]["ndcg@10"]["value"] == 0
 

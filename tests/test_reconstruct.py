@@ -16,6 +16,7 @@ from omnitune.modalities.image import Image
 from omnitune.nn.rebuild import PictureDecoder, SeriesDecoder, Squeeze, rounded
 from omnitune.nn.tokens import Tokens
 from omnitune.recipe import Recipe, read
+from runs import cut_and_resumed, same_weights
 
 TASKS: dict[str, Any] = {"code": {"kind": "reconstruct", "of": "wave", "width": 3}}
 
@@ -89,17 +90,8 @@ def test_the_command_line_says_it_too(trained: Artifact, tmp_path: Path) -> None
 
 
 def test_the_same_seed_gives_the_same_bits_and_resuming_too(trained: Artifact, tmp_path: Path) -> None:
-    class Off(Exception):
-        pass
-
-    def watch(step: Any) -> None:
-        if step.step == 20:
-            raise Off
-
-    with pytest.raises(Off):
-        fit(recipe(save_minutes=1e-9), tmp_path / "off", watch=watch)
-    resumed = fit(recipe(save_minutes=1e-9), tmp_path / "off", resume=True)
-    assert all(torch.equal(t, resumed.model.state_dict()[name]) for name, t in trained.model.state_dict().items())
+    resumed = cut_and_resumed(recipe(save_minutes=1e-9), tmp_path / "off", 20)
+    assert same_weights(trained, resumed)
     shared = compare(trained.path, tmp_path / "off")["tasks"]["code"]
     assert shared["shared"] and not shared["only_a"] and shared["metrics"]["differences"]["a"]["mse"]["value"] == 0
 

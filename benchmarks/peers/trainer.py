@@ -2,11 +2,12 @@
 
 Batches of like length, no padding beyond the batch, SDPA, fused AdamW that spares vectors from decay, texts tokenised and pictures decoded and
 resized once before training, labels of test rows predicted longest first. The model is what its users write: backbone, mean of the tokens (of a
-ViT the class token), one linear head. Dropout is the checkpoint's; while training, the Trainer keeps a frozen backbone in training mode, as
-it does with every model. `still` takes it out of it, which few users know to do.
+ViT the class token, of a decoder the last one), one linear head. Dropout is the checkpoint's; while training, the Trainer keeps a frozen backbone
+in training mode, as it does with every model. `still` takes it out of it, which few users know to do.
 """
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from transformers.trainer_callback import PrinterCallback
 from work import Rows, Work
 
 READERS = 4
+DECODERS = ("llama",)
+"""Their last token stands for a row."""
 
 
 class Classifier(nn.Module):
@@ -32,6 +35,7 @@ class Classifier(nn.Module):
     def __init__(self, backbone: nn.Module, classes: int, still: bool = False) -> None:
         super().__init__()
         self.backbone, self.still = backbone, still
+        self.decodes = backbone.config.model_type in DECODERS
         self.head = nn.Linear(backbone.config.hidden_size, classes)
 
     def train(self, mode: bool = True) -> "Classifier":
@@ -49,34 +53,40 @@ class Classifier(nn.Module):
         else:
             x_BLD = self.backbone(attention_mask=attention_mask, **inputs).last_hidden_state
             mask = attention_mask[..., None].to(x_BLD.dtype)
-            pooled = (x_BLD * mask).sum(1) / mask.sum(1)
+            pooled = x_BLD[range(len(mask)), attention_mask.sum(1) - 1] if self.decodes else (x_BLD * mask).sum(1) / mask.sum(1)
         logits = self.head(pooled)
         return {"logits": logits} if labels is None else {"loss": nn.functional.cross_entropy(logits, labels), "logits": logits}
 
 
 def run(work: Work, still: bool = False) -> list[int]:
     """Trains on the training rows; the classes it says of the test rows."""
-    torch.manual_seed(work.seed)
-    model = classifier(work, still)
-    read, collate = _texts(work) if work.kind == "text" else _pictures(work)
-    optimizer = torch.optim.AdamW(_groups(model, work), fused=True)
     with tempfile.TemporaryDirectory() as place:
-        grouped = {"train_sampling_strategy": "group_by_length"} if work.kind == "text" else {}
-        arguments = TrainingArguments(
-            place, num_train_epochs=work.epochs, per_device_train_batch_size=work.batch, per_device_eval_batch_size=work.batch,
-            lr_scheduler_type="cosine", warmup_steps=work.warmup, report_to=[], save_strategy="no", logging_strategy="no", disable_tqdm=True,
-            use_cpu=True, seed=work.seed, remove_unused_columns=False, **grouped,
-        )  # fmt: skip
-        trainer = Trainer(model, arguments, collate, train_dataset=read(work.train), optimizers=(optimizer, None))
-        trainer.remove_callback(PrinterCallback)
+        trainer, read = made(work, place, still, use_cpu=True)
         trainer.train()
-        arguments.train_sampling_strategy = "random"  # else it would shuffle the test rows by length too, and answer in that order
+        trainer.args.train_sampling_strategy = "random"  # else it would shuffle the test rows by length too, and answer in that order
         test = read(work.test)
         order = sorted(range(len(test)), key=lambda i: -len(test[i].get("input_ids", ())))
         found = trainer.predict([test[i] for i in order]).predictions.argmax(1)
     said = np.empty(len(test), np.int64)
     said[order] = found
     return [int(k) for k in said]
+
+
+def made(work: Work, place: str, still: bool = False, **where: Any) -> tuple[Trainer, Callable[[Rows], Any]]:
+    """A Trainer before its first step, and what makes its rows; `where` says what to compute on, as its arguments do."""
+    torch.manual_seed(work.seed)
+    model = classifier(work, still)
+    read, collate = _texts(work) if work.kind == "text" else _pictures(work)
+    optimizer = torch.optim.AdamW(_groups(model, work), fused=True)
+    grouped = {"train_sampling_strategy": "group_by_length"} if work.kind == "text" else {}
+    arguments = TrainingArguments(
+        place, num_train_epochs=work.epochs, per_device_train_batch_size=work.batch, per_device_eval_batch_size=work.batch,
+        lr_scheduler_type="cosine", warmup_steps=work.warmup, report_to=[], save_strategy="no", logging_strategy="no", disable_tqdm=True,
+        seed=work.seed, remove_unused_columns=False, **grouped, **where,
+    )  # fmt: skip
+    trainer = Trainer(model, arguments, collate, train_dataset=read(work.train), optimizers=(optimizer, None))
+    trainer.remove_callback(PrinterCallback)
+    return trainer, read
 
 
 def classifier(work: Work, still: bool = False) -> Classifier:

@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from omnitune.tasks.rank import Rank
     from omnitune.tasks.reconstruct import Reconstruct
     from omnitune.tasks.regress import Regress
+    from omnitune.tasks.transcribe import Transcribe
     from omnitune.tuning.auto import Auto
     from omnitune.tuning.bias import Bias
     from omnitune.tuning.freeze import Freeze
@@ -73,7 +74,7 @@ __all__ = [
     "BERT", "GPT", "Artifact", "Attend", "Audio", "Auto", "Behaviour", "Bias", "Category", "Choose", "Classify", "Concat", "Contrast", "Cross",
     "Data", "Date", "Denoise", "Extract", "Forecast", "Freeze", "Full", "Gated", "Generate", "Image", "Items", "Label", "Late", "LoRA",
     "MaskedImage", "MaskedText", "Match", "Mistake", "NextSentence", "Number", "Ordinal", "Prefer", "Pretrained", "Probe", "Quantile", "Rank",
-    "Recipe", "Reconstruct", "Regress", "Report", "Retriever", "Sampling", "Series", "Set", "Spectrogram", "Table", "Text", "Train",
+    "Recipe", "Reconstruct", "Regress", "Report", "Retriever", "Sampling", "Series", "Set", "Spectrogram", "Table", "Text", "Train", "Transcribe",
     "TransformerXL", "ViT", "ZeroShot", "alone", "check", "compare", "fit", "generate", "index", "infer", "load", "search",
 ]  # fmt: skip
 
@@ -91,7 +92,8 @@ _HOMES = {
     "tasks.denoise": ("Denoise",), "tasks.extract": ("Extract",), "tasks.forecast": ("Forecast",), "tasks.generate": ("Generate",),
     "tasks.label": ("Label",), "tasks.masked_image": ("MaskedImage",), "tasks.masked_text": ("MaskedText",), "tasks.match": ("Match",),
     "tasks.next_sentence": ("NextSentence",), "tasks.ordinal": ("Ordinal",), "tasks.prefer": ("Prefer",), "tasks.quantile": ("Quantile",),
-    "tasks.rank": ("Rank",), "tasks.reconstruct": ("Reconstruct",), "tasks.regress": ("Regress",), "tuning.auto": ("Auto",),
+    "tasks.rank": ("Rank",), "tasks.reconstruct": ("Reconstruct",), "tasks.regress": ("Regress",), "tasks.transcribe": ("Transcribe",),
+    "tuning.auto": ("Auto",),
     "tuning.bias": ("Bias",), "tuning.freeze": ("Freeze",), "tuning.full": ("Full",), "tuning.lora": ("LoRA",), "tuning.probe": ("Probe",),
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

@@ -127,6 +127,8 @@ def save(folder: Path, recipe: Recipe, schema: Schema, model: Model, lineage: di
         target.mkdir(parents=True, exist_ok=True)
         backbone.save_processor(target, schema.inputs[name])
         kept = portable(backbone) and not learned(encoder)
+        if encoder.lm_head is not None:
+            backbone.save_words(target)
         encoder.save(target, weights=not kept, words=model.words(name))
         bases[name] = {"checkpoint": backbone.to_dict(), "pool": encoder.pool, "stored": not kept, "sha256": lineage["bases"][name]}
     checkpoint.save(folder / "model.safetensors", _own(model), {"format": "pt"})
@@ -204,7 +206,8 @@ def _located(recipe: Recipe, folder: Path, lineage: dict[str, Any]) -> Recipe:
     inputs = dict(recipe.inputs)
     for name, base in lineage["bases"].items():
         if base["stored"]:
-            inputs[name] = inputs[name].replace(backbone=Pretrained(str(folder / "inputs" / slug(name)), pool=base["pool"]))
+            stored = Pretrained(str(folder / "inputs" / slug(name)), pool=base["pool"])
+            inputs |= {of: inputs[of].replace(backbone=stored) for of in recipe.readers[name]}
     return recipe.replace(inputs=inputs)
 
 

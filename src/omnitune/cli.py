@@ -226,8 +226,8 @@ def _said(task: str, answer: Any) -> str:
     if isinstance(value, list):
         return f"{task}: {', '.join(f'{one:.4g}' if isinstance(one, float) else str(one) for one in value) or 'none'}"
     if "tokens" in answer:
-        return f"{task}: {value}"
-    if quantiles := answer.get("quantiles"):
+        return f"{task}: {''.join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in value)}"  # on one line: a line is a row
+    if len(quantiles := answer.get("quantiles", ())) > 1:
         return f"{task}: {value:.4g} ({min(quantiles.values()):.4g} to {max(quantiles.values()):.4g})"
     return f"{task}: {value} ({max(probabilities.values()):.2f})" if probabilities else f"{task}: {value:.4g}"
 

@@ -71,20 +71,25 @@ class Embedder:
         return Embedded(vectors, [problem for part in parts for problem in part.problems])
 
     def _embedded(self, opened: list[Row | str]) -> Embedded:
-        problems = [row if isinstance(row, str) else MISSING if row[self.column] is None else None for row in opened]
+        problems = [row if isinstance(row, str) else None for row in opened]
         good = [place for place, problem in enumerate(problems) if problem is None]
         vectors = np.zeros((len(opened), self.head.width), np.float32)
-        places, batches = self.reader.batches([row for place in good if not isinstance(row := opened[place], str)])
-        if made := [self._forward(batch) for batch in batches]:
-            vectors[np.array(good)[places]] = np.concatenate(made)
+        places, batches = self.reader.batches([row for row in opened if not isinstance(row, str)])
+        numbers = iter(np.array(good, np.int64)[places].tolist())
+        for batch in batches:
+            for vector_P, present, row in zip(*self._forward(batch), numbers, strict=False):  # rows of the next batch are left in `numbers`
+                problems[row] = None if present else MISSING
+                vectors[row] = vector_P if present else 0.0
         return Embedded(vectors, problems)
 
     @torch.inference_mode()
-    def _forward(self, batch: Batch) -> Array:
+    def _forward(self, batch: Batch) -> tuple[Array, list[bool]]:
+        """Vectors (B, P), and which values are there."""
         batch = batch.to(self.model.device)
+        present_B = batch.inputs[self.of]["present"]
         with autocast(self.model.device, self.precision):
-            tokens = self.model.tokens(self.of, batch).only(batch.inputs[self.of]["present"])
-            return self.head.embed(self.of, tokens).cpu().numpy()
+            tokens = self.model.tokens(self.of, batch).only(present_B)
+            return self.head.embed(self.of, tokens).cpu().numpy(), present_B.tolist()
 
 
 def comparing(recipe: Recipe, of: str, task: str | None = None) -> str:
@@ -99,5 +104,5 @@ def comparing(recipe: Recipe, of: str, task: str | None = None) -> str:
         compared = sorted({name for one in tasks.values() for name in one.compares()})
         raise Mistake(f"input {of!r}", "is not compared", did_you_mean(of, compared))
     if len(fit) > 1:
-        raise Mistake(f"input {of!r}", f"is compared by several tasks: {', '.join(fit)}", "Name one of them as the task")
+        raise Mistake(f"input {of!r}", f"is compared by several tasks: {', '.join(fit)}", "Name one of them with --task")
     return fit[0]

@@ -29,6 +29,10 @@ class Mistake(Exception):
         whole.parts = parts
         return whole
 
+    def under(self, place: str) -> "Mistake":
+        """The same, told of a part of `place`: `separator` becomes `inputs.tags.separator`."""
+        return Mistake.together(Mistake(f"{place}.{part.where}" if part.where else place, part.what, part.fix) for part in self.parts)
+
     def __str__(self) -> str:
         return "\n".join(part._line() for part in self.parts)
 

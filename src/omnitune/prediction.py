@@ -17,8 +17,9 @@ from omnitune.nn.writing import Sampling, Written
 from omnitune.reading import Reader, Row
 from omnitune.recipe import Recipe
 from omnitune.training.device import autocast
+from omnitune.training.listening import writer
 from omnitune.training.model import Model
-from omnitune.training.writing import GREEDY, Writing
+from omnitune.training.writing import GREEDY
 
 Array = np.ndarray[Any, Any]
 WEIGHTS = "\0weights"
@@ -45,7 +46,7 @@ class Predictor:
         self.tasks = {name: task for name, task in recipe.tasks.items() if task.answers}
         self.asked = [name for name, task in self.tasks.items() if task.prompts]
         self.weights, self.sampling = weights, sampling
-        self.writing = {name: Writing(self.model, recipe, schema, name) for name, task in recipe.tasks.items() if task.writes}
+        self.writing = {name: writer(self.model, recipe, schema, name) for name, task in recipe.tasks.items() if task.writes}
         if weights and not recipe.fusion.weighs:
             fix = f"Train with fusion: {' or '.join(kind for kind in kinds(Fusion) if find(Fusion, kind).weighs)}"
             raise Mistake("predict", f"fusion {recipe.fusion.kind} gives inputs no weights", fix)
@@ -129,5 +130,6 @@ class Predictor:
 
 
 def _told(written: Written) -> Row:
-    """A text as an answer, with its tokens and how likely each was."""
-    return {"value": written.text, "tokens": [list(pair) for pair in zip(written.tokens, written.probabilities, strict=False)]}
+    """A text as an answer, with its tokens and how likely each was, and of speech when what was said where that was asked for."""
+    told = {"value": written.text, "tokens": [list(pair) for pair in zip(written.tokens, written.probabilities, strict=False)]}
+    return told | ({} if written.segments is None else {"segments": [{"start": a, "end": b, "text": text} for a, b, text in written.segments]})

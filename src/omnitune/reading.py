@@ -11,7 +11,7 @@ from omnitune.data.batches import ahead, encode
 from omnitune.data.files import JSON, ending
 from omnitune.data.hub import is_dataset
 from omnitune.data.json_files import objects
-from omnitune.data.media import open_media
+from omnitune.data.media import open_each
 from omnitune.data.rows import named, value_of
 from omnitune.data.schema import Schema
 from omnitune.data.table import Table, read
@@ -52,7 +52,9 @@ class Reader:
     def chunks(self, source: Any) -> Iterator[list[Row | str]]:
         """Of every row its values by column, or what is wrong with it; `source` as for `Predictor`."""
         inputs = {self.recipe.column(name): modality for name, modality in self.inputs.items()}
-        lists = {column: (list, np.ndarray) if m.of_texts else (list, np.ndarray, str) for column, m in inputs.items() if m.lists}
+        lists = {
+            column: (list, np.ndarray) if m.of_texts or m.several else (list, np.ndarray, str) for column, m in inputs.items() if m.lists or m.several
+        }
         lists |= dict.fromkeys(self.needed, (list, np.ndarray))
         for chunk, root in _chunks(source, self.columns, lists, CHUNK_OF_MEDIA * self.batch if self.media else CHUNK):
             yield [self._open(row, root) for row in chunk]
@@ -94,7 +96,7 @@ class Reader:
             column = self.recipe.column(name)
             value = read_as(value_of(row.get(column)), self.schema.columns.get(column))
             try:
-                value = open_media(value, root) if value is not None and modality.media else value
+                value = open_each(value, root) if value is not None and modality.media else value
                 problem = None if value is None else modality.check(value)
             except Mistake as mistake:
                 problem = str(mistake)

@@ -43,6 +43,8 @@ class Rounding:
         return asdict(self)
 
     def __str__(self) -> str:
+        if not self.rows:
+            return f"int8 against float32: not measured, since none of the {self.on} has an answer"
         measured = "".join(f", {name} {whole:.4g} -> {rounded:.4g}" for name, (whole, rounded) in list(self.metrics.items())[:1])
         return f"int8 against float32 on {self.rows:,} {self.on}: {self.same:.1%} equal answers, largest change {self.largest:.2g}{measured}"
 
@@ -62,6 +64,8 @@ def on_test(whole: Predictor, rounded: Predictor, run: Path, fingerprint: str) -
         Mistake: it has none, or its data are not there as they were in training.
     """
     found = {name: task for name, task in stored.read(run).items() if name in whole.tasks}
+    if whole.recipe.tables:
+        raise Mistake(str(run), "its test rows are of several tables", "Give rows to compare on")
     table = read(whole.recipe.data.source)
     if table.fingerprint != fingerprint:
         raise Mistake(table.name, "is no longer the table of the training", "Bring it back, or give rows to compare on")

@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 from omnitune import load
 from omnitune.artifact import Artifact
 from omnitune.cli import app
-from omnitune.commands.alone import alone, by_itself
+from omnitune.commands.alone import alone, by_itself, text
 from omnitune.commands.fit import fit
 from omnitune.errors import Mistake
 from omnitune.evaluation.compare import compare
@@ -70,3 +70,21 @@ def test_one_task_and_rows_that_are_gone_are_mistakes(tmp_path: Path) -> None:
     gone = fit(table_recipe(rows(60), "train.epochs=1"), tmp_path / "gone")
     with pytest.raises(Mistake, match="handed over in Python"):
         alone(gone.path)
+
+
+def test_a_task_that_no_test_row_answers_is_left_out(tmp_path: Path) -> None:
+    table = rows(120)
+    parts = {"train": table[:80], "validation": table[80:100], "test": table[100:]}
+    for side, some in parts.items():
+        write_csv(tmp_path / f"{side}.csv", [row | {"value": row["value"] if side == "train" else None} for row in some])
+    run = fit(table_recipe(str(tmp_path), "train.epochs=1", "data.split=given", "train.stop_on=value.mae"), tmp_path / "run")
+    assert [one["where"] for one in run.report.warnings if one["name"] == "unwatched"] == ["train.stop_on"]
+    report = alone(run.path)
+    assert "alone" in report.tasks["class"] and "alone" not in report.tasks["value"]
+    assert "value: no test row has an answer, so there is nothing to compare" in text(report)
+    assert not (run.path / "alone" / "value_").exists()
+    assert list(compare(run.path, run.path)["tasks"]) == ["class"]
+    nothing = fit(table_recipe(str(tmp_path / "train.csv"), "train.epochs=1", "data.split=[1, 0, 0]"), tmp_path / "nothing")
+    for asked in (lambda: alone(nothing.path), lambda: compare(nothing.path, run.path)):
+        with pytest.raises(Mistake, match="no test row has an answer"):
+            asked()

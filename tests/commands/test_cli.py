@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import checkpoints
-from omnitune.cli import app
+from omnitune.cli import _line, app
 from omnitune.commands.predict import flat, predict, unread
 from omnitune.errors import Mistake
 from runs import rows, write_csv
@@ -212,3 +212,9 @@ def test_a_signal_saves_says_how_to_go_on_and_has_its_code(place: Path, number: 
     assert process.returncode == code, told
     assert "--resume goes on" in told and "Traceback" not in told
     assert (out / "resume.safetensors").exists() and not (out / "lineage.json").exists()
+
+
+def test_an_answer_is_one_line() -> None:
+    said = {"title": {"value": "two\nlines\u2028 ü😀", "tokens": [["a", 0.5]]}, "price": {"value": 3.0, "quantiles": {"0.5": 3.0}}}
+    assert _line(said) == "title: two\\nlines\\u2028 ü😀   price: 3"
+    assert _line({"price": {"value": 3.0, "quantiles": {"0.1": 1.0, "0.5": 3.0, "0.9": 4.5}}}) == "price: 3 (1 to 4.5)"

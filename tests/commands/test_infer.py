@@ -47,6 +47,10 @@ def columns(n: int = 300) -> dict[str, list[Any]]:
         "country": ["CH"] * n,
         "nothing": [None] * n,
         "when": [datetime.date(2026, 1, 1) + datetime.timedelta(days=i) for i in range(n)],
+        "posted": [(datetime.datetime(2026, 1, 1) + datetime.timedelta(hours=7 * i)).isoformat() for i in range(n)],
+        "likes": [[rng.choice(["tea", "art"]), f"no {i}"] for i in range(n)],
+        "listed": [f'["{rng.choice(["tea", "art"])}", "no {i}"]' for i in range(n)],
+        "parted": [rng.choice(["tea;art", "tea", "art;sun"]) for _ in range(n)],
         "call": [f"calls/{i}.wav" for i in range(n)],
         "points": [[1.0, 2.0]] * n,
         "walk": [[float(i), i + 0.5, i - 1.0][: 2 + i % 2] for i in range(n)],
@@ -104,6 +108,7 @@ def test_numbers_of_which_some_are_written_in_two_ways() -> None:
 INPUTS = {
     "review": "text", "title": "text", "price": "number", "age": "number", "shop": "category", "shop_id": "category", "gift": "category",
     "photo": "image", "inline": "image", "raw": "image", "walk": "series", "call": "audio", "when": "date",
+    "posted": "date", "likes": "set", "listed": "set", "parted": "set",
 }  # fmt: skip
 LEFT_OUT = {
     "row": "counts", "order_id": "identifies", "code": "names its row", "country": "always 'CH'", "nothing": "empty",
@@ -142,11 +147,16 @@ def test_every_column_has_a_place(inferred: Inferred) -> None:
 @pytest.mark.parametrize(
     ("values", "kind"),
     [([0.5, 1.25, 9.0, None] * 20, "regress"), (list(range(40)) * 2, "regress"), (["a", "b"] * 40, "classify"), ([True, False] * 40, "classify"),
-     ([["x"], ["x", "y"], []] * 20, "label"), (["a;b", "b;c", "a;c"] * 20, "label"), ([1, 2, 3] * 20, "classify")],
+     ([["x"], ["x", "y"], []] * 20, "label"), (['["x"]', '["x", "y"]', "[]"] * 20, "label"),
+     (["a;b", "b;c", "a;c"] * 20, "label"), ([1, 2, 3] * 20, "classify")],
 )  # fmt: skip
 def test_targets(values: list[Any], kind: str) -> None:
     rng = random.Random(1)
     assert infer({"x": [rng.random() for _ in values], "y": values}, "y").recipe.tasks["y"].kind == kind
+
+
+def test_a_set_of_texts_is_parted_where_they_are(inferred: Inferred) -> None:
+    assert inferred.values["inputs"]["parted"] == {"kind": "set", "separator": ";"} and inferred.values["inputs"]["likes"] == "set"
 
 
 def test_what_is_shown_is_the_recipe(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import checkpoints
 from omnitune import Artifact, Mistake, Retriever, ZeroShot, fit, index
 from omnitune.cli import app
+from omnitune.commands.zero_shot import values
 from omnitune.modalities.image import Image
 from omnitune.recipe import read
 from test_match import recipe, rows
@@ -42,7 +43,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pq.write_table(pa.Table.from_pylist([*source, {"image": "none.png", "text": "none", "kind": "odd"}]), folder / "table.parquet")
     vit, bert = str(checkpoints.tiny_vit()), str(checkpoints.tiny_bert())
     inputs = {"image": {"kind": "image", "backbone": vit}, "text": {"kind": "text", "backbone": bert}}
-    tasks = {"match": {"kind": "match", "a": "image", "b": "text"}}
+    tasks = {"match": {"kind": "match", "a": "image", "b": "text"}, "near": {"kind": "contrast", "of": "image", "by": "kind"}}
     data = {"from": str(folder / "train.parquet"), "split": [0.6, 0.2, 0.2]}
     fit(read({"data": data, "inputs": inputs, "tasks": tasks, "train": {"epochs": 1}}), folder / "run")
     return folder
@@ -87,6 +88,16 @@ def _texts(retriever: Retriever, place: Path) -> np.ndarray:
     return made
 
 
+def test_what_stands_for_nothing_has_no_vector(tmp_path: Path) -> None:
+    source = [{"title": f"title {i % 9}", "tags": f"tag {i % 9}|all" if i % 8 else ""} for i in range(40)]
+    inputs = {"title": {"kind": "text", "backbone": str(checkpoints.tiny_bert())}, "tags": "set"}
+    tasks = {"match": {"kind": "match", "a": "title", "b": "tags"}}
+    made = fit(read({"data": {"from": source, "split": [1, 0, 0]}, "inputs": inputs, "tasks": tasks, "train": {"epochs": 1}}), tmp_path / "run")
+    found = made.embedder("tags").all(source)
+    assert [i for i, problem in enumerate(found.problems) if problem == "missing"] == list(range(0, 40, 8))
+    assert not found.vectors_nP[::8].any() and np.allclose(np.linalg.norm(found.vectors_nP[1:8], axis=1), 1)
+
+
 def test_a_row_does_not_find_itself(place: Path) -> None:
     retriever = Retriever(place / "index", by="text")
     told = list(retriever(str(place / "table.parquet"), k=1))
@@ -113,7 +124,7 @@ def test_another_model_or_table_is_refused(place: Path, pictures: Path, tmp_path
 
 
 def test_a_picture_finds_texts_and_a_text_pictures(pictures: Path) -> None:
-    made = index(pictures / "run", str(pictures / "table.parquet"), "image", pictures / "images")
+    made = index(pictures / "run", str(pictures / "table.parquet"), "image", pictures / "images", task="match")
     assert list(made.about.problems) == [24] and made.about.rows == 25
     answer = next(Retriever(made.path)(["picture 3 of 3"], k=30))
     assert {one["row"] for one in answer["found"]} == set(range(1, 25)) and answer["found"][0]["image"].endswith(".png")
@@ -140,6 +151,13 @@ def test_classes_are_texts(pictures: Path) -> None:
     assert figures["rows"] == 24 and figures["unread"] == 1 and figures["models"]["zero_shot"]["accuracy"]["value"] == pytest.approx(right)
 
 
+def test_a_class_keeps_its_name_whatever_the_column_holds(pictures: Path) -> None:
+    table = {"image": [(pictures / f"{i}.png").read_bytes() for i in range(4)], "year": [1.0, 2.0, None, 1.0]}
+    assert values(table, "year") == ["1", "2"]
+    figures = ZeroShot(pictures / "run", ["1", "2"]).measure(table, "year")
+    assert figures["rows"] == 3 and figures["other"] == 1
+
+
 def _two(pictures: Path) -> list[dict[str, Any]]:
     return list(ZeroShot(pictures / "run", ["even", "odd"])(str(pictures / "train.parquet")))
 
@@ -156,6 +174,7 @@ def _cosine(pictures: Path, image: str, text: str) -> float:
     [
         ({"classes": ["a"]}, "cannot be told apart"),
         ({"classes": ["a", "a"]}, "'a' is there twice"),
+        ({"classes": ["a", " "]}, "one is empty"),
         ({"classes": ["a", "b"], "templates": ["of"]}, "no place for the class"),
         ({"classes": ["a", "b"], "of": "text"}, "is compared with 'image', which is no text"),
     ],

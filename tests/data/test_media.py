@@ -101,7 +101,7 @@ def test_a_link_inside_the_root_is_followed(root: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        ("photos/äpfle 1.png", "no file 'photos/äpfle 1.png'.*Did you mean 'äpfel 1.png'"),
+        ("photos/äpfle 1.png", "no file 'photos/äpfle 1.png'.*Did you mean 'photos/äpfel 1.png'"),
         ("nowhere/a.png", "There is no folder"),
         ("photos", "is a folder"),
         ("empty.png", "empty \\(0 bytes\\)"),

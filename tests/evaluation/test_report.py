@@ -9,6 +9,7 @@ import pytest
 
 from evaluation.reports import NAMES, report
 from omnitune.errors import Mistake
+from omnitune.evaluation import tables
 from omnitune.evaluation.expect import check
 from omnitune.evaluation.page import page
 from omnitune.evaluation.report import Report
@@ -173,6 +174,16 @@ def test_figures_are_short():
     assert [figure(v) for v in (None, 0.0, 0.91234, 12.345, 123.45, 1234567.0, 0.00012)] == [
         "n/a", "0.000", "0.912", "12.35", "123.5", "1,234,567", "0.0001",
     ]  # fmt: skip
+
+
+def test_figures_stand_to_the_right_and_words_to_the_left() -> None:
+    table = [
+        ["model", "n", "with", "", "text"],
+        ["a", "1,234", "+0.10 [-2, 3]", "", "90 cm"],
+        ["b", "n/a", "4e-05", "", "2 | x"],
+        ["c", "5.0%", "1", "", "wide"],
+    ]
+    assert tables.markdown(table).splitlines()[1] == "| --- | ---: | ---: | ---: | --- |"
 
 
 def test_what_each_input_is_worth_stands_in_a_table_and_a_plot(written, html):

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 
+from omnitune.errors import Mistake
 from omnitune.modalities.set import NOTHING, OTHER, Set
 
 SETS = [["red", "round"], "red|big", ["red"], ["rare"], [], None, "round | big"]
@@ -26,6 +27,20 @@ def test_a_member_counts_once_whatever_it_came_as() -> None:
     made = Set(min_count=1)
     facts = made.learn([[1, 1.0, "1"], "1|2"])
     assert facts["categories"] == ["1", "2"] and made.encode(["1|1|2"], facts)["places"].tolist() == [[2, 3]]
+
+
+def test_texts_that_write_a_list_are_that_list() -> None:
+    """As JSON, and as pandas leaves a list in a CSV file."""
+    assert places(['["red", "big"]', " ['red', 'big'] ", "[]", "[red]"]) == [[2, 3], [2, 3], [NOTHING], [OTHER]]
+    assert "a member in the list" in str(Set().check("[[1], 2]")) and Set().check("[1, 2]") is None
+    assert Set(min_count=1).learn(["[1, 2.0]"])["categories"] == ["1", "2"]
+
+
+def test_another_separator_is_said() -> None:
+    with pytest.raises(Mistake, match=r"separator: no text holds the separator '\|', and 3 of 4 hold ','\. Set separator: \",\""):
+        Set().learn(["red, big", "big,round", "red, round", None, "red"])
+    assert Set().learn(["red|big, tall", "big, tall", "red, tall"])["categories"] == ["big, tall"]
+    assert Set().learn([["red, tall"]] * 3)["categories"] == ["red, tall"]
 
 
 def test_nothing_is_not_missing() -> None:

@@ -142,7 +142,7 @@ def test_flat_rows_are_padded_rows(made: Any) -> None:
     real = rows["attention_mask"].bool()
     layout, labels = flat.Layout.of(real), berts.labels(rows["input_ids"], real)
     flat_rows = {name: layout.flatten(rows[name]) for name in ("input_ids", "token_type_ids")}
-    flat_rows |= {"attention_mask": layout.lengths, "position_ids": layout.positions[None]}
+    flat_rows |= {"attention_mask": layout.mask, "position_ids": layout.positions[None]}
 
     def gradients(inputs: dict[str, torch.Tensor], labels: torch.Tensor) -> tuple[Any, dict[str, Any]]:
         model.zero_grad()
@@ -185,7 +185,7 @@ def test_an_encoder_finds_the_blocks_and_reads_flat_rows_of_two_types() -> None:
     assert seen == [(1, 26)]
     wanted = made.model(**rows).last_hidden_state
     close(found.x_BLD[found.mask_BL], wanted[found.mask_BL])
-    made.flat = False
+    made.padding.flat = False
     padded = made(**rows)
     assert torch.equal(padded.x_BLD, wanted)
     del rows["token_type_ids"]
@@ -199,7 +199,7 @@ def test_replay_from_every_cut(flat_rows: bool) -> None:
     del rows["token_type_ids"]
     for k in range(1, 5):
         made = encoder()
-        made.flat = flat_rows
+        made.padding.flat = flat_rows
         made.cut_after(k)
         wanted = made(**rows)
         assert made.cut is not None

@@ -20,7 +20,7 @@ def encoder(name: str) -> Encoder:
 
 def padded(name: str) -> Encoder:
     made = encoder(name)
-    made.positions_from = None
+    made.padding.positions_from = None
     return made
 
 
@@ -39,8 +39,8 @@ def gradients(made: Encoder, inputs: dict[str, torch.Tensor]) -> tuple[torch.Ten
 
 
 def test_which_models_read_flat_rows() -> None:
-    assert [name for name in checkpoints.TEXT if encoder(name).positions_from is not None] == FLAT
-    assert encoder("roberta").positions_from == 2
+    assert [name for name in checkpoints.TEXT if encoder(name).padding.positions_from is not None] == FLAT
+    assert encoder("roberta").padding.positions_from == 2
 
 
 @pytest.mark.parametrize("name", FLAT)

@@ -160,7 +160,7 @@ def test_flat_rows_are_padded_rows(generation: str) -> None:
 
     padded, wanted = gradients(input_ids=ids, attention_mask=mask, labels=ids.masked_fill(~real, -100))
     places, row = layout.positions[None], layout.flatten(ids)
-    flat_out, found = gradients(input_ids=row, attention_mask=layout.lengths, position_ids=places, labels=row)
+    flat_out, found = gradients(input_ids=row, attention_mask=layout.mask, position_ids=places, labels=row)
     close(flat_out.loss, padded.loss)
     close(layout.pad(flat_out.logits)[real], padded.logits[real])
     for name, gradient in found.items():
@@ -296,7 +296,7 @@ def test_replay_from_every_cut(generation: str, flat_rows: bool) -> None:
     rows = inputs([9, 3, 14])
     for k in range(1, 5):
         made = encoder(generation)
-        made.flat = flat_rows
+        made.padding.flat = flat_rows
         made.cut_after(k)
         wanted = made(**rows)
         assert made.cut is not None

@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 from sklearn import metrics as reference
 
-from omnitune.nn.metrics import class_metrics, label_metrics, of_form, ordinal_metrics
+from omnitune.nn.metrics import class_metrics, label_metrics, of_form, ordinal_metrics, quadratic_kappa
 from omnitune.nn.number_metrics import quantile_metrics, value_metrics
 
 
@@ -83,6 +83,14 @@ def test_ordinal_metrics_equal_scikit_learn(seed):
     assert ours["log_loss"] == pytest.approx(reference.log_loss(y, p))
 
 
+def test_one_answer_for_all_agrees_no_better_than_chance_exactly() -> None:
+    """Not 1e-16, which would be told as better or worse than another 0."""
+    rng = np.random.default_rng(0)
+    for n in range(3, 60):
+        y = rng.integers(0, 5, n)
+        assert y.min() == y.max() or quadratic_kappa(y, np.full(n, int(np.median(y)))) == 0.0
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_quantile_metrics_equal_scikit_learn(seed):
     rng, levels = np.random.default_rng(seed), (0.1, 0.5, 0.8)
@@ -127,3 +135,7 @@ def test_certain_and_wrong_is_finite():
     p = np.array([[1.0, 0.0]], dtype=np.float32)
     assert 15 < class_metrics(2)["log_loss"].compute(np.array([1]), p) < 17
     assert np.isfinite(label_metrics(1)["log_loss"].compute(np.array([[0]]), np.array([[1.0]])))
+
+
+def test_one_level_has_no_width_and_nothing_to_miss() -> None:
+    assert list(quantile_metrics([0.5])) == ["pinball", "mae"] and list(quantile_metrics([0.5, 0.9])) == ["pinball", "mae", "width", "miss"]

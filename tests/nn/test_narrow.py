@@ -15,7 +15,7 @@ WHOLE = ["gpt2", "t5", "efficientnet", "resnet", "convnext"]
 def encoder(name: str, pool: str = "first", narrow: bool = True, flat: bool = True) -> Encoder:
     made = Pretrained(str(checkpoints.ALL[name]()), pool=pool).encoder()
     made.set_dropout(0.0, 0.0)
-    made.narrow, made.flat = narrow, flat
+    made.narrow, made.padding.flat = narrow, flat
     return made
 
 

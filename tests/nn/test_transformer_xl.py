@@ -334,10 +334,10 @@ def test_flat_rows_are_padded_rows(settings: dict[str, Any]) -> None:
     padded = model(words, attention_mask=mask, labels=words.masked_fill(~mask, -100))
     wanted = gradients(model, padded.loss)
     row = layout.flatten(words)
-    found = model(row, attention_mask=layout.lengths, labels=row)
+    found = model(row, attention_mask=layout.mask, labels=row)
     close(found.loss, padded.loss)
     close(gradients(model, found.loss), wanted)
-    states = model.model(row, attention_mask=layout.lengths, position_ids=layout.positions[None])
+    states = model.model(row, attention_mask=layout.mask, position_ids=layout.positions[None])
     assert states.mems is None
     close(layout.pad(states.last_hidden_state)[mask], model.model(words, attention_mask=mask).last_hidden_state[mask])
 

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from omnitune import samples
@@ -277,6 +279,22 @@ def test_prompts_are_what_is_written_beside_them() -> None:
         "text": "That agent is already logged on. Please enter your agent number followed by the pound key.",
     }  # fmt: skip
     assert soundfile.info(folder / row["audio"]).samplerate == 8_000
+
+
+@pytest.mark.slow
+@pytest.mark.skipif((platform.system(), platform.machine()) != ("Linux", "x86_64"), reason="its engine is made for Linux on x86-64")
+def test_digits_are_spoken_by_voices_that_are_in_one_part_alone() -> None:
+    import pyarrow.parquet as pq
+    import soundfile
+
+    folder = samples.path("spoken-digits")
+    parts = {part: pq.read_table(folder / f"{part}.parquet").to_pylist() for part in ("train", "validation", "test")}
+    assert {part: len(rows) for part, rows in parts.items()} == {"train": 800, "validation": 200, "test": 400}
+    voices = [{row["voice"] for row in rows} for rows in parts.values()]
+    assert [len(of) for of in voices] == [32, 8, 16] and len(set.union(*voices)) == 56
+    lengths = [(len(row["text"].split()), soundfile.info(folder / row["audio"]).duration) for row in parts["test"]]
+    assert {words for words, _ in lengths} == {1, 2, 3, 4}
+    assert np.corrcoef(np.array(lengths).T)[0, 1] > 0.8, "more digits take longer"
 
 
 def test_an_archive_of_debian_is_read_too(tmp_path: Path) -> None:

@@ -74,10 +74,10 @@ def test_pairs_are_read_flat_as_padded(name: str) -> None:
     reader: Any = Text(str(checkpoints.TEXT[name]())).encoder({"max_tokens": 96})
     with torch.no_grad():
         flat = reader(inputs)
-        reader.backbone.flat = False
+        reader.backbone.padding.flat = False
         padded = reader(inputs)
         plain = reader({key: tensor for key, tensor in inputs.items() if key != "token_type_ids"})
-    assert name == "modernbert" or reader.backbone.positions_from is not None
+    assert name == "modernbert" or reader.backbone.padding.positions_from is not None
     torch.testing.assert_close(flat.x_BLD, padded.x_BLD * padded.mask_BL[..., None], rtol=1e-4, atol=1e-4)
     assert torch.equal(plain.x_BLD, padded.x_BLD) == (name != "bert"), "types are read where there are any"
 

@@ -15,7 +15,16 @@ from runs import table_recipe
 
 CPU = torch.device("cpu")
 AUTO = [f.name for f in dataclasses.fields(Train) if f.default == "auto"]
-GIVEN = {"epochs": 7.0, "batch": 5, "micro_batch": 3, "lr": 0.125, "head_lr": 0.25, "precision": "bfloat16", "attention_dropout": 0.25}
+GIVEN = {
+    "epochs": 7.0,
+    "batch": 5,
+    "micro_batch": 3,
+    "lr": 0.125,
+    "head_lr": 0.25,
+    "precision": "bfloat16",
+    "attention_dropout": 0.25,
+    "compile": True,
+}
 
 
 def recipe(*overrides: str, backbone: str | None = None, kind: str = "text") -> Recipe:

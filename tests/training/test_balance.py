@@ -240,7 +240,7 @@ def test_one_task_has_nothing_to_be_balanced_with(kind: str) -> None:
 def test_a_task_that_compares_rows_cannot_be_balanced() -> None:
     values = {"data": {"from": "x.csv"}, "inputs": {"a": "number", "b": "number"}, "train": {"balance": "pcgrad"},
               "tasks": {"t": {"kind": "classify", "target": "t"}, "pairs": {"kind": "match", "a": "a", "b": "b"}}}  # fmt: skip
-    with pytest.raises(Mistake, match=r"train.balance: 'pcgrad' takes the rows of a batch one by one, which pairs compares"):
+    with pytest.raises(Mistake, match=r"train.balance: 'pcgrad' takes the rows of a batch one by one, and pairs compares them"):
         read(values)
     assert read(values, ["train.balance=static"]).train.balance == "static"
 

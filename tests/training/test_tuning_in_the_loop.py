@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
+import runs
 from checkpoints import tiny_bert, tiny_clip, tiny_efficientnet, tiny_gpt2, tiny_llama, tiny_vit
+from omnitune.commands.fit import fit
 from omnitune.component import find, kinds
 from omnitune.data.prepared import Prepared, prepare
 from omnitune.errors import Mistake
@@ -22,6 +25,7 @@ from omnitune.training import auto
 from omnitune.training.loop import Loop
 from omnitune.training.model import Model, tune
 from omnitune.training.optim import groups
+from omnitune.training.rungs import Rungs
 from omnitune.tuning import Tuning
 
 pytestmark = pytest.mark.slow
@@ -201,3 +205,15 @@ def test_the_dropout_of_adapters_is_their_own() -> None:
     shares = {name: module.p for name, module in model.named_modules() if isinstance(module, torch.nn.Dropout) and "backbone" in name}
     assert {share for name, share in shares.items() if "lora_dropout" in name} == {0.3}
     assert {share for name, share in shares.items() if "lora_dropout" not in name} == {0.0}
+
+
+@pytest.mark.parametrize("tuning", ["lora", "{kind: auto, top: lora}"])
+def test_adapters_are_not_put_beside_weights_that_never_learned(tuning: str, tmp_path: Path) -> None:
+    with pytest.raises(Mistake, match="the backbone of text starts from nothing"):
+        fit(runs.language_recipe([{"text": f"item {i} is red"} for i in range(40)], f"tuning={tuning}"), tmp_path / "run")
+
+
+def test_the_last_rung_above_a_backbone_from_nothing_is_all_of_it() -> None:
+    recipe = runs.language_recipe([{"text": f"item {i} is red"} for i in range(40)], "tuning=auto")
+    model, prepared = runs.ready(recipe)
+    assert Rungs(model, prepared, time.monotonic).choose("top")[1].startswith("a backbone starts from nothing")

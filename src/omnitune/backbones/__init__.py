@@ -85,6 +85,11 @@ class Backbone(Component, ABC):
         """Of a backbone of sound: what it expects to hear, see `_sound.facts`."""
         raise Mistake(f"backbone {self.kind}", "hears no sound", "Choose a checkpoint of sound, or kind: spectrogram")
 
+    def speech(self) -> dict[str, Any]:
+        """Of a backbone of sound: what comes with it that writes what is said, `written` by a decoder and `letters` of CTC, see `_speech`, None where
+        it has none; and `steps`, see `_sound.steps`."""
+        return {"written": None, "letters": None, "steps": None}
+
     @abstractmethod
     def architecture(self) -> Architecture:
         """Its shape, without reading weights."""
@@ -100,6 +105,10 @@ class Backbone(Component, ABC):
     @abstractmethod
     def save_processor(self, folder: Path, facts: Facts | None = None) -> None:
         """Writes configuration and tokenizer or picture processor, so that `folder` plus weights is a Hugging Face directory."""
+
+    def save_words(self, folder: Path) -> None:
+        """Writes what its decoder says words by beside that, where it has a decoder that is no text's."""
+        return
 
     @abstractmethod
     def check(self) -> str | None:

@@ -53,6 +53,17 @@ def facts(folder: Path, config: dict[str, Any], where: str) -> dict[str, Any]:
     return {"form": "wave", "rate": rate, "normalise": bool(values.get("do_normalize", True)), "least": _least(config)}
 
 
+def steps(config: dict[str, Any]) -> list[tuple[int, int, int]] | None:
+    """Kernel, stride and padding on both sides of what makes tokens, one behind the other, of frames or samples; None where tokens are no
+    stretches of time."""
+    kind = config.get("model_type")
+    if kind == WHISPER:
+        return [(3, 1, 1), (3, 2, 1)]
+    if kind == OURS:
+        return [(1, int(config["patch_size"]), 0)]
+    return None if kind == AST else [(kernel, stride, 0) for kernel, stride in _convolutions(config)]
+
+
 def _fbank(values: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
     bins, most = (int(config.get(name, other)) for name, other in (("num_mel_bins", 128), ("max_length", 1024)))
     patch, stride = int(config.get("patch_size", 16)), int(config.get("time_stride", 10))
@@ -64,9 +75,13 @@ def _fbank(values: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
 def _least(config: dict[str, Any]) -> int:
     """Samples of which the convolutions of a model of waves make one token."""
     needed = 1
-    for kernel, stride in zip(reversed(config.get("conv_kernel") or KERNELS), reversed(config.get("conv_stride") or STRIDES), strict=True):
+    for kernel, stride in reversed(_convolutions(config)):
         needed = (needed - 1) * stride + kernel
     return int(needed)
+
+
+def _convolutions(config: dict[str, Any]) -> list[tuple[int, int]]:
+    return list(zip(config.get("conv_kernel") or KERNELS, config.get("conv_stride") or STRIDES, strict=True))
 
 
 KERNELS, STRIDES = (10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2)

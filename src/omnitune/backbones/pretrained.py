@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from omnitune.backbones import Architecture, Backbone, Facts, _location, _picture, _sound
+from omnitune.backbones import Architecture, Backbone, Facts, _location, _picture, _sound, _speech
 from omnitune.component import component
 from omnitune.errors import Mistake
 
@@ -79,12 +79,13 @@ class Pretrained(Backbone):
         return self._encoder(checkpoints.skeleton(self.folder, self.where), filled=False)
 
     def _encoder(self, model: Any, filled: bool) -> Encoder:
-        from omnitune.nn import checkpoints
+        from omnitune.nn import adapters, checkpoints
         from omnitune.nn.encoder import Encoder
 
         added = checkpoints.widen(model, _known(self.tokenizer())) if self.resize else 0
         model.config.name_or_path = "" if _location.is_directory(self.name) else self.name  # no path of this machine in what is saved
-        return Encoder(model, self._pool(model) if self.pool == "auto" else self.pool, filled, self._weights, added)
+        adapter = self.folder if filled and adapters.there(self.folder) else None
+        return Encoder(model, self._pool(model) if self.pool == "auto" else self.pool, filled, self._weights, added, adapter)
 
     def _pool(self, model: Any) -> Pool:
         """As its family wants."""
@@ -116,6 +117,19 @@ class Pretrained(Backbone):
     def sound(self) -> dict[str, Any]:
         """See `Backbone.sound`."""
         return _sound.facts(self.folder, _config(self.folder, self.where), self.where)
+
+    def speech(self) -> dict[str, Any]:
+        """See `Backbone.speech`."""
+        from omnitune.nn import checkpoints, weights
+        from omnitune.nn.ctc import TABLE
+
+        config = _config(self.folder, self.where)
+        decodes = checkpoints.conditional(checkpoints.configuration(self.folder, self.where)) is not None
+        written = _speech.written(self.folder, config, self.where) if decodes and self.says() else None
+        spelled = None if decodes else _speech.letters(self.folder, self.where)
+        if spelled is not None and TABLE not in weights.names(weights.files(self._weights, self.where), self.where):
+            spelled = None  # letters that no layer of the checkpoint says
+        return {"written": written, "letters": spelled, "steps": _sound.steps(config)}
 
     def architecture(self) -> Architecture:
         """See `Backbone.architecture`."""
@@ -161,6 +175,12 @@ class Pretrained(Backbone):
             self.tokenizer().save_pretrained(str(folder))
         elif not (folder / _picture.FILE).is_file():
             _picture.write(folder, self.picture())
+
+    def save_words(self, folder: Path) -> None:
+        """See `Backbone.save_words`."""
+        if self.speech()["written"] is not None:
+            self.tokenizer().save_pretrained(str(folder))
+            shutil.copyfile(self.folder / _speech.GENERATION, folder / _speech.GENERATION)
 
     def check(self) -> str | None:
         """See `Backbone.check`."""

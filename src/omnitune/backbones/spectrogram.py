@@ -67,6 +67,10 @@ class Spectrogram(Backbone):
         hop = self.rate // 100
         return {"form": "log_mel", "rate": self.rate, "bins": self.bins, "n_fft": 5 * hop // 2, "hop": hop, "most": 3600 * self.rate}
 
+    def speech(self) -> dict[str, Any]:
+        """See `Backbone.speech`."""
+        return super().speech() | {"steps": _sound.steps({"model_type": _sound.OURS, "patch_size": self.patch})}
+
     def architecture(self) -> Architecture:
         """See `Backbone.architecture`."""
         return Architecture(self._width, attention=True, pretrained=False)

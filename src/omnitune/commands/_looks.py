@@ -12,7 +12,9 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
+from omnitune.modalities.date import Date
 from omnitune.modalities.series import Series
+from omnitune.modalities.set import Set
 from omnitune.nn import values as cells
 
 PICTURES = re.compile(r"(?i)(data:image/.*|.*\.(jpe?g|png|bmp|gif|tiff?|webp|ppm|pgm|avif|jp2))", re.DOTALL)
@@ -21,6 +23,8 @@ MAGIC = re.compile(rb"\xff\xd8\xff|\x89PNG|GIF8|BM|RIFF....WEBP|II\*\0|MM\0\*", 
 HEARD = re.compile(rb"RIFF....WAVE|fLaC|OggS|ID3|\xff[\xf2\xf3\xfa\xfb]|FORM....AIF|\.snd|caff", re.DOTALL)
 """How files of sound begin, those of MP3 with a note or with their first frame."""
 NAMES = {"image": "pictures", "audio": "sounds"}
+DAYS = re.compile(r"\s*\d{4}-\d\d-\d\d([T ].*)?")
+LISTS = re.compile(r"\s*\[.*\]\s*", re.DOTALL)
 IDENTIFIER = re.compile(r"(?i)(.*[_\s.-])?(id|ids|uuid|guid|index|idx|key|hash)|unnamed: ?\d+|__index_level_\d+__|\s*|.+(Id|ID)")
 SEPARATORS = ("|", ";")
 FEW_CLASSES = 10
@@ -75,6 +79,14 @@ class Look:
                 pair = pair or ((first, value) if first != value else None)
         return pair
 
+    @property
+    def written(self) -> Look | None:
+        """The lists that its texts write; None where they write none."""
+        if not self.mostly(LISTS):
+            return None
+        lists = [None if cells.missing(value) else cells.as_list(value) for value in self.values]
+        return None if any(isinstance(one, str) for one in lists) else Look(self.name, lists, self.rows)
+
     def all_are(self, *types: type) -> bool:
         """Whether every value is of one of these types (true and false are no numbers)."""
         return all(isinstance(value, types) and (bool in types or not isinstance(value, bool)) for value in self.present)
@@ -92,9 +104,8 @@ def as_input(look: Look) -> tuple[str | None, str]:
         return media
     if look.all_are(int, float, Decimal) and any(math.isinf(value) for value in look.present):
         return "number", "numbers, some of them infinite, which count as immense ones"
-    if look.all_are(list, tuple) and all(Series().check(value) is None for value in look.present):
-        first = look.present[0]
-        return (None, f"always {first!r}: nothing to learn from") if all(value == first for value in look.present) else ("series", "lists of numbers")
+    if lists := _lists(look):
+        return lists
     if not all(cells.problem(value) is None for value in look.present):
         return None, f"no kind of input reads {type(look.present[0]).__name__} values"
     if len(look.counts) == 1:
@@ -114,6 +125,8 @@ def as_target(look: Look) -> tuple[str, str]:
     """The kind of task that asks for a column, and why."""
     if look.present and look.all_are(list, tuple):
         return "label", "lists of labels"
+    if look.written:
+        return "label", "lists of labels, written as texts"
     if look.all_are(bool):
         return "classify", "true or false"
     if look.all_are(int, float, Decimal):
@@ -148,6 +161,16 @@ def _media(look: Look) -> tuple[str | None, str] | None:
     return None
 
 
+def _lists(look: Look) -> tuple[str | None, str] | None:
+    """Of a column of lists; None of any other, and of lists that nothing reads."""
+    for kind, modality, holds in (("series", Series(), "numbers"), ("set", Set(), "names")):
+        if look.all_are(list, tuple) and all(modality.check(value) is None for value in look.present):
+            first = look.present[0]
+            same = all(value == first for value in look.present)
+            return (None, f"always {first!r}: nothing to learn from") if same else (kind, f"lists of {holds}")
+    return None
+
+
 def _numbers(look: Look) -> tuple[str | None, str]:
     numbers = [float(value) for value in look.present]
     whole = all(math.isfinite(number) and number.is_integer() for number in numbers)
@@ -159,6 +182,12 @@ def _numbers(look: Look) -> tuple[str | None, str]:
 
 
 def _texts(look: Look) -> tuple[str | None, str]:
+    if look.mostly(DAYS) and all(Date().check(value) is None for value in look.present):
+        return "date", f"dates as texts, such as {look.present[0]}"
+    if (written := look.written) and (lists := _lists(written)):
+        return lists
+    if sign := separator(look):
+        return "set", f"texts of names with {sign!r} between them"
     seen = f"{len(look.counts):,} different values in {len(look.present):,}"
     if look.words >= 3 and look.distinct > 0.2:
         return "text", f"{look.words:.0f} words on average, {look.distinct:.0%} of them different"

@@ -39,8 +39,8 @@ def _table(search: Search) -> list[str]:
 def _figure(figure: Figure) -> str:
     if figure["value"] is None:
         return "-"
-    interval = "" if figure["low"] is None or figure["high"] is None else f" [{figure['low']:.4f}, {figure['high']:.4f}]"
-    return f"{figure['value']:.4f}{interval}"
+    value, low, high = (None if one is None else one + 0.0 for one in (figure["value"], figure["low"], figure["high"]))  # -0.0 becomes 0.0
+    return f"{value:.4f}" if low is None or high is None else f"{value:.4f} [{low:.4f}, {high:.4f}]"
 
 
 def _end(search: Search) -> str:

@@ -30,7 +30,7 @@ def generate(run: str | Path | Artifact, prompts: str | Sequence[str], sampling:
     of = next((task.of for task in artifact.recipe.tasks.values() if isinstance(task, Generate)), None)
     if of is None:
         raise Mistake(str(artifact.path), "no task of this run writes texts", "Train one with a task of kind: generate")
-    writer = Writer(artifact.model.backbones[of], artifact.recipe.inputs[of].backbone.tokenizer(artifact.schema.inputs[of]))
+    writer = Writer(artifact.model.pretrained[of], artifact.recipe.inputs[of].backbone.tokenizer(artifact.schema.inputs[of]))
     sampling = sampling or Sampling()
     sampling.options(writer.tokenizer)
     rows = [_read(writer, i, prompt) for i, prompt in enumerate([prompts] if isinstance(prompts, str) else prompts, 1)]

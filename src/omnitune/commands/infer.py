@@ -144,6 +144,7 @@ def _inputs(looks: Mapping[str, Look], reasons: dict[str, str]) -> tuple[dict[st
         name = _free(column, inputs)
         backbone, why = BACKBONES.get(kind, ("", ""))
         settings = {"kind": kind} | ({"column": column} if name != column else {}) | ({"backbone": backbone} if backbone else {})
+        settings |= {"separator": sign} if kind == "set" and (sign := _looks.separator(look)) else {}
         inputs[name] = kind if len(settings) == 1 else settings
         reasons[f"inputs.{name}"] = f"{reason}; {why}" if why else reason
     return inputs, left_out

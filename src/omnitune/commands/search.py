@@ -117,6 +117,8 @@ def search(recipe: Recipe, trials: int = 20, out: str | Path | None = None, seed
     recipes.check(recipe)
     if trials < 1:
         raise Mistake("trials", f"{trials} is not a number of trials", "Ask for at least 1")
+    if recipe.tables:
+        raise Mistake("tables", "a search learns from one table", "Search with the tasks of one table, and fit with all")
     prepared = _prepared(recipe)
     with closing(prepared):
         folder = _Folder(Path(out), prepared, seed) if out is not None else None

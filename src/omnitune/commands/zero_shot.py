@@ -16,8 +16,10 @@ from omnitune.data.table import read
 from omnitune.embedding import Embedder, comparing
 from omnitune.errors import Mistake, did_you_mean
 from omnitune.evaluation.measure import Predictions, measure, shown
+from omnitune.nn import values as cells
 from omnitune.nn.heads import EmbeddingHead
 from omnitune.nn.metrics import of_form
+from omnitune.tasks import Task
 
 Array = np.ndarray[Any, Any]
 Answer = dict[str, Any]
@@ -50,9 +52,9 @@ class ZeroShot:
     ) -> None:
         _check(classes, templates)
         artifact = run if isinstance(run, Artifact) else artifacts.load(run)
-        of, by = _sides(artifact, of, task)
+        of, by, task = _sides(artifact, of, task)
         self.classes, self.embedder = list(classes), artifact.embedder(of, task, batch)
-        reader = artifact.embedder(by, self.embedder.task, batch)
+        reader = artifact.embedder(by, task, batch)
         self.vectors_CP = np.stack([_mean(reader, [template.replace("{}", name) for template in templates]) for name in classes])
 
     def __call__(self, rows: Any) -> Iterator[Answer]:
@@ -76,7 +78,7 @@ class ZeroShot:
         if target not in found.columns:
             raise Mistake(found.name, f"no column {target!r}", did_you_mean(target, found.columns))
         places = {name: place for place, name in enumerate(self.classes)}
-        y_n = np.array([-1 if v is None else places.get(str(v), -1) for v in found.take(target, np.arange(len(found)))])
+        y_n = np.array([-1 if (name := _class(v)) is None else places.get(name, -1) for v in found.take(target, np.arange(len(found)))])
         parts = list(self._probabilities(found))
         read_n = np.array([problem is None for _, problems in parts for problem in problems])
         known = read_n & (y_n >= 0)
@@ -99,7 +101,12 @@ def values(table: Any, target: str) -> list[str]:
     found = read(table)
     if target not in found.columns:
         raise Mistake(found.name, f"no column {target!r}", did_you_mean(target, found.columns))
-    return sorted({str(value) for value in found.take(target, np.arange(len(found))) if value is not None})
+    return sorted({name for value in found.take(target, np.arange(len(found))) if (name := _class(value)) is not None})
+
+
+def _class(value: Any) -> str | None:
+    """The name of the class that a cell says; None where it says none."""
+    return None if cells.missing(value) or cells.problem(value) else cells.name(value)
 
 
 def measured(figures: dict[str, Any]) -> str:
@@ -114,6 +121,8 @@ def measured(figures: dict[str, Any]) -> str:
 def _check(classes: Sequence[str], templates: Sequence[str]) -> None:
     twice = sorted({name for name in classes if list(classes).count(name) > 1})
     wrong = [Mistake("classes", f"{name!r} is there twice", "Name each once") for name in twice]
+    if any(cells.missing(name) for name in classes):
+        wrong.append(Mistake("classes", "one is empty", "Name it in words"))
     if len(classes) < 2:
         wrong.append(Mistake("classes", f"{len(classes)} cannot be told apart", "Name two or more"))
     wrong += [Mistake("template", f"{t!r} has no place for the class", "Write {} where its name goes") for t in templates if "{}" not in t]
@@ -123,8 +132,8 @@ def _check(classes: Sequence[str], templates: Sequence[str]) -> None:
         raise Mistake.together(wrong)
 
 
-def _sides(artifact: Artifact, of: str | None, task: str | None) -> tuple[str, str]:
-    """The input that rows are of, and the one that reads classes."""
+def _sides(artifact: Artifact, of: str | None, task: str | None) -> tuple[str, str, str]:
+    """The input that rows are of, the one that reads classes, and the task that compares them."""
     recipe = artifact.recipe
     compared = list(dict.fromkeys(name for key, one in recipe.tasks.items() if task in (None, key) for name in one.compares()))
     texts = [name for name in compared if recipe.inputs[name].kind == "text"]
@@ -133,10 +142,17 @@ def _sides(artifact: Artifact, of: str | None, task: str | None) -> tuple[str, s
     if of is None and len(mine) != 1:
         raise Mistake("of", f"rows may be of any of: {', '.join(compared) or 'no input'}", "Name the input with --of")
     of = of or mine[0]
-    beside = [name for name in recipe.tasks[comparing(recipe, of, task)].compares() if name != of] or [of]
-    if beside[0] not in texts:
-        raise Mistake(f"input {of!r}", f"is compared with {beside[0]!r}, which is no text", "Classes are texts")
-    return of, beside[0]
+    fit = [key for key, one in recipe.tasks.items() if of in one.compares() and _beside(one, of) in texts]
+    task = fit[0] if task is None and len(fit) == 1 else comparing(recipe, of, task)
+    by = _beside(recipe.tasks[task], of)
+    if by not in texts:
+        raise Mistake(f"input {of!r}", f"is compared with {by!r}, which is no text", "Classes are texts")
+    return of, by, task
+
+
+def _beside(task: Task, of: str) -> str:
+    """The input that a task compares `of` with: itself where there is no other."""
+    return next((name for name in task.compares() if name != of), of)
 
 
 def _mean(reader: Embedder, texts: list[str]) -> Array:

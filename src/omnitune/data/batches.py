@@ -11,17 +11,19 @@ import numpy as np
 import torch
 
 from omnitune.data.columns import Column
-from omnitune.data.orders import ByLength, Full, Order
+from omnitune.data.orders import ByLength, Full, Mixed, Order
 from omnitune.data.pieced import Pieced
-from omnitune.data.prompted import alone, prompted
+from omnitune.data.prompted import alone, prompted, spelled
 from omnitune.data.prompted import sizes as prompt_sizes
+from omnitune.data.remembered import Remembered
 from omnitune.data.schema import Schema
 from omnitune.data.split import digests
 from omnitune.data.streams import Streams
 from omnitune.data.table import Rowed
+from omnitune.data.together import Together
 from omnitune.nn.tokens import Batch, beside
-from omnitune.recipe import Recipe
-from omnitune.tasks import Target
+from omnitune.recipe import MAIN, TEMPERATURE, Recipe
+from omnitune.tasks import Target, Task
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
 Array = np.ndarray[Any, Any]
@@ -84,6 +86,7 @@ class Batches:
         seed: of order and augmentation; None reads every row as it is, longest first.
         known: of inputs, tensors that stand for the encoded values of rows (as they are, or a fixed view) where something has them.
         decoded: of inputs, what `encode` takes in place of the files of rows, for training or not.
+        remembered: of inputs, what it takes in place of their values.
         augment: whether the seed augments values too.
         given: of tasks, by name, more of their targets: a row of an array for each row of the table.
     """
@@ -96,6 +99,7 @@ class Batches:
     seed: int | None = None
     known: Known = field(default_factory=dict)
     decoded: Files = field(default_factory=dict)
+    remembered: Mapping[str, Remembered] = field(default_factory=dict)
     augment: bool = True
     given: Given = field(default_factory=dict)
 
@@ -114,7 +118,31 @@ class Batches:
             return Streams(self.rows, pieces.documents[self.rows], self.size, self.seed)
         if pieces and self.seed is not None:
             return Full(self.rows, pieces.sizes[self.rows], self.size * pieces.context, self.seed)
+        if isinstance(self.table, Together):
+            which, of = self.table.of(self.rows), range(len(self.table.owns))
+            orders = [ByLength(self.rows[which == i], self.lengths[which == i], self.size, self.seed) for i in of]
+            return Mixed(orders, self._mix(self.table), self.seed)
         return ByLength(self.rows, self.lengths, self.size, self.seed)
+
+    def _mix(self, table: Together) -> str | float | list[int]:
+        mix = self.recipe.train.mix
+        if isinstance(mix, str):
+            return mix
+        return mix[TEMPERATURE] if TEMPERATURE in mix else [int(mix[own.name]) for own in table.owns]
+
+    def asked(self, rows: Rows) -> dict[str, Task]:
+        """The tasks that ask the table which these rows are of."""
+        if not isinstance(self.table, Together):
+            return dict(self.recipe.tasks)
+        own = self.table.owns[self.table.of(rows[:1])[0]].name
+        return {name: task for name, task in self.recipe.tasks.items() if (task.table or MAIN) == own}
+
+    def _absent(self, rows: Rows) -> list[str]:
+        """Inputs with a backbone that the table does not have which these rows are of: nothing is computed of them."""
+        if not isinstance(self.table, Together):
+            return []
+        columns = self.table.owns[self.table.of(rows[:1])[0]].table.columns
+        return [name for name, m in self.recipe.inputs.items() if hasattr(m, "backbone") and self.recipe.column(name) not in columns]
 
     @cached_property
     def _remembered(self) -> bool:
@@ -154,12 +182,12 @@ class Batches:
         """What every task asks about these rows."""
         batch = self.encoded(rows, rng, epoch, self.known)
         asked = {}
-        for name, task in self.recipe.tasks.items():
-            read = {*task.columns(), *task.needs(), *self.recipe.read_by(name).values()}
-            values = {column: Column(self.table, column, rows)[:] for column in read}
+        for name, task in self.asked(rows).items():
+            columns = {column: column for column in (*self.recipe.read_by(name).values(), *task.needs())} | self.recipe.answers(name)
+            values = {column: Column(self.table, stored, rows)[:] for column, stored in columns.items()}
             facts = self.schema.tasks[name]
-            read_by = prompted(self.recipe, self.schema.inputs, name, facts, batch, values, self.known)
-            seen, target = task.prepare(read_by, values, facts, rng)
+            read = prompted(self.recipe, self.schema.inputs, name, facts, batch, values, self.known)
+            seen, target = task.prepare(read, spelled(self.recipe, name, facts, values), facts, rng)
             asked[name] = seen, target | {key: torch.from_numpy(of[rows]) for key, of in self.given.get(name, {}).items()}
         return Question(asked, self._loads(rows))
 
@@ -175,18 +203,22 @@ class Batches:
         def values(name: str) -> list[Any]:
             if name in self.decoded:
                 return self.decoded[name](self.table.origin(rows), chance is not None)
+            if name in self.remembered:
+                return self.remembered[name](self.table.origin(rows))
             return Column(self.table, self.recipe.column(name), rows, self.recipe.inputs[name].media)[:]
 
         asked = alone(self.recipe)
         unread = self.recipe.tasks[asked].of if asked else None
-        inputs = [name for name in self.recipe.inputs if name != unread]
+        absent = self._absent(rows)
+        inputs = [name for name in self.recipe.inputs if name != unread and name not in absent]
         made = encode(self.recipe, self.schema, rows, values, chance, known, epoch, inputs)
-        return replace(made, inputs=made.inputs | self._beside(rows, chance), same=self._same(rows))
+        none = {name: {"present": torch.zeros(len(rows), dtype=torch.bool)} for name in absent}
+        return replace(made, inputs=made.inputs | none | self._beside(rows, chance), same=self._same(rows))
 
     def _beside(self, rows: Rows, rng: np.random.Generator | None) -> dict[str, dict[str, torch.Tensor]]:
         """Columns that are read as an input is."""
         made = {}
-        for column, name in self.recipe.beside.items():
+        for column, name in {c: n for task in self.asked(rows).values() for c, n in task.beside().items()}.items():
             modality = self.recipe.inputs[name]
             values = Column(self.table, column, rows, modality.media)[:]
             made[beside(column)] = modality.encode(values, self.schema.inputs[name], rng)

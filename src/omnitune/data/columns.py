@@ -7,7 +7,7 @@ from typing import Any, overload
 import numpy as np
 
 from omnitune.data.decoded import Decoded
-from omnitune.data.media import open_media
+from omnitune.data.media import open_each
 from omnitune.data.table import Rowed
 from omnitune.errors import Mistake
 
@@ -47,7 +47,7 @@ class Column(Sequence[Any]):
         values = self.table.take(self.column, rows)
         if not self.media:
             return values
-        return [value if value is None else open_media(value, self.table.root) for value in values]
+        return [value if value is None else open_each(value, self.table.root) for value in values]
 
     def problems(self, check: Any, decoded: Decoded | None = None) -> Iterator[tuple[int, str]]:
         """(row, what is wrong) for every value that cannot be opened or that `check` objects to. Media are looked at side by side, and those
@@ -66,6 +66,6 @@ class Column(Sequence[Any]):
         try:
             if decoded:
                 return decoded.problem(value, check)
-            return check(open_media(value, self.table.root) if self.media else value)  # type: ignore[no-any-return]
+            return check(open_each(value, self.table.root) if self.media else value)  # type: ignore[no-any-return]
         except Mistake as mistake:
             return f"{mistake.what}. {mistake.fix}" if mistake.fix else mistake.what

@@ -13,8 +13,9 @@ from omnitune.tasks import SelfSupervised
 
 def different(recipe: Recipe, table: Table, rows: Rows) -> Rows:
     """`rows` without those that say again what a row before said, where texts teach by themselves: where they are read in pieces, or no task has
-    labels. Rows that differ in any column that the recipe reads are different; labelled rows stay as they are, and so do prompts with answers."""
-    asked = [task.of for task in recipe.tasks.values() if isinstance(task, SelfSupervised) and task.prompts is None]
+    labels. Rows that differ in any column that the recipe reads are different; labelled rows stay as they are, and so do
+    prompts with answers and sounds with transcripts."""
+    asked = [task.of for task in recipe.tasks.values() if isinstance(task, SelfSupervised) and not task.writes]
     name = recipe.pieced or (asked[0] if len(asked) == len(recipe.tasks) else None)
     if name is None:
         return rows

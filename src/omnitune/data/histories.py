@@ -33,7 +33,8 @@ def learn(recipe: Recipe, name: str, table: Table, train: Rows) -> Facts | None:
 
 
 def _targets(recipe: Recipe, name: str) -> list[str]:
-    return list(dict.fromkeys(task.target for task in recipe.tasks.values() if isinstance(task, Rank) and task.of == name))
+    ranks = {n: task for n, task in recipe.tasks.items() if isinstance(task, Rank) and task.of == name}
+    return list(dict.fromkeys(recipe.answers(n)[task.target] for n, task in ranks.items()))
 
 
 def columns(recipe: Recipe) -> dict[str, list[str]]:

@@ -16,9 +16,11 @@ from urllib.parse import unquote_to_bytes
 
 from omnitune.data import sounds
 from omnitune.errors import Mistake
+from omnitune.nn import values as cells
 
 T = TypeVar("T")
 FORMS = "Give a path below the table's folder, bytes, or a data: URI"
+FILES = (str, os.PathLike, bytes, bytearray, memoryview, Mapping)
 PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}
 TRANSPARENT = {"La": "LA", "PA": "RGBA", "RGBa": "RGBA"}
 LISTED = 1000
@@ -43,6 +45,21 @@ def open_media(value: Any, root: Path | None) -> bytes:
     if not data:
         raise Mistake("", f"{_shown(value)} is empty (0 bytes)", "Replace the file, or leave the value missing")
     return data
+
+
+def files_of(value: Any) -> list[Any] | None:
+    """The files of a cell that holds several, missing ones left out: a list of them, or a text that writes one in JSON; None where it holds one (a
+    list of numbers is samples of sound)."""
+    listed = cells.listed(value)
+    if listed is None or not all(one is None or isinstance(one, FILES) or type(one).__module__.startswith("PIL.") for one in listed):
+        return None
+    return [one for one in listed if one is not None]
+
+
+def open_each(value: Any, root: Path | None) -> bytes | list[bytes]:
+    """As `open_media`; of a cell that holds several files the bytes of each."""
+    files = files_of(value)
+    return open_media(value, root) if files is None else [open_media(file, root) for file in files]
 
 
 def identity(value: Any, root: Path | None) -> bytes:
@@ -85,6 +102,11 @@ def _read(value: Any, root: Path) -> bytes:
     return _at(text, root, Path.read_bytes)
 
 
+def names_file(value: Any) -> bool:
+    """Whether it is a path; bytes, data URIs and URLs are none."""
+    return isinstance(value, (str, os.PathLike)) and not _says_itself(os.fspath(value))
+
+
 def _says_itself(text: str) -> bool:
     """Whether `text` is a data URI or an URL, no path."""
     return text[:5].lower() == "data:" or re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) is not None
@@ -104,26 +126,30 @@ def _at(text: str, root: Path, read: Callable[[Path], T]) -> T:
     try:
         path = (root / text).resolve()
         if not path.is_relative_to(root.resolve()):
-            raise Mistake("", f"{_shown(text)} lies outside {root}", "Move the file below the table's folder, or give its bytes")
+            raise Mistake("", f"{_shown(text)} lies outside {_folder(root)}", "Move the file below the table's folder, or give its bytes")
         return read(path)
     except IsADirectoryError:
         raise Mistake("", f"{_shown(text)} is a folder", "Give the path of a file") from None
     except FileNotFoundError:
-        raise Mistake("", f"there is no file {_shown(text)} in {root}", _nearest(root / text)) from None
+        raise Mistake("", f"there is no file {_shown(text)} in {_folder(root)}", _nearest(root, text)) from None
     except (OSError, ValueError, RuntimeError) as error:  # no permission, a name too long, a null character, a loop of links
         why = getattr(error, "strerror", None) or str(error)
         raise Mistake("", f"cannot open {_shown(text)}: {why.lower()}", FORMS) from None
 
 
-def _nearest(path: Path) -> str:
-    """'Did you mean b.jpg?' by the names in the folder where `path` should be."""
-    folder = path.parent
+def _folder(root: Path) -> str:
+    return "this folder" if root == Path() else str(root)
+
+
+def _nearest(root: Path, text: str) -> str:
+    """'Did you mean photos/b.jpg?' by the names in the folder where the file should be."""
+    folder = (root / text).parent
     if not folder.is_dir():
         return f"There is no folder {_shown(str(folder))}"
     with os.scandir(folder) as entries:
         names = [entry.name for entry in islice(entries, LISTED)]
-    near = difflib.get_close_matches(path.name, names, 1)
-    return f"Did you mean {near[0]!r}?" if near else "Put the file there, or leave the value missing"
+    near = difflib.get_close_matches(Path(text).name, names, 1)
+    return f"Did you mean {str(Path(text).with_name(near[0]))!r}?" if near else "Put the file there, or leave the value missing"
 
 
 def _data_uri(text: str) -> bytes:

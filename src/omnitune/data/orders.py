@@ -2,7 +2,9 @@
 
 from abc import ABC, abstractmethod
 from bisect import bisect_left, insort
+from collections.abc import Sequence
 from functools import cached_property
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -55,6 +57,56 @@ class ByLength(Order):
 
     def _cut(self, places: Array) -> list[Rows]:
         return [self.rows[places[i : i + self.size]] for i in range(0, len(places), self.size)]
+
+
+class Mixed(Order):
+    """Batches of several tables, each batch of one. Of each table an epoch takes so many, going on where the epoch before ended; whoever runs out
+    begins anew.
+
+    Args:
+        orders: of each table.
+        mix: see `Train.mix`, in the order of the tables: `size`, `turns`, a temperature, or batches an epoch of each.
+        seed: of the order; None takes every batch once, table after table.
+    """
+
+    def __init__(self, orders: Sequence[Order], mix: str | float | Sequence[int], seed: int | None) -> None:
+        self.orders, self.seed, self.turns = list(orders), seed, mix == "turns"
+        self.counts = [len(order) for order in orders] if seed is None else shares([len(order) for order in orders], mix)
+
+    def __len__(self) -> int:
+        return sum(self.counts)
+
+    def epoch(self, number: int) -> list[Rows]:
+        """See `Order.epoch`."""
+        taken = [self._taken(order, count, number) for order, count in zip(self.orders, self.counts, strict=True)]
+        if self.seed is None:
+            return [rows for batches in taken for rows in batches]
+        if self.turns:
+            return [rows for turn in zip_longest(*taken) for rows in turn if rows is not None]
+        batches = [rows for of_table in taken for rows in of_table]
+        return [batches[i] for i in np.random.default_rng([self.seed, number, len(self.orders)]).permutation(len(batches))]
+
+    @staticmethod
+    def _taken(order: Order, count: int, number: int) -> list[Rows]:
+        """Batches `number * count` and on, epochs of the table's own laid end to end."""
+        places, made = range(number * count, (number + 1) * count), dict[int, list[Rows]]()
+        for place in places:
+            if place // len(order) not in made:
+                made[place // len(order)] = order.epoch(place // len(order))
+        return [made[place // len(order)][place % len(order)] for place in places]
+
+
+def shares(sizes: Sequence[int], mix: str | float | Sequence[int]) -> list[int]:
+    """Batches an epoch of each table; as many as all have together, but where they are counted. See `Mixed`."""
+    if isinstance(mix, Sequence) and not isinstance(mix, str):
+        return [count if size else 0 for count, size in zip(mix, sizes, strict=True)]
+    power = 1.0 if mix == "size" else 0.0 if mix == "turns" else 1.0 / float(mix)
+    weights = np.array([float(size) ** power if size else 0.0 for size in sizes])
+    exact = sum(sizes) * weights / max(weights.sum(), 1e-12)
+    counts = np.floor(exact + 1e-9).astype(int)
+    for i in np.argsort(counts - exact, kind="stable")[: sum(sizes) - int(counts.sum())]:  # the largest remainders
+        counts[i] += 1
+    return [max(1, int(count)) if size else 0 for count, size in zip(counts, sizes, strict=True)]
 
 
 class Full(Order):

@@ -1,7 +1,8 @@
 """Prepared: a recipe's table, audited, parted and counted; all that training and measuring need of the data."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,16 @@ from omnitune.data.columns import Column
 from omnitune.data.decoded import Decoded
 from omnitune.data.deduplicate import different
 from omnitune.data.pieced import Pieced
+from omnitune.data.remembered import Remembered
 from omnitune.data.schema import Schema, learn
 from omnitune.data.split import digests, leaks, split
 from omnitune.data.store import GIB, Room
 from omnitune.data.table import Rowed, Table, read
+from omnitune.data.together import Own, Together, owned
 from omnitune.errors import Mistake
-from omnitune.nn.values import missing
+from omnitune.modalities import Modality
+from omnitune.modalities._several import items
+from omnitune.nn.values import missing, text
 from omnitune.recipe import Recipe
 from omnitune.tasks import SelfSupervised
 
@@ -67,27 +72,68 @@ class Prepared:
         """
         if rows is None:
             rows = self.answered if part == "train" else self.parts[part]
-        return Batches(self.recipe, self.schema, self.table, rows, size, seed, self.known, self._kept(), self.augment, self.given)
+        kept = self.known, self._kept(), self.remembered
+        return Batches(self.recipe, self.schema, self.table, rows, size, seed, *kept, self.augment, self.given)
 
     @cached_property
     def answered(self) -> Rows:
-        """The training rows with an answer to some task; all where a task needs none."""
-        rows, columns = self.parts["train"], [task.columns() for task in self.recipe.tasks.values()]
-        if not all(columns):
+        """The training rows with an answer to some task; all of a table of which a task needs none."""
+        if isinstance(self.table, Together):
+            return np.concatenate([self._answered(own.recipe.tasks, self.rows_of(own)) for own in self.table.owns])
+        return self._answered(self.recipe.tasks, self.parts["train"])
+
+    def _answered(self, tasks: Collection[str], rows: Rows) -> Rows:
+        columns = {name: self.recipe.answers(name).values() for name in tasks}
+        if not all(columns.values()):
             return rows
-        there = [[not missing(value) for value in Column(self.table, column, rows)] for task in columns for column in task]
+        said = [(column, self.recipe.tasks[name].lacks) for name, of in columns.items() for column in of]
+        there = [[not lacks(value) for value in Column(self.table, column, rows)] for column, lacks in said]
         return rows[np.any(there, axis=0)]
+
+    def rows_of(self, own: Own, part: str = "train") -> Rows:
+        """The rows of a part that are of one of several tables."""
+        rows = self.parts[part]
+        return rows[(rows >= own.start) & (rows < own.start + len(own.table))]
+
+    @property
+    def owns(self) -> tuple[Own, ...]:
+        """The tables, where there are several."""
+        return self.table.owns if isinstance(self.table, Together) else ()
+
+    def of(self, task: str) -> "Prepared":
+        """The same with those rows alone that a task is asked of."""
+        own = next((own for own in self.owns if task in own.recipe.tasks), None)
+        return self if own is None else replace(self, parts={part: self.rows_of(own, part) for part in self.parts})
 
     def _kept(self) -> dict[str, Decoded]:
         return {name: decoded for name, decoded in self.decoded.items() if decoded.keeps}
 
+    @cached_property
+    def remembered(self) -> dict[str, Remembered]:
+        """What is read of each input once; not of documents in pieces, which the store keeps, nor of several texts in a cell."""
+        if not self.recipe.train.cache:
+            return {}
+        slow = {
+            name: m for name, m in self.recipe.inputs.items() if type(m).read is not Modality.read and name != self.recipe.pieced and not m.several
+        }
+        columns = {name: partial(Column, self.source, self.recipe.column(name)) for name in slow}
+        return {name: Remembered(modality, self.schema.inputs[name], columns[name]) for name, modality in slow.items()}
+
     def keys(self, rows: Rows) -> list[int]:
         """A number a row of the source that is equal where its content is, whatever table it stands in; (len(rows),)."""
-        return digests(self.source, rows, *self._content()).tolist()  # type: ignore[no-any-return]
+        found = np.zeros(len(rows), np.uint64)
+        for own in self.owns:
+            mine = (rows >= own.start) & (rows < own.start + len(own.table))
+            found[mine] = digests(own.table, rows[mine] - own.start, *content(own.recipe))
+        return (found if self.owns else digests(self.source, rows, *content(self.recipe))).tolist()
 
     def straddling(self) -> dict[str, int]:
         """Validation and test rows of the source whose content also stands in training; only parts that were given can hold such rows."""
-        return leaks(self.source, self.sources(), *self._content()) if self.recipe.data.split == "given" else {}
+        found = {} if self.owns or self.recipe.data.split != "given" else leaks(self.source, self.sources(), *content(self.recipe))
+        for own in (own for own in self.owns if own.recipe.data.split == "given"):
+            parts = {part: self.rows_of(own, part) - own.start for part in self.parts}
+            found = {part: found.get(part, 0) + n for part, n in leaks(own.table, parts, *content(own.recipe)).items()}
+        return found
 
     def sources(self) -> dict[str, Rows]:
         """Row numbers of train, validation and test in the source."""
@@ -101,16 +147,22 @@ class Prepared:
         """What stands in the source for input `name` of these rows, whole documents where pieces of them are read."""
         return Column(self.source, self.recipe.column(name), self.table.origin(rows), self.recipe.inputs[name].media)
 
-    def _content(self) -> tuple[list[str], set[str], list[str]]:
-        return identity(self.recipe), media(self.recipe), [self.recipe.column(name) for name in self.recipe.inputs]
+    def written(self, name: str, rows: Rows) -> list[Any]:
+        """The same as simple models take it: the texts of a cell, where it may hold several, one below the other."""
+        values, modality = self.raw(name, rows)[:], self.recipe.inputs[name]
+        if not modality.several or modality.media:
+            return values
+        return ["\n".join(map(text, found)) if (found := items(value, modality.most)) else None for value in values]
 
 
 def prepare(recipe: Recipe) -> Prepared:
     """Reads, audits, parts and counts. Raises `Mistake` for whatever is wrong with the data, all at once where it can."""
+    room = Room(int(recipe.train.cache * GIB))
+    if recipe.tables:
+        return _prepare_together(recipe, owned(recipe), room)
     table = read(recipe.data.source)
     columns_exist(recipe, table)
-    room = Room(int(recipe.train.cache * GIB))
-    decoded = {name: Decoded(m, table, recipe.column(name), room) for name, m in recipe.inputs.items() if m.decoder(False)}
+    decoded = _decoded(recipe, table, room)
     try:
         return _prepare(recipe, table, room, decoded)
     except BaseException:
@@ -119,12 +171,46 @@ def prepare(recipe: Recipe) -> Prepared:
         raise
 
 
-def _prepare(recipe: Recipe, table: Table, room: Room, decoded: dict[str, Decoded]) -> Prepared:
+def _decoded(recipe: Recipe, table: Table, room: Room) -> dict[str, Decoded]:
+    return {name: Decoded(m, table, recipe.column(name), room) for name, m in recipe.inputs.items() if m.decoder(False)}
+
+
+@dataclass(frozen=True)
+class _Parted:
+    """A table that was looked at: its readable rows by part, the others, and how many were left out as equal."""
+
+    parts: dict[str, Rows]
+    bad: list[BadRow]
+    equal: int
+
+
+def _parted(recipe: Recipe, table: Table, decoded: dict[str, Decoded]) -> _Parted:
     readable_rows, bad = readable(recipe, table, decoded)
     _texts_there(recipe, table, readable_rows)
     rows = different(recipe, table, readable_rows)
-    parts = split(table, recipe.data.split, identity(recipe), media(recipe), rows, [recipe.column(name) for name in recipe.inputs])
-    schema, equal = learn(recipe, table, parts), len(readable_rows) - len(rows)
+    by, files, fallback = content(recipe)
+    return _Parted(split(table, recipe.data.split, by, files, rows, fallback), bad, len(readable_rows) - len(rows))
+
+
+def _prepare_together(recipe: Recipe, owns: list[Own], room: Room) -> Prepared:
+    table, found = Together(recipe, owns), []
+    for own in owns:
+        decoded = _decoded(own.recipe, own.table, room)
+        try:
+            found.append(_parted(own.recipe, own.table, decoded))
+        finally:
+            for files in decoded.values():
+                files.close()
+    parts = {part: np.concatenate([own.start + of.parts[part] for own, of in zip(owns, found, strict=True)]) for part in found[0].parts}
+    bad = [replace(one, row=own.start + one.row) for own, of in zip(owns, found, strict=True) for one in of.bad]
+    schema = learn(recipe, table, parts)
+    return Prepared(recipe, table, table, parts, bad, schema, sum(of.equal for of in found), {}, _decoded(recipe, table, room), room)
+
+
+def _prepare(recipe: Recipe, table: Table, room: Room, decoded: dict[str, Decoded]) -> Prepared:
+    found = _parted(recipe, table, decoded)
+    parts, bad, equal = found.parts, found.bad, found.equal
+    schema = learn(recipe, table, parts)
     if recipe.pieced is None:
         return Prepared(recipe, table, table, parts, bad, schema, equal, {}, decoded, room)
     pieced = _pieced(recipe, recipe.pieced, table, np.sort(np.concatenate(list(parts.values()))), schema)
@@ -144,7 +230,7 @@ def _texts_there(recipe: Recipe, table: Table, rows: Rows) -> None:
     for name, task in recipe.tasks.items():
         if isinstance(task, SelfSupervised) and all(missing(value) for value in Column(table, recipe.column(task.of), rows)):
             where = f"{table.name}, column {recipe.column(task.of)}"
-            raise Mistake(where, f"no row has a text, so tasks.{name} has nothing to ask", "Give texts that are not empty")
+            raise Mistake(where, f"no row has a value, so tasks.{name} has nothing to ask", "Give values that are not empty")
 
 
 def identity(recipe: Recipe) -> list[str]:
@@ -153,6 +239,11 @@ def identity(recipe: Recipe) -> list[str]:
         return list(recipe.data.by)
     inputs = {recipe.column(name): modality for name, modality in recipe.inputs.items()}
     return [column for column, modality in inputs.items() if modality.content] or list(inputs)
+
+
+def content(recipe: Recipe) -> tuple[list[str], set[str], list[str]]:
+    """What `digests` must know of a recipe's columns: those that decide, those that hold files, and those that decide where the first say nothing."""
+    return identity(recipe), media(recipe), [recipe.column(name) for name in recipe.inputs]
 
 
 def media(recipe: Recipe) -> set[str]:

@@ -51,7 +51,7 @@ def learn(recipe: Recipe, name: str, read: Facts, table: Rowed, train: Array) ->
         free = min(lengths.max(), limit // 2) if wanted is None else wanted
         modality.prompts(task.prompts, int(free), read)
     except Mistake as mistake:
-        raise Mistake(f"tasks.{name}.{mistake.where}", mistake.what, mistake.fix) from None
+        raise mistake.under(f"tasks.{name}") from None
     return {FREE: int(free), LONG: float((lengths > free).mean())}
 
 
@@ -115,6 +115,18 @@ def told(recipe: Recipe, name: str, columns: Values, rows: int) -> list[list[str
     """What task `name` is told of each row with which its answers become words: the texts behind its prompt, or what it quotes from."""
     task = recipe.tasks[name]
     return [[cells.text(value)] for value in columns[recipe.column(task.of)]] if task.windows else task.behind(columns, rows)
+
+
+def spelled(recipe: Recipe, name: str, facts: Facts, columns: Values) -> Values:
+    """`columns` themselves, or where the backbone of its input spells the answers of task `name`, with tokens and UTF-8 bytes in their place."""
+    task = recipe.tasks[name]
+    lead = task.lead(facts)
+    if lead is None:
+        return columns
+    (column,) = task.columns()
+    texts = [None if cells.missing(value) else " ".join(cells.sound(cells.text(value)).split()) for value in columns[column]]
+    spell = recipe.inputs[task.of].spelled
+    return {**columns, column: [None if text is None else (spell(text, lead), len(text.encode())) for text in texts]}
 
 
 def prompted(

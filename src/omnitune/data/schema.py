@@ -10,6 +10,7 @@ import numpy as np
 from omnitune.data import histories, prompted
 from omnitune.data.columns import Column
 from omnitune.data.table import Table
+from omnitune.errors import Mistake
 from omnitune.recipe import Recipe
 from omnitune.tasks import SelfSupervised
 from omnitune.tasks.rank import Rank
@@ -51,20 +52,39 @@ class Schema:
 def learn(recipe: Recipe, table: Table, parts: dict[str, np.ndarray[Any, Any]]) -> Schema:
     """Counts on the training rows of `table`."""
     train = parts["train"]
+    values = {n: Column(table, recipe.column(n), train, m.media) for n, m in recipe.inputs.items()}
+    shared = {
+        n: recipe.inputs[n].shared([recipe.inputs[name].each(values[name]) for name in names])
+        for n, names in recipe.readers.items()
+        if len(names) > 1
+    }
     inputs = {
-        n: histories.learn(recipe, n, table, train) or m.learn(Column(table, recipe.column(n), train, m.media)) for n, m in recipe.inputs.items()
+        n: m.learn_shared(values[n], shared[of])
+        if (of := recipe.reader(n)) in shared
+        else histories.learn(recipe, n, table, train) or _counted(recipe, n, table, train)
+        for n, m in recipe.inputs.items()
     }
     tasks = {n: _learned(recipe, n, inputs, table, train) for n in recipe.tasks}
     columns = {column: kind for column, kind in sorted(table.kinds.items()) if column in recipe.columns}
     return Schema(inputs, tasks, {part: len(rows) for part, rows in parts.items()}, columns)
 
 
+def _counted(recipe: Recipe, name: str, table: Table, train: np.ndarray[Any, Any]) -> Facts:
+    modality = recipe.inputs[name]
+    try:
+        facts: Facts = modality.learn(Column(table, recipe.column(name), train, modality.media))
+    except Mistake as mistake:
+        raise mistake.under(f"inputs.{name}") from None
+    return facts
+
+
 def _learned(recipe: Recipe, name: str, inputs: dict[str, Facts], table: Table, train: np.ndarray[Any, Any]) -> Facts:
     task = recipe.tasks[name]
     if isinstance(task, SelfSupervised):
-        known: Facts = task.learn_from(getattr(recipe.inputs[task.of], task.asks)(inputs[task.of]))
+        counted = task.learn({column: Column(table, column, train) for column in task.columns()})
+        known: Facts = task.learn_from(getattr(recipe.inputs[task.of], task.asks)(inputs[task.of]) | counted)
         return known if task.prompts is None else known | prompted.learn(recipe, name, inputs[task.of], table, train)
-    facts: Facts = task.learn({column: Column(table, column, train) for column in task.columns()})
+    facts: Facts = task.learn({column: Column(table, stored, train) for column, stored in recipe.answers(name).items()})
     if isinstance(task, Rank) and task.of is not None:
         return task.learn_from(facts, recipe.inputs[task.of].ranked(inputs[task.of]))
     return facts

@@ -6,11 +6,12 @@ from datetime import date, time
 from decimal import Decimal
 from hashlib import blake2b
 from itertools import repeat
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from omnitune.data.media import open_media
+from omnitune.data.media import files_of, open_each
 from omnitune.data.table import Rowed, Rows, Table
 from omnitune.data.written import meaning
 from omnitune.errors import Mistake
@@ -69,7 +70,7 @@ def digests(table: Rowed, rows: Rows, by: Sequence[str], media: Collection[str] 
             for block in table.blocks(column, chunk):
                 taken = table.take(column, block)
                 if column in media:
-                    yield from pool.map(lambda value: MISSING if value is None else _hashed(open_media(value, table.root)), taken)
+                    yield from pool.map(lambda value: _media(value, table.root), taken)
                 else:
                     yield from map(_canonical, map(meaning, taken))
 
@@ -92,6 +93,14 @@ def _chunk_digests(chunk: Rows, columns: list[str], second: list[str], values: C
 
 def _rows(chunk: Rows, columns: list[str], values: Callable[[str, Rows], Iterator[bytes]]) -> Iterator[tuple[bytes, ...]]:
     return zip(*[values(column, chunk) for column in columns], strict=True) if columns else repeat((), len(chunk))
+
+
+def _media(value: Any, root: Path | None) -> bytes:
+    """Files by their bytes, several of one cell in their order."""
+    if value is None or files_of(value) == []:
+        return MISSING
+    opened = open_each(value, root)
+    return _hashed(opened) if isinstance(opened, bytes) else b"l%d:%b" % (len(opened), b"".join(map(_hashed, opened)))
 
 
 def _canonical(value: Any) -> bytes:

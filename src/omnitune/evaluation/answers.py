@@ -48,23 +48,28 @@ def answer(model: Model, batches: Batches | Held, precision: str, remembers: boo
     model.eval()
     with model.apart(remembers):
         found = gather(batches, lambda question: of_question(question, model.answers(question)), model.device, precision)
-    return {task: together(model.head(task), batches.rows, pieces) for task, pieces in found.items()}
+    return {task: together(model.head(task), pieces) for task, pieces in found.items()}
 
 
 def gather(batches: Batches | Held, ask: Callable[[Question], Mapping[K, Pieces]], device: torch.device, precision: str) -> dict[K, dict[str, Array]]:
-    """What `ask` says of every batch, joined, rows in the order of `batches.rows`; of `SUMS` one entry a batch."""
-    rows: list[Array] = []
+    """What `ask` says of every batch, joined, rows in the order of `batches.rows`; of `SUMS` one entry a batch. `rows` are those that it said
+    something of: not all are asked everything where there are several tables."""
+    rows: dict[K, list[Array]] = defaultdict(list)
     found: dict[K, dict[str, list[Array]]] = defaultdict(lambda: defaultdict(list))
     for question in batches.epoch():
-        rows.append(question.rows)
         with autocast(device, precision):
             asked = ask(question.to(device))
         for key, pieces in asked.items():
+            rows[key].append(question.rows)
             for name, piece in pieces.items():
                 found[key][name].append(piece.cpu().numpy())
-    order = places(np.concatenate(rows), batches.rows)
-    joined = {key: {name: np.concatenate(parts) for name, parts in pieces.items()} for key, pieces in found.items()}
-    return {key: {name: whole if name in SUMS else whole[order] for name, whole in pieces.items()} for key, pieces in joined.items()}
+    return {key: _joined(pieces, np.concatenate(rows[key]), batches.rows) for key, pieces in found.items()}
+
+
+def _joined(pieces: Mapping[str, list[Array]], rows: Array, every: Array) -> dict[str, Array]:
+    wanted = every if len(rows) == len(every) else every[np.isin(every, rows)]
+    order, joined = places(rows, wanted), {name: np.concatenate(parts) for name, parts in pieces.items()}
+    return {name: whole if name in SUMS else whole[order] for name, whole in joined.items()} | {"rows": wanted}
 
 
 def of_question(question: Question, answers: Mapping[str, tuple[Tensor, Loss]]) -> dict[str, Pieces]:
@@ -76,13 +81,13 @@ def of_question(question: Question, answers: Mapping[str, tuple[Tensor, Loss]]) 
     return found
 
 
-def together(head: Head, rows: Array, found: Mapping[str, Array]) -> Answers:
-    """Answers of `rows`, from the pieces of all batches."""
+def together(head: Head, found: Mapping[str, Array]) -> Answers:
+    """Answers, from the pieces of all batches."""
     count = found["count"].sum()
     loss = float(found["sum"].sum() / count) if count else float("nan")
     there = known(found["y"], found["weight"])
     y, p = head.together(found["y"], found["p"], there)
-    return Answers(rows, y, there, p, loss)
+    return Answers(found["rows"], y, there, p, loss)
 
 
 def places(rows: Array, wanted: Array) -> Array:

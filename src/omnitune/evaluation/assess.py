@@ -104,7 +104,8 @@ class Assessment:
         seed, metrics = self.recipe.train.seed, self.recipe.tasks[name].metrics(self.prepared.schema.tasks[name])
         found = {reads: _predictions(answers[name]) for reads, answers in self.examined.partly.items()}
         partly = {reads: self._as_saved(name, self._counted(name, given)) for reads, given in found.items()}
-        weights = {of: weight[self.test[name].known] for of, weight in self.examined.weights.items()}
+        asked = self.test[name].rows[self.test[name].known]
+        weights = {of: weight[np.isin(self.examined.rows, asked)] for of, weight in self.examined.weights.items()}
         told = {"metrics": inputs.worth(metrics, after, partly, seed)} if partly else {"note": inputs.TOO_MANY}
         return {"inputs": told | ({"weights": inputs.mean_weights(weights, seed)} if weights else {})}
 
@@ -152,9 +153,8 @@ def report(assessment: Assessment, loop: Training, folder: Path, facts: dict[str
     """The whole report of a run in `folder`; `facts`: how inputs were read and rungs climbed; `reasons`: why `auto` values are what they are."""
     recipe, tasks, data = assessment.recipe, assessment.tasks(), rows.facts(assessment.prepared)
     log = curves(folder / "log.csv")
-    warnings = rows.doubts(assessment.prepared, data) + [
-        caution for name, task in tasks.items() for caution in cautions.simple_wins(name, task["metrics"])
-    ]
+    warnings = rows.doubts(assessment.prepared, data) + cautions.unwatched(recipe.train.stop_on, log)
+    warnings += [caution for name, task in tasks.items() for caution in cautions.simple_wins(name, task["metrics"])]
     made = Report(folder.resolve().name, tasks, thin(log), cost(loop, log) | facts, data, warnings, recipe.to_dict(), reasons, versions)
     return replace(made, warnings=warnings + [cautions.caution("unexpected", "expect", miss) for miss in check(made, recipe.expect)])
 

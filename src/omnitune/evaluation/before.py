@@ -30,8 +30,9 @@ def features(model: Model, batches: Batches, precision: str) -> Array:
     """
     model.eval()
     blocks, rows = [], []
-    whole = next(name for name, task in batches.recipe.tasks.items() if task.supervised)
+    supervised = {name for name, task in batches.recipe.tasks.items() if task.supervised}
     for question in batches.epoch():
+        whole = next(name for name in question.asked if name in supervised)
         batch = question.asked[whole][0].to(model.device)
         with autocast(model.device, precision):
             streams = model(batch).streams

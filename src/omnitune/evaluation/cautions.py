@@ -27,13 +27,27 @@ def caution(name: str, where: str, text: str) -> Caution:
     return {"name": name, "where": where, "text": text}
 
 
-def few_rows(rows: Mapping[str, int]) -> list[Caution]:
-    """`few_rows`: a test part of fewer than 100 rows, or validation or test without any."""
-    found = [caution("few_rows", f"data.{part}", f"There are no {part} rows.") for part in ("validation", "test") if not rows.get(part)]
+def few_rows(rows: Mapping[str, int], table: str = "data") -> list[Caution]:
+    """`few_rows`: a test part of fewer than 100 rows, or validation or test without any; `table` is where the recipe has it."""
+    found = [caution("few_rows", f"{table}.{part}", f"There are no {part} rows.") for part in ("validation", "test") if not rows.get(part)]
     test = rows.get("test", 0)
     if 0 < test < FEW:
-        found.append(caution("few_rows", "data.test", f"Only {test} test rows: the intervals are wide, and small differences mean nothing."))
+        found.append(caution("few_rows", f"{table}.test", f"Only {test} test rows: the intervals are wide, and small differences mean nothing."))
     return found
+
+
+def unwatched(stop_on: str, log: Sequence[Mapping[str, float]]) -> list[Caution]:
+    """`unwatched`: rounds of validation that never measured what was to choose among them.
+
+    Args:
+        stop_on: as `Train`.
+        log: numbers by name of every step; a figure that could not be measured is nan.
+    """
+    rounds = [step for step in log if "validation.loss" in step]
+    if not rounds or any(not np.isnan(step.get(f"validation.{stop_on}", np.nan)) for step in rounds):
+        return []
+    text = f"{stop_on} could not be measured on the validation rows in any round, so the last weights were kept, not the best."
+    return [caution("unwatched", "train.stop_on", text)]
 
 
 def missing_classes(task: str, counts: Mapping[str, Mapping[str, int]]) -> list[Caution]:

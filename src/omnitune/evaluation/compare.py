@@ -29,6 +29,8 @@ def compare(a: Path, b: Path, seed: int = 0, resamples: int = 1000) -> Compariso
     """
     one, two = stored.read(a), stored.read(b)
     where = f"{a} and {b}"
+    if empty := [str(run) for run, tasks in ((a, one), (b, two)) if not any(task.keys for task in tasks.values())]:
+        raise Mistake(" and ".join(empty), "no test row has an answer", "Compare runs with test rows")
     shared = [name for name in one if name in two and _alike(one[name], two[name])]
     if not shared:
         raise Mistake(where, f"no task in common: {', '.join(one)}; {', '.join(two)}", "Compare runs that answer the same question")

@@ -33,11 +33,13 @@ class Examined:
         whole: with all inputs, by task.
         partly: with some of them only, by what is read (`text alone`, `without text`) and task; empty where there is one input, or too many.
         weights: of each input in each row, (n,), where the fusion has any. A row counts where some task has an answer.
+        rows: all of them, (n,).
     """
 
     whole: dict[str, Answers]
     partly: dict[str, dict[str, Answers]] = field(default_factory=dict)
     weights: dict[str, Array] = field(default_factory=dict)
+    rows: Array = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 def hidings(inputs: Sequence[str]) -> dict[str, set[str]]:
@@ -68,10 +70,11 @@ def examine(model: Model, batches: Batches, precision: str) -> Examined:
     with model.apart():
         gathered = gather(batches, ask, model.device, precision)
     shares = gathered.pop(WEIGHTS, {})
+    rows = shares.pop("rows", batches.rows)
     found: dict[str, dict[str, Answers]] = {reads: {} for reads in (ALL, *hidden)}
     for (reads, task), pieces in gathered.items():
-        found[reads][task] = together(model.head(task), batches.rows, pieces)
-    return Examined(found.pop(ALL), {reads: answers for reads, answers in found.items() if answers}, shares)
+        found[reads][task] = together(model.head(task), pieces)
+    return Examined(found.pop(ALL), {reads: answers for reads, answers in found.items() if answers}, shares, rows)
 
 
 def weights(view: View) -> dict[str, Tensor]:

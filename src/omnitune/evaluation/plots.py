@@ -63,8 +63,9 @@ def curves(steps: Sequence[Mapping[str, Any]], salt: str) -> str:
 
     def draw(whole: "Figure") -> None:
         losses, rates = whole.subplots(1, 2, width_ratios=[2, 1])
-        for task in steps[0]["losses"]:
-            losses.plot(*_thin([s["epoch"] for s in steps], [s["losses"][task] for s in steps]), linewidth=1.2, label=f"training: {task}")
+        for task in dict.fromkeys(task for s in steps for task in s["losses"]):
+            asked = [s for s in steps if task in s["losses"]]
+            losses.plot(*_thin([s["epoch"] for s in asked], [s["losses"][task] for s in asked]), linewidth=1.2, label=f"training: {task}")
         checked = [s for s in steps if s.get("validation") and s["validation"].get("loss") is not None]
         losses.plot(
             [s["epoch"] for s in checked], [s["validation"]["loss"] for s in checked], "o-", color=INK, markersize=4, label="validation, all tasks"

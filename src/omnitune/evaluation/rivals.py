@@ -62,7 +62,7 @@ def truth(prepared: Prepared, task: str, rows: Array) -> Truth:
     asked = prepared.recipe.tasks[task]
     if not asked.supervised:
         return Truth(np.ones((len(rows), 2)), rows, np.ones(len(rows), dtype=bool), 0)
-    columns = {column: Column(prepared.table, column, rows)[:] for column in asked.columns()}
+    columns = {column: Column(prepared.table, stored, rows)[:] for column, stored in prepared.recipe.answers(task).items()}
     _, target = asked.prepare(Batch({}, rows), columns, prepared.schema.tasks[task], None)
     y = target["y"].numpy()
     weight = target["weight"].numpy()
@@ -77,23 +77,42 @@ def rivals(model: Model, prepared: Prepared) -> dict[str, Rivals]:
     frozen = _features(model, prepared, probed) if probed and model.backbones and len(prepared.parts["test"]) else None
     of_inputs: dict[str, Any] = {}
     for form, made in OF_INPUTS.items():
-        of_inputs |= made(model, prepared, [name for name, answers in supervised.items() if not answers and prepared.recipe.tasks[name].form == form])
-    of_rows = {name: _of_task(name, prepared, probed, frozen) for name, answers in supervised.items() if answers}
+        of_form = [name for name, answers in supervised.items() if not answers and prepared.recipe.tasks[name].form == form]
+        for names in _by_table(prepared, of_form):
+            of_inputs |= made(model, prepared.of(names[0]) if names else prepared, names)
+    of_rows = {name: _of_task(name, prepared.of(name), probed, frozen) for name, answers in supervised.items() if answers}
     said = {name: written.before(model, prepared, name) for name, task in prepared.recipe.tasks.items() if task.writes}
     said |= {name: written.quoted(model, prepared, name) for name, task in prepared.recipe.tasks.items() if task.quotes}
     return {name: of_rows[name] if answers else replace(Rivals(*of_inputs[name]), texts=said.get(name)) for name, answers in supervised.items()}
 
 
+def _by_table(prepared: Prepared, tasks: list[str]) -> list[list[str]]:
+    """Tasks that are asked of the same rows."""
+    if not prepared.owns:
+        return [tasks]
+    return [of for own in prepared.owns if (of := [name for name in tasks if name in own.recipe.tasks])]
+
+
 def _probed(prepared: Prepared) -> dict[str, Array]:
-    """The rows that answers are measured on, and some of those to learn them from."""
+    """The rows that answers are measured on, and some of those to learn them from, of each table."""
+    if prepared.owns:
+        tables = [_probed_of(prepared.of(next(iter(own.recipe.tasks))), list(own.recipe.tasks)) for own in prepared.owns]
+        return {part: np.concatenate([of[part] for of in tables]) for part in prepared.parts}
+    return _probed_of(prepared, list(prepared.recipe.tasks))
+
+
+def _probed_of(prepared: Prepared, tasks: list[str]) -> dict[str, Array]:
     parts = {part: prepared.once(rows) for part, rows in prepared.parts.items()}
-    return parts | {"train": before.sample(_answered(prepared), before.ROWS, prepared.recipe.train.seed)}
+    labelled = [name for name in tasks if prepared.recipe.tasks[name].supervised]
+    if not labelled:
+        return dict.fromkeys(parts, parts["train"][:0])
+    return parts | {"train": before.sample(_answered(prepared, labelled), before.ROWS, prepared.recipe.train.seed)}
 
 
-def _answered(prepared: Prepared) -> Array:
-    """Training rows that can be measured in some task that has answers."""
+def _answered(prepared: Prepared, tasks: list[str]) -> Array:
+    """Training rows that can be measured in some of these tasks, which have answers."""
     train = prepared.once(prepared.parts["train"])
-    there: Array = np.any([truth(prepared, name, train).known for name, task in prepared.recipe.tasks.items() if task.supervised], axis=0)
+    there: Array = np.any([truth(prepared, name, train).known for name in tasks], axis=0)
     return train[there]
 
 
@@ -147,7 +166,7 @@ def _columns(prepared: Prepared, kinds: Mapping[str, str], rows: Array) -> dict[
     """Raw values by input, or their outlines where they have any."""
     found: dict[str, Any] = {}
     for input, kind in kinds.items():
-        values = prepared.raw(input, rows)
+        values = prepared.written(input, rows) if kind != "outline" else prepared.raw(input, rows)
         made = prepared.recipe.inputs[input].outline(values) if kind == "outline" else values[:]
         found |= {} if made is None else {input: made}
     return found

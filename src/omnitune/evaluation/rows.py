@@ -15,7 +15,9 @@ from omnitune.evaluation.cautions import LEAK_ROWS, Caution, caution, few_rows, 
 from omnitune.evaluation.rivals import truth
 from omnitune.nn.metrics import like
 from omnitune.nn.tokens import Batch
+from omnitune.nn.values import listed
 from omnitune.nn.values import name as name_of
+from omnitune.recipe import MAIN
 from omnitune.tasks import SelfSupervised, Target, Task
 
 TEXTS, CHUNK = 5000, 256
@@ -29,7 +31,8 @@ def facts(prepared: Prepared) -> dict[str, Any]:
     return {
         "rows": prepared.schema.rows,
         **_of_pieces(prepared),
-        "classes": {name: _classes(prepared, name) for name, task in prepared.recipe.tasks.items() if _counted(task)},
+        **_of_tables(prepared),
+        "classes": {name: _classes(prepared.of(name), name) for name, task in prepared.recipe.tasks.items() if _counted(task)},
         "duplicates": len(keys) - len(set(keys)),
         "equal_documents_left_out": prepared.equal,
         "dropped": len({bad.row for bad in prepared.bad}),
@@ -41,6 +44,12 @@ def _read(prepared: Prepared) -> list[str]:
     """The inputs whose own values are read, not only in a prompt."""
     asked = alone(prepared.recipe)
     return [name for name in prepared.schema.inputs if not asked or name != prepared.recipe.tasks[asked].of]
+
+
+def _of_tables(prepared: Prepared) -> dict[str, Any]:
+    """Of several `tables` the rows of each, by part."""
+    rows = {own.name: {part: len(prepared.rows_of(own, part)) for part in prepared.parts} for own in prepared.owns}
+    return {"tables": rows} if rows else {}
 
 
 def _of_pieces(prepared: Prepared) -> dict[str, Any]:
@@ -68,14 +77,18 @@ def doubts(prepared: Prepared, data: dict[str, Any]) -> list[Caution]:
         prepared: the data.
         data: its `facts`.
     """
-    found = few_rows(data.get("documents", data["rows"]))
+    tables = {name if name == MAIN else f"tables.{name}": of for name, of in data.get("tables", {}).items()}
+    found = [one for table, of in (tables or {MAIN: data.get("documents", data["rows"])}).items() for one in few_rows(of, table)]
     for name in prepared.recipe.tasks:
-        found += [*missing_classes(name, data["classes"].get(name, {})), *_leaks(prepared, name), *_unanswered(prepared, name)]
+        own = prepared.of(name)
+        found += [*missing_classes(name, data["classes"].get(name, {})), *_leaks(own, name), *_unanswered(own, name)]
     found += _unasked(prepared)
     for name, share in data["truncated"].items():
-        whole = f" inputs.{name}.pieces: true reads them whole." if any(task.supervised is False for task in prepared.recipe.tasks.values()) else ""
+        alone = any(task.supervised is False for task in prepared.recipe.tasks.values()) and hasattr(prepared.recipe.inputs[name], "pieces")
+        whole = f" inputs.{name}.pieces: true reads them whole." if alone else ""
         found.append(caution("truncated", f"inputs.{name}", f"{share:.1%} of the values are longer than is read.{whole}"))
     found += _contexts(prepared, data)
+    found += _more(prepared)
     for part, rows in prepared.straddling().items():
         if rows:
             found.append(caution("straddling", f"data.{part}", f"{rows:,} {part} rows also stand in training: figures are too good."))
@@ -98,11 +111,22 @@ def _contexts(prepared: Prepared, data: dict[str, Any]) -> Iterator[Caution]:
             )
 
 
+def _more(prepared: Prepared) -> Iterator[Caution]:
+    """Cells, of up to 5,000 that are looked at, that hold more values than are read."""
+    rows = sample(prepared.once(np.concatenate(list(prepared.parts.values()))), TEXTS, prepared.recipe.train.seed)
+    for name, modality in prepared.recipe.inputs.items():
+        if modality.several:
+            cells = Column(prepared.source, prepared.recipe.column(name), rows)
+            if more := sum(len(listed(cell) or ()) > modality.most for cell in cells):
+                yield caution("more", f"inputs.{name}.most", f"{more / len(rows):.1%} of the cells hold more than the {modality.most} that are read.")
+
+
 def _unasked(prepared: Prepared) -> Iterator[Caution]:
     """Texts, of up to 5,000 that are looked at, that are too short for what is asked of texts themselves, or not there."""
-    rows = np.concatenate(list(prepared.parts.values()))
-    rows = sample(rows, TEXTS, prepared.recipe.train.seed)
     for name, task in prepared.recipe.tasks.items():
+        rows = sample(np.concatenate(list(prepared.of(name).parts.values())), TEXTS, prepared.recipe.train.seed)
+        if isinstance(task, SelfSupervised) and task.reasons:
+            yield from _reasons(prepared, name, rows)
         if not isinstance(task, SelfSupervised) or task.asks != "language":
             continue
         found = cut = 0
@@ -120,6 +144,17 @@ def _unasked(prepared: Prepared) -> Iterator[Caution]:
             why = "rows {} have no answer, or nothing to ask with" if task.prompts else "texts {} are missing or too short to be asked about"
             text = f"Of {len(rows):,} {why.format(f'{found:,}')}; they teach and measure nothing here."
             yield caution("unasked", f"tasks.{name}", text)
+
+
+def _reasons(prepared: Prepared, name: str, rows: Any) -> Iterator[Caution]:
+    """What the task says of rows that it cannot ask about."""
+    batches, task = prepared.batches("test", CHUNK, rows=rows), prepared.recipe.tasks[name]
+    found = Counter[int]()
+    for some in np.array_split(rows, -(-len(rows) // CHUNK)):
+        found.update(batches.question(some).asked[name][1]["why"].tolist())
+    for code, count in sorted(found.items()):
+        if code:
+            yield caution("unasked", f"tasks.{name}", f"Of {len(rows):,} rows {count:,} {task.reasons[code]}")
 
 
 def _question(prepared: Prepared, name: str, rows: Any) -> tuple[Batch, Target]:
@@ -151,13 +186,15 @@ def _leaks(prepared: Prepared, name: str) -> list[Caution]:
     recipe, some = prepared.recipe, sample(prepared.once(prepared.parts["train"]), LEAK_ROWS, prepared.recipe.train.seed)
     true = truth(prepared, name, some)
     kinds = {input: modality.kind for input, modality in recipe.inputs.items() if not modality.media}
-    columns = {input: prepared.raw(input, true.rows)[:] for input in kinds}
+    columns = {input: prepared.written(input, true.rows) for input in kinds}
     return leaks(name, like(recipe.tasks[name].form), columns, kinds, true.y)
 
 
 def _unanswered(prepared: Prepared, name: str) -> Iterator[Caution]:
     task, rows = prepared.recipe.tasks[name], prepared.once(np.concatenate(list(prepared.parts.values())))
-    unseen = task.unseen({column: Column(prepared.table, column, rows) for column in task.columns()}, prepared.schema.tasks[name])
+    unseen = task.unseen(
+        {column: Column(prepared.table, stored, rows) for column, stored in prepared.recipe.answers(name).items()}, prepared.schema.tasks[name]
+    )
     true, labels = truth(prepared, name, rows), task.form == "labels"
     without = len(rows) - len(true.y) - true.partly - (0 if labels else unseen)
     if unseen:

@@ -67,7 +67,8 @@ def read(folder: Path) -> dict[str, Stored]:
 
 
 def _task(table: Any, form: Form, names: list[str]) -> Stored:
-    y, p = (np.array(table[column].to_pylist(), dtype=np.float64).reshape(len(table), -1) for column in ("y", "p"))
+    wide = -1 if len(table) else max(1, len(names))
+    y, p = (np.array(table[column].to_pylist(), dtype=np.float64).reshape(len(table), wide) for column in ("y", "p"))
     if like(form) == "classes":
         y = y[:, 0].astype(np.int64)
     if like(form) == "value":

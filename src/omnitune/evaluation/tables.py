@@ -1,5 +1,6 @@
 """Tables: figures as text for terminals, Markdown and HTML."""
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +10,8 @@ from omnitune.evaluation.measure import Figure, verdict
 Table = list[list[str]]
 """Rows of cells, the header first."""
 INTERVAL = "95 % interval"
+FIGURES = re.compile(r"(n/a|[+-]?[\d.,]+(e[+-]?\d+)?%?)?( \[.*\])?", re.DOTALL)
+"""A number, one with its interval, or none."""
 
 
 def figure(value: float | None) -> str:
@@ -62,9 +65,10 @@ def plain(table: Table) -> str:
 
 
 def markdown(table: Table) -> str:
-    """A Markdown table, its cells escaped."""
+    """A Markdown table, its cells escaped; columns of figures stand to the right, all others and the first to the left."""
     rows = ["| " + " | ".join(escape(cell) for cell in row) + " |" for row in table]
-    return "\n".join([rows[0], "|" + "|".join(" --- " if i == 0 else " ---: " for i in range(len(table[0]))) + "|", *rows[1:]])
+    right = [i > 0 and all(FIGURES.fullmatch(row[i]) for row in table[1:]) for i in range(len(table[0]))]
+    return "\n".join([rows[0], "|" + "|".join(" ---: " if one else " --- " for one in right) + "|", *rows[1:]])
 
 
 def escape(text: object) -> str:
@@ -218,8 +222,9 @@ def counts_table(counts: Mapping[str, Mapping[str, int]], title: str) -> Table:
 
 
 def rows_table(data: Mapping[str, Any]) -> Table:
-    """Rows of each part; of pieces also their documents and tokens."""
+    """Rows of each part; of pieces also their documents and tokens, of several tables those of each."""
     counts = {name: data[name] for name in ("documents", "tokens", "rows") if name in data}
+    counts |= {f"rows of {name}": of for name, of in data.get("tables", {}).items()}
     return counts_table({part: {name: of[part] for name, of in counts.items()} for part in data["rows"]}, "part")
 
 

@@ -1,5 +1,6 @@
 """Written: the texts that a model writes for test rows, before and after training, beside those that are true."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,17 +14,19 @@ from omnitune.evaluation.before import sample
 from omnitune.evaluation.measure import Predictions, measure
 from omnitune.nn import ngrams
 from omnitune.nn import values as cells
-from omnitune.nn.text_metrics import counts, quote_metrics, text_metrics
+from omnitune.training.listening import writer
 from omnitune.training.model import Model
-from omnitune.training.writing import Writing
 
 Array = np.ndarray[Any, Any]
 SHOWN = 8
 """Rows whose texts a report shows."""
 WORDS = {
     "simple": "the first words of the longest value in the prompt, as many as half of the training answers have",
+    "constant": "the commonest training answer",
     "before": "what the model writes before training",
 }
+AT_ONCE = 64
+"""Rows whose values are in memory together."""
 ROWS = 1000
 """Training answers whose words are counted."""
 
@@ -46,14 +49,24 @@ class Texts:
 def before(model: Model, prepared: Prepared, name: str) -> Texts | None:
     """What a simple model and the model as it stands write for up to `samples` test rows of task `name`; None where there is none."""
     task = prepared.recipe.tasks[name]
-    column, *_ = task.columns()
-    test = prepared.parts["test"]
-    there = np.array([not cells.missing(value) for value in Column(prepared.table, column, test)], bool)
-    rows = sample(test[there], task.samples, prepared.recipe.train.seed)
+    rows = some(prepared, name, prepared.parts["test"], task.samples)
     if not len(rows):
         return None
-    true = [[cells.text(value)] for value in Column(prepared.table, column, rows)[:]]
-    return Texts(rows, true, {"simple": _firsts(prepared, name, rows), "before": write(model, prepared, name, rows)})
+    rival = {"simple": _firsts(prepared, name, rows)} if task.prompts else {"constant": _commonest(prepared, name, len(rows))}
+    return Texts(rows, [[text] for text in true(prepared, name, rows)], rival | {"before": write(model, prepared, name, rows)})
+
+
+def some(prepared: Prepared, name: str, rows: Array, most: int) -> Array:
+    """Up to so many of `rows` that have an answer to task `name`."""
+    column, *_ = prepared.recipe.tasks[name].columns()
+    there = np.array([not cells.missing(value) for value in Column(prepared.table, column, rows)], bool)
+    return sample(rows[there], most, prepared.recipe.train.seed)
+
+
+def true(prepared: Prepared, name: str, rows: Array) -> list[str]:
+    """The answers of these rows."""
+    column, *_ = prepared.recipe.tasks[name].columns()
+    return [cells.text(value) for value in Column(prepared.table, column, rows)[:]]
 
 
 def quoted(model: Model, prepared: Prepared, name: str) -> Texts | None:
@@ -82,23 +95,21 @@ def quote(model: Model, prepared: Prepared, name: str, rows: Array) -> list[str]
 def write(model: Model, prepared: Prepared, name: str, rows: Array) -> list[str]:
     """What the model writes for these rows, the likeliest token always."""
     model.eval()
-    values = _values(prepared, name, rows)
-    asked = [{column: of[i] for column, of in values.items()} for i in range(len(rows))]
-    return [written.text for written in Writing(model, prepared.recipe, prepared.schema, name)(asked)]
+    write, said = writer(model, prepared.recipe, prepared.schema, name), list[str]()
+    for some in np.array_split(rows, -(-len(rows) // AT_ONCE) or 1):  # so that no more files are open
+        values = _values(prepared, name, some)
+        said += [written.text for written in write([{column: of[i] for column, of in values.items()} for i in range(len(some))])]
+    return said
 
 
 def told(model: Model, prepared: Prepared, name: str, texts: Texts) -> dict[str, Any]:
     """For the report: `metrics` of the texts, `examples` of them, and what the models are as `baselines`."""
-    quotes = prepared.recipe.tasks[name].quotes
-    said = texts.said | {"after": (quote if quotes else write)(model, prepared, name, texts.rows)}
-    given = {model: Predictions(np.zeros(len(texts.rows)), counts(of, _nearest(of, texts.true)), texts.rows) for model, of in said.items()}
+    task = prepared.recipe.tasks[name]
+    said, judge = texts.said | {"after": (quote if task.quotes else write)(model, prepared, name, texts.rows)}, task.judge()
+    given = {model: Predictions(np.zeros(len(texts.rows)), judge.counts(of, _nearest(of, texts.true)), texts.rows) for model, of in said.items()}
     shown = [{"true": texts.true[i][0]} | {model: of[i] for model, of in said.items()} for i in range(min(SHOWN, len(texts.rows)))]
-    metrics = quote_metrics() if quotes else text_metrics()
-    return {
-        "metrics": measure(metrics, given, prepared.recipe.train.seed),
-        "examples": shown,
-        "baselines": {of: WORDS[of] for of in said if of in WORDS},
-    }
+    words = {model: what for model, what in WORDS.items() if model in said}
+    return {"metrics": measure(judge.metrics(), given, prepared.recipe.train.seed), "examples": shown, "baselines": words}
 
 
 def _nearest(said: list[str], true: list[list[str]]) -> list[str]:
@@ -116,5 +127,17 @@ def _firsts(prepared: Prepared, name: str, rows: Array) -> list[str]:
     return [" ".join(text.split()[:most]) for text in longest]
 
 
+def _commonest(prepared: Prepared, name: str, n: int) -> list[str]:
+    """The same answer for `n` rows."""
+    column, *_ = prepared.recipe.tasks[name].columns()
+    train = sample(prepared.answered, ROWS, prepared.recipe.train.seed)
+    seen = Counter(cells.text(value) for value in Column(prepared.table, column, train) if not cells.missing(value))
+    return [seen.most_common(1)[0][0] if seen else ""] * n
+
+
 def _values(prepared: Prepared, name: str, rows: Array) -> Mapping[str, list[Any]]:
-    return {column: Column(prepared.table, column, rows)[:] for column in prepared.recipe.read_by(name).values()}
+    recipe, task = prepared.recipe, prepared.recipe.tasks[name]
+    if task.prompts is None:
+        column = recipe.column(task.of)
+        return {column: Column(prepared.table, column, rows, recipe.inputs[task.of].media)[:]}
+    return {column: Column(prepared.table, column, rows)[:] for column in recipe.read_by(name).values()}

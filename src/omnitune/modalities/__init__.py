@@ -54,6 +54,13 @@ class Modality(Component, ABC):
 
     column: str | None = field(default=None, kw_only=True)
     """Column of the table; the name of the input where it is left out."""
+    shares: str | None = field(default=None, kw_only=True)
+    """Another input, of the same kind, whose backbone reads this one too: one set of weights, one forward pass for both."""
+
+    @property
+    def several(self) -> bool:
+        """Whether a cell may hold a list of values, each read by itself; so it is of kinds with a setting `most` above 1."""
+        return bool(getattr(self, "most", 1) > 1)
 
     @property
     def augments(self) -> bool:
@@ -85,12 +92,28 @@ class Modality(Component, ABC):
     def learn(self, values: Sequence[Any]) -> Facts:
         """What is counted on the training rows (a vocabulary, a mean), as plain JSON values. Constant memory where possible."""
 
+    def learn_shared(self, values: Sequence[Any], shared: Facts) -> Facts:
+        """As `learn`, where the backbone reads several inputs; `shared` is what it learned of all of them, see `shared`."""
+        return self.learn(values)
+
+    def shared(self, columns: Sequence[Sequence[Any]]) -> Facts:
+        """What a backbone that starts from nothing learns of all the columns that it reads, as plain JSON values."""
+        return {}
+
+    def each(self, values: Sequence[Any]) -> Sequence[Any]:
+        """The values of a column one by one, where a cell may hold several."""
+        return values
+
     @abstractmethod
     def encode(self, values: Sequence[Any], facts: Facts, rng: np.random.Generator | None = None) -> dict[str, Tensor]:
         """A batch of checked values as tensors, first dimension B, always with `present` (B,) bool: False where the value is None.
 
         A generator means training: augment. Without one the result depends on the values alone.
         """
+
+    def read(self, values: Sequence[Any], facts: Facts) -> list[Any]:
+        """What `encode` and `size` take in place of values, where that is quicker, and small enough to be remembered."""
+        raise AssertionError(f"{self.kind} takes values as they are")
 
     @abstractmethod
     def size(self, value: Any) -> int:
@@ -126,6 +149,14 @@ class Modality(Component, ABC):
     def ranked(self, facts: Facts) -> Facts:
         """Of histories: what a task must know that ranks their items, as plain JSON values."""
         raise AssertionError(f"{self.kind} has no items")  # which the recipe's check sees before
+
+    def speech(self, facts: Facts) -> Facts:
+        """Of sounds: what a task must know that writes what is said in them, as plain JSON values."""
+        raise AssertionError(f"{self.kind} has no speech")  # which the recipe's check sees before
+
+    def spelled(self, text: str, lead: str) -> list[int]:
+        """Of sounds that a decoder writes about: the tokens of a text behind `lead`; whatever it spells, it is text."""
+        raise AssertionError(f"{self.kind} has no speech")
 
     @abstractmethod
     def example(self, n: int, rng: np.random.Generator) -> list[Any]:

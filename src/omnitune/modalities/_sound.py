@@ -26,8 +26,8 @@ LOUDEST = 16.0
 MEND = "Replace the file, or leave the value missing"
 
 
-def read(data: bytes, rate: int, seconds: float, given: int | None) -> Wave:
-    """(S,) float32, full scale 1: the mean of the channels, of the first `seconds`, at `rate` samples a second.
+def read(data: bytes, rate: int, seconds: float, given: int | None, start: float = 0.0) -> Wave:
+    """(S,) float32, full scale 1: the mean of the channels, of `seconds` from `start` on, at `rate` samples a second.
 
     Args:
         data: the file.
@@ -40,7 +40,7 @@ def read(data: bytes, rate: int, seconds: float, given: int | None) -> Wave:
     """
     import numpy as np
 
-    x_SC, found = _array(data, seconds, given) if data.startswith(ARRAY) else _file(data, seconds)
+    x_SC, found = _array(data, seconds, given, start) if data.startswith(ARRAY) else _file(data, seconds, start)
     if not x_SC.size:
         raise Mistake("", "a sound of 0 samples", MEND)
     if not np.isfinite(x_SC).all():
@@ -70,18 +70,21 @@ def _resampled(x_S: Wave, found: int, rate: int) -> Wave:
     return np.ascontiguousarray(made if len(made) else x_S[:1], dtype=np.float32)  # of a sample or two, nothing would be left
 
 
-def _array(data: bytes, seconds: float, given: int | None) -> tuple[np.ndarray[Any, Any], int]:
+def _array(data: bytes, seconds: float, given: int | None, start: float = 0.0) -> tuple[np.ndarray[Any, Any], int]:
     import numpy as np
 
     if given is None:
         raise Mistake("", "a list of samples tells no rate", "Set `rate`, in samples a second, or give {array: ..., sampling_rate: ...}")
     x = np.load(io.BytesIO(data), allow_pickle=False)
-    return x[: None if math.isinf(seconds) else math.ceil(seconds * given)].reshape(-1, 1), given
+    first = round(start * given)
+    return x[first : None if math.isinf(seconds) else first + math.ceil(seconds * given)].reshape(-1, 1), given
 
 
-def _file(data: bytes, seconds: float) -> tuple[np.ndarray[Any, Any], int]:
+def _file(data: bytes, seconds: float, start: float) -> tuple[np.ndarray[Any, Any], int]:
     """(S, C), and the rate."""
     with _opened(data) as file:
+        if start:
+            file.seek(min(file.frames, round(start * file.samplerate)))
         wanted = min(file.frames, math.ceil(seconds * file.samplerate))
         return file.read(wanted, dtype="float32", always_2d=True), int(file.samplerate)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -14,7 +15,8 @@ from pydantic import Field
 from omnitune.backbones import Backbone
 from omnitune.component import any_of, component
 from omnitune.errors import Mistake
-from omnitune.modalities import Decoder, Facts, Modality, _sound
+from omnitune.modalities import Decoder, Facts, Modality, _several, _sound
+from omnitune.modalities._words import Words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,6 +50,8 @@ class Audio(Modality):
         silence: seconds behind each clip that are read too. Whisper was trained with silence behind what it hears, and tells in it of the whole:
             1 for its checkpoints where left out, 0 for others.
         full_length: fill every clip up with silence to the length that Whisper or AST was trained on, at its cost.
+        most: clips that are read of one cell, the first ones of a list (in files without lists a text such as `["a", "b"]`); with 1 a
+            cell holds one. Each is read by itself, and stands as one token in the fusion; their mean is the input's vector.
         time_masks: stretches of time hidden in training (SpecAugment, Park et al. 2019, https://arxiv.org/abs/1904.08779), each up to a fifth of
             the clip.
         time_mask: the widest of them, in seconds.
@@ -67,6 +71,7 @@ class Audio(Modality):
     max_seconds: Annotated[float, Field(gt=0, le=3600)] | None = None
     silence: Annotated[float, Field(ge=0, le=3600)] | None = None
     full_length: bool = False
+    most: Annotated[int, Field(ge=1, le=64)] = 1
     time_masks: Annotated[int, Field(ge=0, le=100)] = 0
     time_mask: Annotated[float, Field(gt=0, le=3600)] = 0.5
     band_masks: Annotated[int, Field(ge=0, le=100)] = 0
@@ -87,6 +92,10 @@ class Audio(Modality):
 
     def check(self, value: Any) -> str | None:
         """Decodes what is read of it, so that a damaged file is found before training."""
+        if self.several:
+            return _several.check(self.one, value, self.most)
+        if isinstance(value, list):
+            return f"expected one file, got a list. {_several.FIX}"
         if not isinstance(value, bytes):
             return f"expected the bytes of a sound file, got {type(value).__name__}"
         try:
@@ -95,19 +104,31 @@ class Audio(Modality):
             return f"{mistake.what}. {mistake.fix}"
         return None
 
+    @property
+    def one(self) -> Audio:
+        """What reads each of several."""
+        return self.replace(most=1)
+
+    def each(self, values: Sequence[Any]) -> Sequence[Any]:
+        """See `Modality.each`."""
+        return _several.Items(values, self.most) if self.several else values
+
     def learn(self, values: Sequence[Any]) -> Facts:
         """`cut`: the share of clips that are longer than is read, by their headers."""
-        seconds = [_sound.length(value, self.rate) for value in values if value is not None]
+        seconds = [_sound.length(value, self.rate) for value in self.each(values) if value is not None]
         return {"cut": sum(one > self._hears["seconds"] for one in seconds) / max(1, len(seconds))}
 
     def encode(self, values: Sequence[Any], facts: Facts, rng: np.random.Generator | None = None) -> dict[str, Tensor]:
         """`sound` (B, T, M) float32, or (B, T) of a backbone that hears waves, zeros behind shorter clips; `length` (B,), of each in frames or
-        samples, 0 where it is missing. Every clip has a random stream of its own, and a thread.
+        samples, 0 where it is missing; `cut` (B,), whether it is as long as what is read, so that more may follow. Every clip has a random stream
+        of its own, and a thread.
 
-        A value is the bytes of a file, or what `decoder` made of them.
+        A value is the bytes of a file, or what `decoder` made of them. Of several in a cell see `_several.encode`.
         """
         import torch
 
+        if self.several:
+            return _several.encode(self.one, values, self.most, facts, rng)
         augment = rng is not None and self.augments
         draws = self._draws(len(values), rng if augment else None)
 
@@ -123,7 +144,13 @@ class Audio(Modality):
         for place, clip in enumerate(clips):
             if clip is not None:
                 sound[place, : len(clip)] = clip
-        return {"sound": sound, "length": length, "present": length > 0}
+        cut = torch.tensor([clip is not None and self._is_cut(clip) for clip in clips], dtype=torch.bool)
+        return {"sound": sound, "length": length, "present": length > 0, "cut": cut}
+
+    def _is_cut(self, clip: Tensor) -> bool:
+        """Whether it, (T, M) or (T,), is as long as what is read: then nobody knows what came behind it. One that is filled up ends in silence."""
+        longest, room = _longest(self._hears)
+        return len(clip) >= longest if longest <= room else len(clip) >= room and not bool((clip[-1] == clip.min()).all())
 
     def _draws(self, n: int, rng: np.random.Generator | None) -> list[int]:
         """A number for each of `n` clips: the same one where they have fixed views."""
@@ -197,10 +224,40 @@ class Audio(Modality):
         hears = {name: value for name, value in self._hears.items() if name not in ("form", "seconds")}
         return (mel.log_mel if self._hears["form"] == "log_mel" else mel.fbank)(x_S, **hears)
 
+    def windows(self, value: bytes, overlap: float) -> Iterator[tuple[float, float, bool, np.ndarray[Any, Any]]]:
+        """A sound of any length as stretches of what is read at a time, each beginning `overlap` seconds before the one before it ends: when it
+        begins and ends, in seconds, whether it is the last one, and what `encode` takes in the place of a file. One is in memory at a time."""
+        import numpy as np
+        import torch
+
+        hears, start = self._hears, 0.0
+        total = _sound.length(value, self.rate)
+        while True:
+            wave = _sound.read(value, hears["rate"], hears["seconds"], self.rate, start)
+            read = wave if hears["form"] == "wave" else self._spectrogram(torch.from_numpy(wave)).numpy()
+            stop, last = min(total, start + hears["seconds"]), start + hears["seconds"] >= total
+            yield start, stop, last, read.view(np.uint8)
+            if last:
+                return
+            start += hears["seconds"] - overlap
+
+    def speech(self, facts: Facts) -> Facts:
+        """What comes with the backbone that writes what is said (`Backbone.speech`); the `seconds` that are read, and whether somebody chose the
+        silence behind them (`chosen`)."""
+        chosen = self.full_length or self.silence is not None
+        return {**self.backbone.speech(), "seconds": self._hears["seconds"], "chosen": chosen}
+
+    def spelled(self, text: str, lead: str) -> list[int]:
+        """See `Modality.spelled`."""
+        ids: list[int] = _words(self.backbone, self.backbone.stamp()).plain.encode(lead + text, add_special_tokens=False).ids
+        return ids
+
     def outline(self, values: Iterable[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Mean and deviation over time of the loudness of 40 bands, up to 8 kHz, (n, 80)."""
         import numpy as np
 
+        if self.several:
+            return _several.outline(self.one.outline, values, self.most)
         return np.array([[np.nan] * 2 * BANDS if value is None else self._bands(value) for value in values]).reshape(-1, 2 * BANDS)
 
     def _bands(self, value: bytes) -> list[float]:
@@ -214,6 +271,8 @@ class Audio(Modality):
 
     def size(self, value: Any) -> int:
         """About how many frames of 10 ms."""
+        if self.several:
+            return _several.size(self.one, value, self.most)
         return 1 + int(100 * min(_sound.length(value, self.rate), self._hears["seconds"]))
 
     @property
@@ -262,6 +321,23 @@ def _hears(backbone: Backbone, max_seconds: float | None, silence: float | None,
     if max_seconds is not None and max_seconds > longest:
         raise Mistake("max_seconds", f"the backbone hears {longest:g} seconds at a time", f"Set max_seconds to {longest:g} at most, or leave it out")
     return found | {"seconds": max_seconds or (longest if pretrained else LONGEST), "silence": longest if full_length else silence}
+
+
+def _longest(hears: dict[str, Any]) -> tuple[float, float]:
+    """Frames or samples of a clip that goes on behind what is read, with its silence, and how many the backbone hears; of filter banks none are
+    counted."""
+    heard = (hears["seconds"] + hears["silence"]) * hears["rate"]
+    if hears["form"] == "wave":
+        return int(heard) - 2, math.inf  # a resampled clip may lack one or two
+    if hears["form"] == "fbank":
+        return math.inf, math.inf
+    return 2 * math.ceil(heard / (2 * hears["hop"])), hears["most"] // hears["hop"]
+
+
+@cache
+def _words(backbone: Backbone, stamp: tuple[Any, ...]) -> Words:
+    """The tokenizer of a decoder, set up once as long as its files stay as they are."""
+    return Words(backbone.tokenizer(), 2**30)
 
 
 def _reader(backbone: Encoder) -> nn.Module:

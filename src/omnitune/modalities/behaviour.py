@@ -43,6 +43,8 @@ class Items(Settings):
     def _describes(cls, columns: dict[str, Modality]) -> dict[str, Modality]:
         if wrong := next((name for name, modality in columns.items() if modality.kind == "behaviour"), None):
             raise ValueError(f"{wrong!r} cannot be a history: an item is described by what it is")
+        if wrong := next((name for name, modality in columns.items() if modality.several), None):
+            raise ValueError(f"all members of a list are read anyway: leave out `most` of {wrong!r}")
         return columns
 
 

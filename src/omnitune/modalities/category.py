@@ -47,7 +47,7 @@ class Category(Modality):
 
     def check(self, value: Any) -> str | None:
         """Lists, bytes and infinite numbers are no category."""
-        return None if cells.missing(value) else cells.problem(value)
+        return cells.unnamed(value)
 
     def learn(self, values: Sequence[Any]) -> Facts:
         """`categories`: their names, the most frequent first, like ones by alphabet."""

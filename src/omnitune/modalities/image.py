@@ -16,7 +16,7 @@ from pydantic import Field
 from omnitune.backbones import Backbone
 from omnitune.component import any_of, component
 from omnitune.errors import Mistake
-from omnitune.modalities import Decoder, Facts, Modality, _decode
+from omnitune.modalities import Decoder, Facts, Modality, _decode, _several
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,6 +43,8 @@ class Image(Modality):
         flip: mirror left and right; turn it off where sides matter (text, arrows).
         views: so many augmented views of each picture, always the same, take turns over the epochs, so that a frozen part is computed once a
             view instead of in every epoch; 0 draws new ones in every epoch, which learns better and costs the frozen part each time.
+        most: pictures that are read of one cell, the first ones of a list (in files without lists a text such as `["a", "b"]`); with 1 a
+            cell holds one. Each is read by itself, and stands as one token in the fusion; their mean is the input's vector.
         fit: how prediction fills the checkpoint's size: `crop` keeps proportions and the centre, `squash` keeps the whole picture.
     """
 
@@ -55,6 +57,7 @@ class Image(Modality):
     crop_ratio: Range = (3 / 4, 4 / 3)
     flip: bool = True
     views: Annotated[int, Field(ge=0)] = 0
+    most: Annotated[int, Field(ge=1, le=64)] = 1
     fit: Literal["crop", "squash"] = "crop"
 
     @pydantic.field_validator("crop_scale", "crop_ratio")
@@ -76,6 +79,10 @@ class Image(Modality):
 
     def check(self, value: Any) -> str | None:
         """Decodes it, so that a damaged file is found before training. JPEG files at an eighth of their size: quicker, and all is read."""
+        if self.several:
+            return _several.check(self.one, value, self.most)
+        if isinstance(value, list):
+            return f"expected one file, got a list. {_several.FIX}"
         if not isinstance(value, bytes):
             return f"expected the bytes of a picture file, got {type(value).__name__}"
         try:
@@ -83,6 +90,15 @@ class Image(Modality):
         except Mistake as mistake:
             return f"{mistake.what}. {mistake.fix}"
         return None
+
+    @property
+    def one(self) -> Image:
+        """What reads each of several."""
+        return self.replace(most=1)
+
+    def each(self, values: Sequence[Any]) -> Sequence[Any]:
+        """See `Modality.each`."""
+        return _several.Items(values, self.most) if self.several else values
 
     def learn(self, values: Sequence[Any]) -> Facts:
         """Nothing: what a checkpoint expects comes with it. No file is opened."""
@@ -99,14 +115,16 @@ class Image(Modality):
         return {"longest": 0}
 
     def encode(self, values: Sequence[Any], facts: Facts, rng: np.random.Generator | None = None) -> dict[str, Tensor]:
-        """`pixels` (B, 3, H, W) uint8; zeros where missing. Every picture has a random stream of its own, and a thread.
+        """`pixels` (B, 3, H, W) uint8; zeros where missing. Every picture has a random stream of its own, and where there is much to do a thread.
 
-        A value is the bytes of a file, or what `decoder` made of them.
+        A value is the bytes of a file, or what `decoder` made of them. Of several in a cell see `_several.encode`.
         """
         import numpy as np
         import torch
 
-        pixels = torch.zeros(len(values), 3, *self._wanted["size"], dtype=torch.uint8)
+        if self.several:
+            return _several.encode(self.one, values, self.most, facts, rng)
+        pixels = torch.zeros(len(values), *self._wanted["size"], 3, dtype=torch.uint8).permute(0, 3, 1, 2)  # as decoders give it
         augment = rng is not None and self.augment
         decode, draws = self.decoder(augment).read, self._draws(len(values), rng if augment else None)
 
@@ -117,8 +135,11 @@ class Image(Modality):
                 x_CHW = torch.from_numpy(x_HWC).permute(2, 0, 1)  # its memory in the order height, width, colour, quickest to resize
                 pixels[place] = self._augmented(x_CHW, self._rng(draws[place], x_HWC)) if augment else x_CHW
 
+        slow = [place for place, value in enumerate(values) if augment or not isinstance(value, np.ndarray)]
         with ThreadPoolExecutor(min(len(values), os.cpu_count() or 1)) as pool:
-            list(pool.map(read, range(len(values))))
+            list(pool.map(read, slow))
+        for place in set(range(len(values))).difference(slow):  # to copy a picture takes less than to hand it to a thread
+            read(place)
         return {"pixels": pixels, "present": torch.tensor([value is not None for value in values], dtype=torch.bool)}
 
     @property
@@ -178,8 +199,8 @@ class Image(Modality):
         return _array(pictures.resize(x_CHW, size, wanted["resample"]))
 
     def size(self, value: Any) -> int:
-        """One: all pictures become equally large."""
-        return 1
+        """One a picture: all become equally large."""
+        return _several.size(self.one, value, self.most) if self.several else 1
 
     def encoder(self, facts: Facts) -> nn.Module:
         """A `PictureReader` with the checkpoint's weights."""

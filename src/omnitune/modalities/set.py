@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from omnitune.component import component
+from omnitune.errors import Mistake
 from omnitune.modalities import Facts, Modality
 from omnitune.nn import values as cells
 
@@ -23,7 +24,7 @@ OTHER, NOTHING = 0, 1
 @component
 class Set(Modality):
     """Names that a row has any number of, read as the sum of a learned vector each; their order says nothing. A cell is a list (`["red", "round"]`)
-    or a text with a separator (`red|round`).
+    or a text: in JSON (`["red", "round"]`), or with a separator (`red|round`).
 
     Members that are rare in training share one vector, and so do new ones in prediction. None and an empty text are missing; an empty list is a
     set of nothing, which has a vector too. A member keeps one name whatever file it came from, and counts once.
@@ -58,7 +59,13 @@ class Set(Modality):
         return None if cells.nan(value) else cells.no_members(value, "member")
 
     def learn(self, values: Sequence[Any]) -> Facts:
-        """`categories`: the names of members, the most frequent first, like ones by alphabet; `cut`: the share of sets that are read in part."""
+        """`categories`: the names of members, the most frequent first, like ones by alphabet; `cut`: the share of sets that are read in part.
+
+        Raises:
+            Mistake: texts hold another usual separator than the one that is set.
+        """
+        if wrong := cells.foreign_separator((value for value in values if not _missing(value)), self.separator):
+            raise Mistake("separator", *wrong)
         counts, rows, cut = Counter[str](), 0, 0
         for value in values:
             if not _missing(value):

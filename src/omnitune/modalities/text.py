@@ -11,7 +11,7 @@ from pydantic import Field
 
 from omnitune.backbones import TOKENIZER, Backbone
 from omnitune.component import any_of, component
-from omnitune.modalities import Facts, Modality, _prompts, _windows, _words
+from omnitune.modalities import Facts, Modality, _prompts, _several, _windows, _words
 from omnitune.nn import values as cells
 from omnitune.nn.template import Prompt
 
@@ -34,6 +34,8 @@ class Text(Modality):
             What is beyond is cut, and the share of texts this happened to is reported.
         pieces: a text longer than `max_tokens` is read in pieces, each a row of its own, instead of being cut there. What a row is to answer is
             asked of the first piece of its text, which is also what predictions read; the others are for tasks that ask about words.
+        most: texts that are read of one cell, the first ones of a list (in files without lists a text such as `["a", "b"]`); with 1 a
+            cell holds one. Each is read by itself, and stands as one token in the fusion; their mean is the input's vector.
         token_dropout: share of tokens that training hides (by the checkpoint's mask token where it has one, else by leaving them out), a
             light augmentation against learning single words by heart.
     """
@@ -44,6 +46,7 @@ class Text(Modality):
     backbone: any_of(Backbone) = Field(default="sample:minilm-l6", validate_default=True)  # type: ignore[valid-type]
     max_tokens: Annotated[int, Field(ge=4)] = 256
     pieces: bool = False
+    most: Annotated[int, Field(ge=1, le=64)] = 1
     token_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
     @property
@@ -52,21 +55,42 @@ class Text(Modality):
         return self.token_dropout > 0
 
     def check(self, value: Any) -> str | None:
-        """Lists, bytes and infinite numbers are no text."""
-        return cells.problem(value)
+        """Lists, bytes and infinite numbers are no text; a list is several where more than one may be read."""
+        if self.several:
+            return _several.check(self.one, value, self.most)
+        problem = cells.problem(value)
+        return f"{problem}. {_several.FIX}" if problem and isinstance(value, (list, tuple)) else problem
+
+    @property
+    def one(self) -> Text:
+        """What reads each of several."""
+        return self.replace(most=1)
+
+    def each(self, values: Sequence[Any]) -> Sequence[Any]:
+        """See `Modality.each`."""
+        return _several.Items(values, self.most) if self.several else values
 
     def learn(self, values: Sequence[Any]) -> Facts:
         """`max_tokens`, as far as the checkpoint goes, and `cut`, the share of (up to 5,000) texts that are longer; and what a backbone that
         starts from nothing learns."""
-        own: Facts = self.backbone.learn(_Texts(values))
-        words = self._read_by(self.max_tokens, own)
+        return self.learn_shared(values, self.shared([self.each(values)]))
+
+    def shared(self, columns: Sequence[Sequence[Any]]) -> Facts:
+        """The tokenizer of a backbone that starts from nothing."""
+        learned: Facts = self.backbone.learn(_Texts(columns))
+        return learned
+
+    def learn_shared(self, values: Sequence[Any], shared: Facts) -> Facts:
+        """See `learn`."""
+        values = self.each(values)
+        words = self._read_by(self.max_tokens, shared)
         if self.pieces:
-            return {"max_tokens": words.limit, "cut": 0.0} | own
+            return {"max_tokens": words.limit, "cut": 0.0} | shared
         some = (cells.name(value) for value in islice(values, 0, None, -(-len(values) // COUNTED) or 1) if value is not None)
         seen = cut = 0
         while chunk := list(islice(some, CHUNK)):
             seen, cut = seen + len(chunk), cut + sum(row.cut for row in words.read(chunk))
-        return {"max_tokens": words.limit, "cut": cut / seen if seen else 0.0} | own
+        return {"max_tokens": words.limit, "cut": cut / seen if seen else 0.0} | shared
 
     def language(self, facts: Facts) -> Facts:
         """What a task must know that asks about its words: whether the backbone is `causal`, its words `tied`, and whether it `says` them by trained
@@ -94,14 +118,17 @@ class Text(Modality):
     def encode(self, values: Sequence[Any], facts: Facts, rng: np.random.Generator | None = None) -> dict[str, Tensor]:
         """`input_ids` and `attention_mask` (B, L) int64, L the longest of the batch; `words` (B, L), of each token the number of its word in the
         text, -1 of added ones and padding; `cut` (B,), `bytes` (B,) and `next` (B,) of what they say, and of pieces their `place` (B, 3); see
-        `_words.Row`, which a value may be too."""
+        `_words.Row`, which a value may be too. Of several texts in a cell see `_several.encode`."""
         import torch
+
+        if self.several:
+            return _several.encode(self.one, values, self.most, facts, rng)
 
         words = self._read_by(facts["max_tokens"], facts)
         rows = self._read(words, values, facts)
         if rng is not None and self.token_dropout:
             rows = [words.hide(row, (rng.random(len(row.ids)) < self.token_dropout).tolist()) for row in rows]
-        ids, mask, places = (torch.tensor(values) for values in words.pad(rows))
+        ids, mask, places = (torch.from_numpy(values) for values in words.pad(rows))
         present = torch.tensor([value is not None for value in values], dtype=torch.bool)
         cut = torch.tensor([row.cut for row in rows], dtype=torch.bool)
         read, after = torch.tensor([(row.bytes, row.next) for row in rows], dtype=torch.int64).reshape(-1, 2).T
@@ -216,8 +243,16 @@ class Text(Modality):
         read = iter(words.firsts(texts, self.frame(facts)) if self.pieces and texts else words.read(texts))
         return [value if isinstance(value, _words.Row) else next(read) for value in values]
 
+    def read(self, values: Sequence[Any], facts: Facts) -> list[Any]:
+        """Of each text a `_words.Row`; not of texts that are read in pieces."""
+        words = self._read_by(facts["max_tokens"], facts)
+        rows = iter(words.read([cells.name(value) for value in values if value is not None]))
+        return [None if value is None else next(rows).compact() for value in values]
+
     def size(self, value: Any) -> int:
         """About how many tokens: one for four bytes, which is near for English as for Chinese."""
+        if self.several:
+            return _several.size(self.one, value, self.most)
         if isinstance(value, _words.Row):
             return len(value.ids)
         start = cells.name(value)[: 4 * self.max_tokens]
@@ -242,13 +277,13 @@ class Text(Modality):
 
 
 class _Texts:
-    """The texts of a column, as often as they are asked for."""
+    """The texts of columns, as often as they are asked for."""
 
-    def __init__(self, values: Sequence[Any]) -> None:
-        self.values = values
+    def __init__(self, columns: Sequence[Sequence[Any]]) -> None:
+        self.columns = columns
 
     def __iter__(self) -> Iterator[str]:
-        return (cells.name(value) for value in self.values if value is not None)
+        return (cells.name(value) for values in self.columns for value in values if value is not None)
 
 
 @cache

@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,28 +25,44 @@ def inject(model: nn.Module, config: Any) -> None:
     inject_adapter_in_model(config, model, adapter_name=NAME)
 
 
-def write(model: Any, folder: Path, inside: str = "") -> None:
+def only(config: Any, targets: Collection[str]) -> Any:
+    """The configuration with these layers as its targets."""
+    made = copy.copy(config)
+    made.target_modules = set(targets)
+    return made
+
+
+def write(parts: Mapping[str, Any], folder: Path) -> None:
     """adapter_config.json and adapter_model.safetensors, as `peft.PeftModel.from_pretrained(base, folder)` reads them.
 
     Args:
-        model: with adapters.
+        parts: models with adapters, by what their names begin with in the base: ended by a dot where that is more than nothing.
         folder: where to.
-        inside: what the names of `model` begin with in the base, ended by a dot, where that is more.
     """
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 
-    config = copy.copy(model.peft_config[NAME])
-    config.target_modules = {inside + name for name in config.target_modules}
-    config.save_pretrained(str(folder))
-    state = get_peft_model_state_dict(model, adapter_name=NAME, save_embedding_layers=False)
+    configs = {inside: model.peft_config[NAME] for inside, model in parts.items()}
+    targets = {inside + name for inside, config in configs.items() for name in config.target_modules}
+    only(next(iter(configs.values())), targets).save_pretrained(str(folder))
+    state = {
+        inside + name: t
+        for inside, model in parts.items()
+        for name, t in get_peft_model_state_dict(model, adapter_name=NAME, save_embedding_layers=False).items()
+    }
     path = folder / WEIGHTS
     path.unlink(missing_ok=True)  # never written into: other processes may have it mapped
-    save_file({PREFIX + inside + name: t.detach().contiguous() for name, t in state.items()}, path, {"format": "pt"})
+    save_file({PREFIX + name: t.detach().contiguous() for name, t in state.items()}, path, {"format": "pt"})
 
 
-def read(model: nn.Module, folder: Path, inside: str = "") -> None:
-    """Puts the adapter of `folder` into `model`; `inside` as in `write`.
+def read(model: nn.Module, folder: Path, inside: str = "", but: str | None = None) -> bool:
+    """Puts the adapter of `folder` into `model`, as far as it is this part's; whether anything was.
+
+    Args:
+        model: a part of what the adapter was made for.
+        folder: where it lies.
+        inside: what the names of `model` begin with there, ended by a dot, where that is more than nothing.
+        but: what names of another part begin with.
 
     Raises:
         Mistake: the adapter is damaged or belongs to another model.
@@ -57,8 +74,11 @@ def read(model: nn.Module, folder: Path, inside: str = "") -> None:
     path = folder / WEIGHTS
     try:
         config: Any = PeftConfig.from_pretrained(os.fspath(folder))
-        config.target_modules = {name.removeprefix(inside) for name in config.target_modules}
-        state = {name.removeprefix(PREFIX + inside): t for name, t in load_file(path).items()}
+        whole = {name.removeprefix(PREFIX): t for name, t in load_file(path).items()}
+        state = {name.removeprefix(inside): t for name, t in whole.items() if _own(name, inside, but)}
+        if but and not state:
+            return False
+        config = only(config, {name.removeprefix(inside) for name in config.target_modules if not (but and name.startswith(but))})
         config.inference_mode = False
         inject(model, config)
         found: Any = set_peft_model_state_dict(model, state, adapter_name=NAME)
@@ -69,6 +89,12 @@ def read(model: nn.Module, folder: Path, inside: str = "") -> None:
         raise Mistake(str(path), f"weights do not fit this model: {(lacking or found.unexpected_keys)[0]}", "Copy the folder again")
     if any(not t.isfinite().all() for t in state.values()):
         raise Mistake(str(path), "damaged: weights that are not finite", "Copy the folder again")
+    return True
+
+
+def _own(name: str, inside: str, but: str | None) -> bool:
+    """Whether a name begins with `inside`, and not with `but`."""
+    return name.startswith(inside) and not (but and name.startswith(but))
 
 
 def there(folder: Path) -> bool:
@@ -89,8 +115,14 @@ def base(folder: Path, where: str) -> str:
 
 def fold(model: nn.Module, folder: Path) -> None:
     """Adds the adapter of `folder` to the weights of `model`, a part of the model that it was made for. Raises `Mistake` as `read`."""
-    read(model, folder, _inside(model, folder))
-    merge(model)
+    if read(model, folder, _inside(model, folder)):
+        merge(model)
+
+
+def fold_rest(model: nn.Module, folder: Path, but: str) -> None:
+    """The same of all but the part whose names begin with `but`."""
+    if read(model, folder, but=but):
+        merge(model)
 
 
 def _inside(model: nn.Module, folder: Path) -> str:
@@ -99,11 +131,17 @@ def _inside(model: nn.Module, folder: Path) -> str:
 
     try:
         with safe_open(folder / WEIGHTS, "pt") as file:
-            layer = next(iter(file.keys()), "").removeprefix(PREFIX).partition(".lora_")[0]
+            layers = [name.removeprefix(PREFIX).partition(".lora_")[0].split(".") for name in file.keys()]  # noqa: SIM118
     except (SafetensorError, OSError):
         return ""  # `read` says what is wrong
-    own, parts = {name for name, _ in model.named_modules()}, layer.split(".")
-    return next((".".join([*parts[:i], ""]) for i in range(len(parts)) if ".".join(parts[i:]) in own), "")
+    own = {name for name, _ in model.named_modules()}
+    starts = (".".join([*parts[:i], ""]) if i else "" for parts in _encoders_first(layers) for i in range(len(parts)) if ".".join(parts[i:]) in own)
+    return next(starts, "")
+
+
+def _encoders_first(layers: list[list[str]]) -> list[list[str]]:
+    """Layers of a decoder last: they may be called as those of its encoder are."""
+    return sorted(layers, key=lambda parts: "decoder" in parts)
 
 
 def without(state: dict[str, Tensor]) -> dict[str, Tensor]:

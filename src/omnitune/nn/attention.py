@@ -63,7 +63,7 @@ class Attention(nn.Module):
 
         Args:
             x_BLD: the tokens.
-            mask: (B, S) bool, True where a token is real, every row needing one; or (1, 1, 1, rows) int64, the lengths of flat rows (see
+            mask: (B, S) bool, True where a token is real, every row needing one; or (1, 1, L, rows) int64, the lengths of flat rows (see
                 `flat`), B being 1. What padding itself gives is not to be read.
             turn: rotates queries and keys by their positions.
             cache: of the tokens before these.

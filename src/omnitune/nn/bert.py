@@ -127,7 +127,7 @@ class BERT(_Saved):
 
         Args:
             input_ids: (B, L).
-            attention_mask: (B, L), 1 where a token is real; or (1, 1, 1, rows) int64, the lengths of flat rows.
+            attention_mask: (B, L), 1 where a token is real; or (1, 1, L, rows) int64, the lengths of flat rows.
             token_type_ids: (B, L), 1 for tokens of a second text; all 0 where left out.
             position_ids: (B, L) or (1, L); counted from the left where left out.
             inputs_embeds: (B, L, D), in the place of `input_ids`.

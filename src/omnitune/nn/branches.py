@@ -42,11 +42,11 @@ class Rows:
         return torch.where(self.branch_BL > 0, prompt_B1 + place_BL - first_BL, place_BL)
 
     def told(self, layout: Layout) -> tuple[Tensor, Tensor]:
-        """Laid end to end: the places of tokens (1, T), and what `flat.attention` is told, (1, 1, 3, T): of each token its row, branch and place."""
+        """Laid end to end: the places of tokens (1, T), and what `flat.attention` is told, (1, 3, 1, T): of each token its row, branch and place."""
         place_1T, branch_1T = layout.flatten(self.places_BL), layout.flatten(self.branch_BL)
-        lengths_B = layout.lengths.flatten()
+        lengths_B = layout.lengths
         row_T = torch.arange(len(lengths_B), device=lengths_B.device).repeat_interleave(lengths_B)
-        return place_1T, torch.stack([row_T, branch_1T[0], place_1T[0]])[None, None]
+        return place_1T, torch.stack([row_T, branch_1T[0], place_1T[0]])[None, :, None]
 
 
 def apart(rows: Rows, read: Callable[[Tensor, Tensor], Tokens]) -> Tensor:

@@ -211,10 +211,14 @@ def language_model(config: Any) -> Any:
 
 
 def conditional(config: Any) -> Any:
-    """transformers' class that writes a text from another (T5, BART); None where it has none."""
-    from transformers import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING
+    """transformers' class that writes a text from another (T5, BART) or from a sound (Whisper); None where it has none."""
+    from transformers import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING, MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING
 
-    made: Any = MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING.get(type(config), None) if config.is_encoder_decoder else None
+    if not config.is_encoder_decoder:
+        return None
+    made: Any = next(
+        (m[type(config)] for m in (MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING, MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING) if type(config) in m), None
+    )
     return made[0] if isinstance(made, tuple) else made
 
 

@@ -1,8 +1,10 @@
-"""Denoise: what stood in a text before parts of it were hidden, written by the decoder of the backbone that read the rest.
+"""Denoise: a text that the decoder of a backbone writes of what its encoder read: what was hidden, an answer, what is said in a sound.
 
-Shape letters: B rows, L tokens of a text, T tokens that are written, D width, V vocabulary, N tokens that are asked for, K texts
-that lie behind a prompt.
+Shape letters: B rows, L tokens that were read, P tokens of a start, T tokens that are written, D width, V vocabulary, N tokens that are asked for,
+K texts that lie behind a prompt.
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -21,13 +23,13 @@ class DenoiseHead(WordsHead):
     Args:
         of: the input.
         encoder: its backbone, of an encoder-decoder.
-        start: the token that stands before the first one.
+        start: the tokens that stand before the first one, at least one.
         padding: the token that stands behind the last one.
     """
 
-    def __init__(self, of: str, encoder: Encoder, start: int, padding: int) -> None:
+    def __init__(self, of: str, encoder: Encoder, start: Sequence[int], padding: int) -> None:
         super().__init__()
-        self.of, self.start, self.padding = of, start, padding
+        self.of, self.start, self.padding = of, list(start), padding
         self._backbone = (encoder, encoder.decode())  # in a tuple, so that its weights are not this module's too
 
     def read(self, view: View, labels_BL: Tensor) -> tuple[Tensor, Tensor]:
@@ -46,20 +48,20 @@ class DenoiseHead(WordsHead):
     def say(self, x_ND: Tensor, y_N: Tensor, scale_N: Tensor, right: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """See `WordsHead.say`."""
         encoder, decoder = self._backbone
-        table_VD = decoder.table(encoder.model.get_input_embeddings().weight).float()
+        table_VD = decoder.table(decoder.words(encoder.model).weight).float()
         return linear_cross_entropy(x_ND, table_VD, decoder.bias, y_N, scale_N)
 
     def _written(self, x_BLD: Tensor, mask_BL: Tensor, labels_BT: Tensor) -> tuple[Tensor, Tensor]:
         """What the decoder makes of texts and of the words before each one that is asked for, (N, D) float32, and their rows, (N,)."""
         encoder, decoder = self._backbone
-        y_BTD = decoder(x_BLD, mask_BL, encoder.model.get_input_embeddings()(self._before(labels_BT)))
+        read = decoder.words(encoder.model)
+        y_BTD = decoder(x_BLD, mask_BL, read(self._before(labels_BT)))[:, len(self.start) - 1 :]
         rows_N, places_N = (labels_BT != NOT_ASKED).nonzero(as_tuple=True)
         if labels_BT.device.type == "cpu":
             decoder.tokens.update(real=len(rows_N), padding=labels_BT.numel() - len(rows_N))
         return y_BTD[rows_N, places_N].float(), rows_N
 
     def _before(self, labels_BT: Tensor) -> Tensor:
-        """Of each token the one before it, (B, T)."""
-        before_BT = labels_BT.roll(1, 1)
-        before_BT[:, 0] = self.start
-        return torch.where(before_BT == NOT_ASKED, self.padding, before_BT)
+        """Of each token the one before it, behind all but the last token of the start, (B, P - 1 + T)."""
+        start_BP = torch.tensor(self.start, device=labels_BT.device).expand(len(labels_BT), -1)
+        return torch.cat([start_BP, torch.where(labels_BT == NOT_ASKED, self.padding, labels_BT)[:, :-1]], 1)

@@ -1,5 +1,7 @@
 """Dropout with cheap draws, and how much of it a pretrained model has."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -30,15 +32,28 @@ class Dropout(nn.Dropout):
 
 def set_share(model: nn.Module, layers: float | None, attention: float | None) -> None:
     """Sets the dropout of layers, and that of attention weights, which models keep as a module or as a plain number; None leaves it."""
+    for module, name, found in _places(model):
+        share = attention if name in ATTENTION and _attends(module) else layers
+        if share is None:
+            continue
+        if isinstance(found, nn.Dropout):
+            found.p = share
+        else:
+            setattr(module, name, share)
+
+
+def attention_share(model: nn.Module) -> float:
+    """The largest share of attention weights that training drops anywhere in it."""
+    kept = [found for module, name, found in _places(model) if name in ATTENTION and _attends(module)]
+    return max((found.p if isinstance(found, nn.Dropout) else found for found in kept), default=0.0)
+
+
+def _places(model: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Dropout | float]]:
+    """Where a share to drop is kept: in which module, under which name, and what it is."""
     for module in model.modules():
         for name, found in [*module.named_children(), *vars(module).items()]:
-            share = attention if name in ATTENTION and _attends(module) else layers
-            if share is None:
-                continue
-            if isinstance(found, nn.Dropout):
-                found.p = share
-            elif isinstance(found, float) and name in NUMBERS:
-                setattr(module, name, share)
+            if isinstance(found, nn.Dropout) or (isinstance(found, float) and name in NUMBERS):
+                yield module, name, found
 
 
 def _attends(module: nn.Module) -> bool:

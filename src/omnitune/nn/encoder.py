@@ -3,8 +3,7 @@
 Shape letters: B rows, L tokens, D width, C channels, H and W of a feature map (then L = H * W and D = C).
 """
 
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Self
@@ -16,9 +15,11 @@ from omnitune.errors import Mistake
 from omnitune.nn import adapters, branches, checkpoints, dropout, flat, kernels, lowrank, masked_words, narrow, patches, weights
 from omnitune.nn.adaptive_head import AdaptiveHead
 from omnitune.nn.blocks import find_blocks, inside, outside, unread
+from omnitune.nn.compiled import Compiled
 from omnitune.nn.decoder import Decoder
 from omnitune.nn.hearing import Hearing, equal, joined
 from omnitune.nn.lm_head import LMHead
+from omnitune.nn.padding import Padding
 from omnitune.nn.recall import Place, Recall
 from omnitune.nn.replay import Cut
 from omnitune.nn.tokens import Pool, Tokens
@@ -39,26 +40,29 @@ class Encoder(nn.Module):
         filled: whether its weights are real; False for a skeleton, until `load`.
         folder: where the checkpoint lies that it was read from, for the layers there that say words.
         added: words that the files there do not know.
+        adapter: where an adapter lies that was added to the weights of `model`, for those layers too.
     """
 
     model: Any  # the Hugging Face model: nn.Module with a `config`
 
-    def __init__(self, model: nn.Module, pool: Pool, filled: bool = True, folder: Path | None = None, added: int = 0) -> None:
+    def __init__(
+        self, model: nn.Module, pool: Pool, filled: bool = True, folder: Path | None = None, added: int = 0, adapter: Path | None = None
+    ) -> None:
         super().__init__()
-        self.model, self.pool, self.filled, self.folder, self.added = model, pool, filled, folder, added
+        self.model, self.pool, self.filled, self.folder, self.added, self.adapter = model, pool, filled, folder, added, adapter
         self.lm_head: LMHead | AdaptiveHead | Decoder | None = None
         self.names, self.blocks = find_blocks(model)
         self.width = checkpoints.width(self.model.config)
-        self.adapted = False
+        self.adapted, self.compiled = False, Compiled()
         self._outside = outside(self.names, [name for name, _ in model.named_parameters()])
         self._read = {name for name, p in self.named_parameters() if p.requires_grad and not unread(name)}
         kernels.quicken(model)
         self.eval()
         self.reads_text = checkpoints.accepts(type(model).forward, "input_ids")
-        self.flat, self.positions_from = True, self._flat_positions()
+        self.padding = Padding(model)
+        self._see_whether_flat()
         self.narrow, self._sought = False, False
         self._last: narrow.Narrow | None = None
-        self.tokens = Counter[str]()
         self.channels_last = any(isinstance(module, nn.Conv2d) for block in self.blocks for module in block.modules())
         self.cut: Cut | None = None
         self.hearing, self.heard_BL = Hearing.of(model), torch.zeros(0, 0, dtype=torch.bool)
@@ -132,10 +136,9 @@ class Encoder(nn.Module):
     def _texts(self, ids_BL: Tensor, mask_BL: Tensor, types_BL: Tensor | None = None, hidden_BLD: Tensor | None = None) -> Tokens:
         """Tokens of texts; flat where the model can. With `hidden`, the blocks below the cut are replaced by it."""
         real_BL = _never_empty(mask_BL)
-        padded, types = self._padded(ids_BL.device), {} if types_BL is None else {"token_type_ids": types_BL}
-        if ids_BL.device.type == "cpu":
-            self.tokens.update(real=int(real_BL.sum()), padding=int((~real_BL).sum()) if padded else 0)
-        if padded:
+        self.padding.count(real_BL)
+        types = {} if types_BL is None else {"token_type_ids": types_BL}
+        if self.padding.why(ids_BL.device, self.training):
             few_B1 = _read(self.pool, real_BL) if self._narrowed() else None
             with self._replaced(hidden_BLD):
                 x_BLD = self._run(few_B1, input_ids=ids_BL, attention_mask=real_BL.long(), **types)
@@ -143,9 +146,9 @@ class Encoder(nn.Module):
         layout = flat.Layout.of(real_BL)
         few_1B = layout.read(self.pool) if self._narrowed() else None
         with self._replaced(None if hidden_BLD is None else layout.flatten(hidden_BLD)):
-            places = layout.positions[None] + (self.positions_from or 0)
+            places = layout.positions[None] + (self.padding.positions_from or 0)
             types = {name: layout.flatten(tensor) for name, tensor in types.items()}
-            x_1TD = self._run(few_1B, input_ids=layout.flatten(ids_BL), position_ids=places, attention_mask=layout.lengths, **types)
+            x_1TD = self._run(few_1B, input_ids=layout.flatten(ids_BL), position_ids=places, attention_mask=layout.mask, **types)
         if self.cut and hidden_BLD is None:
             self.cut.seen = layout.pad(self.cut.seen)
         if few_1B is not None:
@@ -154,52 +157,47 @@ class Encoder(nn.Module):
 
     def _branched(self, ids_BL: Tensor, mask_BL: Tensor, branch_BL: Tensor) -> Tokens:
         """Tokens of prompts and of the texts behind them, the prompt computed once where the model can: two rows must give the same."""
-        rows, together = branches.Rows(ids_BL, _never_empty(mask_BL), branch_BL), not self._padded(ids_BL.device)
+        rows, together = branches.Rows(ids_BL, _never_empty(mask_BL), branch_BL), not self.padding.why(ids_BL.device, self.training)
         if together and self.forks is None:
-            training, tokens = self.training, Counter(self.tokens)
+            training, tokens = self.training, self.padding.tokens.copy()
             self.eval()
             self.forks = branches.proved(rows.first(2), self._together, self._texts)
             self.train(training)
-            self.tokens = tokens
+            self.padding.tokens = tokens
         if not (together and self.forks):
             return self._tokens(branches.apart(rows, self._texts), mask_BL)
-        self.tokens.update(real=int(rows.mask_BL.sum()))
+        self.padding.count(rows.mask_BL)
         return self._tokens(self._together(rows), mask_BL)
 
     def _together(self, rows: branches.Rows) -> Tensor:
         layout = flat.Layout.of(rows.mask_BL)
         places, told = rows.told(layout)
         return layout.pad(
-            self._run(None, input_ids=layout.flatten(rows.ids_BL), position_ids=places + (self.positions_from or 0), attention_mask=told)
+            self._run(None, input_ids=layout.flatten(rows.ids_BL), position_ids=places + (self.padding.positions_from or 0), attention_mask=told)
         )
 
     def _go_on(self, place: Place, ids_BL: Tensor, mask_BL: Tensor) -> Tokens:
         """Tokens of pieces, told of what was read before them; keeps what is to be told of these."""
         real_BL = _never_empty(mask_BL)
-        if ids_BL.device.type == "cpu":
-            self.tokens.update(real=int(real_BL.sum()), padding=int((~real_BL).sum()))
+        self.padding.count(real_BL)
         out = self.model(input_ids=ids_BL, mems=self.recall.of(place.before_B), attention_mask=real_BL.long(), use_cache=True)
         self.recall, self.went_on = self.recall.read(place, out.mems), True
         return self._tokens(out.last_hidden_state, mask_BL)
 
-    def _padded(self, device: torch.device) -> str | None:
-        """Why texts are not read as flat rows; None where they are."""
-        if not self.flat:
-            return "train.flat is false"
-        if device.type != "cpu":
-            return f"as rows are on {device.type}"
-        return None if self.positions_from is not None else f"{type(self.model).__name__} cannot read flat rows"
+    def pads(self, device: torch.device) -> bool:
+        """Whether padding of texts is multiplied."""
+        return self.reads_text and self.padding.why(device, self.training) is not None
 
     def path(self) -> dict[str, str]:
         """How its inputs were read, and what share of the tokens was padding, for a report."""
         told = {}
         if self.reads_text and self.blocks:
-            why, total = self._padded(next(self.parameters()).device), self.tokens.total()
-            share = f"; {self.tokens['padding'] / total:.1%} of the tokens were padding" if (why or self.went_on) and total else ""
-            told["texts"] = f"padded: {why}{share}" if why else "flat rows, no padding"
+            told["texts"] = self.padding.told(next(self.parameters()).device)
             if self.went_on:
                 learned, measured = (self.model.config.remembered(training) for training in (True, False))
-                told["texts"] = f"in order, each piece told of up to {learned:,} tokens before it in training, {measured:,} after{share}"
+                told["texts"] = (
+                    f"in order, each piece told of up to {learned:,} tokens before it in training, {measured:,} after{self.padding.share()}"
+                )
         if isinstance(self.lm_head, Decoder):
             told["targets"] = self.lm_head.path()
         if self.narrow and self._sought:
@@ -240,10 +238,11 @@ class Encoder(nn.Module):
             self._last = None
         self.train(training)
 
-    def _flat_positions(self) -> int | None:
-        """What positions of flat rows start with; None for pictures, for texts that must stay padded, and for a skeleton."""
-        fit = self.filled and self.reads_text and checkpoints.accepts(type(self.model).forward, "position_ids")
-        return flat.prepare(self.model) if fit else None
+    def _see_whether_flat(self) -> None:
+        """Not of pictures, nor of a skeleton."""
+        if self.filled and self.reads_text and checkpoints.accepts(type(self.model).forward, "position_ids"):
+            self.padding.prepare()
+        self.padding.note_dropout()
 
     def _options(self) -> dict[str, Any]:
         wanted = {"use_cache": False, "interpolate_pos_encoding": True}  # positions of pictures of another size lie between those of the checkpoint
@@ -279,6 +278,8 @@ class Encoder(nn.Module):
     def _keep(self, head: LMHead | AdaptiveHead | Decoder) -> None:
         if self.filled and self.folder is not None:
             head.fill(self.folder, self.model, self._where(), self.added)
+            if self.adapter is not None and isinstance(head, Decoder):
+                adapters.fold_rest(head.whole, self.adapter, head.encoder + ".")
         self.lm_head = head
         self._read |= {f"lm_head.{name}" for name, p in head.named_parameters() if p.requires_grad}
 
@@ -326,6 +327,7 @@ class Encoder(nn.Module):
         outside the blocks, follow the stem: their dropout comes right after it (T5 has one for both of its ends).
         """
         super().train(mode)
+        self.compiled.use(mode)
         if not mode:
             return self
         places: dict[str, set[int]] = {}
@@ -345,6 +347,7 @@ class Encoder(nn.Module):
     def set_dropout(self, layers: float | None, attention: float | None) -> None:
         """The shares that training drops, in layers and of attention weights; None leaves the checkpoint's."""
         dropout.set_share(self.model, layers, attention)
+        self.padding.note_dropout()
         if isinstance(self.lm_head, Decoder):
             dropout.set_share(self.lm_head.whole, layers, attention)
 
@@ -357,14 +360,32 @@ class Encoder(nn.Module):
         if isinstance(self.lm_head, Decoder):
             checkpoints.recompute(self.lm_head.whole)
 
-    def adapt(self, config: Any, one_product: bool = True) -> None:
-        """Adds the adapters that a `peft` configuration describes; they alone learn. With `one_product`, see `lowrank`."""
+    def compile_blocks(self) -> None:
+        """From now on the blocks that learn are compiled in training; not the last one where it is narrowed, since every batch does that anew."""
+        first, last = max(1, self.still()), len(self.blocks) - (self.narrow and self.pool != "mean")
+        self.compiled = Compiled(self.blocks[first - 1 : last], lengths_differ=self.reads_text)
+
+    def adapt(self, config: Any, one_product: bool = True, written: Collection[str] = ()) -> None:
+        """Adds the adapters that a `peft` configuration describes; they alone learn.
+
+        Args:
+            config: with the names of layers of `model`.
+            one_product: see `lowrank`.
+            written: layers of the decoder that are adapted too.
+        """
         assert not self.adapted, "one adapter at a time"
         self.requires_grad_(False)
         adapters.inject(self.model, config)
+        if written and isinstance(self.lm_head, Decoder):
+            adapters.inject(self.lm_head.whole, adapters.only(config, written))
         if one_product:
-            lowrank.merge_products(self.model)
+            lowrank.merge_products(self)
         self.adapted = True
+
+    def _adapted(self) -> dict[str, Any]:
+        """The parts that have adapters, by what their names begin with in the model that is saved."""
+        parts = {self._inside(): self.model} | ({"": self.lm_head.whole} if isinstance(self.lm_head, Decoder) else {})
+        return {inside: part for inside, part in parts.items() if hasattr(part, "peft_config")}
 
     def save(self, folder: Path, weights: bool, words: masked_words.MaskedWords | None = None) -> None:
         """Writes config.json, model.safetensors with its checksum where `weights`, and the adapter in PEFT's format where there is one.
@@ -379,7 +400,7 @@ class Encoder(nn.Module):
             model, state = self.lm_head.joined(model, state)
         checkpoints.write(model, folder, state)
         if self.adapted:
-            adapters.write(self.model, folder, self._inside())
+            adapters.write(self._adapted(), folder)
 
     def load(self, folder: Path) -> None:
         """Reads what `save` wrote: weights where they are there, the adapter where it is there.
@@ -392,14 +413,16 @@ class Encoder(nn.Module):
             checkpoints.same_shapes(self.model.state_dict(), fresh, str(folder))
             self.model.load_state_dict(fresh, assign=True)
             self.filled = True
-            self.positions_from = self._flat_positions()
+            self._see_whether_flat()
             if self.lm_head is not None:
                 self.lm_head.fill(folder, self.model, str(folder))
         if not self.filled:
             raise Mistake(str(folder), "no weights here", "Copy the folder again, with model.safetensors")
         if adapters.there(folder):
             adapters.read(self.model, folder, self._inside())
-            lowrank.merge_products(self.model)
+            if isinstance(self.lm_head, Decoder):
+                adapters.read(self.lm_head.whole, folder, but=self._inside())
+            lowrank.merge_products(self)
             self.adapted = True
 
     def _inside(self) -> str:
@@ -409,7 +432,8 @@ class Encoder(nn.Module):
     def merge(self) -> None:
         """Folds adapters into the weights: the same answers without the extra products."""
         if self.adapted:
-            adapters.merge(self.model)
+            for part in self._adapted().values():
+                adapters.merge(part)
             self.adapted = False
 
 

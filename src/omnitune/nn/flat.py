@@ -2,7 +2,8 @@
 
 Linear layers, norms and activations see tokens alone; attention stays within rows, which `attention` does for every transformers model that
 takes its attention from their `AttentionInterface`. The lengths travel in the place of the attention mask, whose four dimensions keep models
-from changing it. So a row's result does not depend on the rows beside it.
+from changing it, and whose third tells how long the longest may be without waiting for a GPU to say it. So a row's result does not depend on the
+rows beside it.
 
 Several texts may follow one prompt (branches): the row is the prompt and then every text, none of which sees another, so that the prompt is computed
 once. What each is told of then, is three numbers a token (Cai et al. 2024, https://arxiv.org/abs/2401.10774, section 3.1.2, call it tree attention).
@@ -18,9 +19,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from omnitune.nn import varlen
 from omnitune.nn.tokens import Pool
 
 NAME = "omnitune_flat"
+REFUSED = (NotImplementedError, IndexError, RuntimeError, ValueError, TypeError)
+"""What models raise that cannot read flat rows."""
 MOST_TOKENS = 256
 """Of a row that proves a model fit for flat rows; wider windows are taken for what transformers means by them."""
 
@@ -32,7 +36,7 @@ class Layout:
     Args:
         places: of each token in the padded batch of B * L places, (T,).
         positions: of each token in its own row, (T,).
-        lengths: of the rows in their new order, (1, 1, 1, B) int64.
+        lengths: of the rows in their new order, (B,) int64.
         order: the number of each row in the padded batch, (B,).
         shape: B and L.
     """
@@ -51,7 +55,12 @@ class Layout:
         order_B = lengths_B.argsort(stable=True)
         grid_BL = torch.arange(B * L, device=mask_BL.device).view(B, L)
         places = grid_BL[order_B][mask_BL[order_B]]
-        return cls(places, places % L, lengths_B[order_B].view(1, 1, 1, B), order_B, (B, L))
+        return cls(places, places % L, lengths_B[order_B], order_B, (B, L))
+
+    @property
+    def mask(self) -> Tensor:
+        """The lengths as models are told them, (1, 1, L, B) int64, each L times the same; see `lengths`."""
+        return self.lengths.expand(1, 1, self.shape[1], -1)
 
     def flatten(self, x: Tensor) -> Tensor:
         """(B, L, ...) to (1, T, ...)."""
@@ -64,12 +73,17 @@ class Layout:
 
     def read(self, pool: Pool) -> Tensor:
         """Where the token lies that `pool` reads of each row, (1, B) in the order of the flat row."""
-        ends_B = self.lengths.flatten().cumsum(0)
-        return (ends_B - self.lengths.flatten() if pool == "first" else ends_B - 1)[None]
+        ends_B = self.lengths.cumsum(0)
+        return (ends_B - self.lengths if pool == "first" else ends_B - 1)[None]
 
     def unsorted(self, x_1BD: Tensor) -> Tensor:
         """One token a row, (1, B, D) in the order of the flat row, to (B, 1, D) in that of the batch."""
         return torch.zeros_like(x_1BD[0]).index_copy(0, self.order, x_1BD[0])[:, None]
+
+
+def lengths(mask: Tensor) -> Tensor:
+    """The lengths of flat rows, (B,), from what stands in the place of an attention mask, see `Layout.mask`."""
+    return mask[0, 0, 0]
 
 
 def attention(
@@ -85,7 +99,7 @@ def attention(
 ) -> tuple[Tensor, Tensor | None]:
     """Attention of transformers' interface, (1, H, T, d) to (1, T, H, d), within rows where `attention_mask` holds their lengths; as SDPA else.
 
-    Rows of equal length are one call. Raises `NotImplementedError` where a model wants more of attention than that.
+    Rows of equal length are one call, and on a GPU all rows are. Raises `NotImplementedError` where a model wants more of attention than that.
     """
     if attention_mask is None or attention_mask.dtype != torch.int64:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -95,25 +109,35 @@ def attention(
     if any(kwargs.get(name) is not None for name in ("softcap", "position_bias", "s_aux")):
         raise NotImplementedError("attention with a bias or a cap")
     causal = bool(getattr(module, "is_causal", False)) if is_causal is None else is_causal
-    if attention_mask.shape[2] > 1:
-        return _branches(query, key, value, attention_mask, dropout, scaling, kwargs.get("sliding_window"))
-    groups = [(length, len(list(rows))) for length, rows in groupby(attention_mask.flatten().tolist())]
+    window = kwargs.get("sliding_window")
+    if attention_mask.shape[1] > 1:
+        return _branches(query, key, value, attention_mask, dropout, scaling, window), None
+    if query.device.type == "cuda":
+        q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
+        return varlen.attention(q, k, v, lengths(attention_mask), attention_mask.shape[2], dropout, scaling, causal, window)[None], None
+    return _by_length(query, key, value, lengths(attention_mask), dropout, scaling, causal, window), None
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # it goes by the lengths themselves
+def _by_length(q: Tensor, k: Tensor, v: Tensor, lengths_B: Tensor, dropout: float, scaling: float | None, causal: bool, window: int | None) -> Tensor:
+    """(1, H, T, d) to (1, T, H, d), rows of equal length at a time."""
+    groups = [(length, len(list(rows))) for length, rows in groupby(lengths_B.tolist())]
     sizes = [length * rows for length, rows in groups]
     made = []
-    for (length, rows), *parts in zip(groups, *(torch.split(x[0], sizes, dim=1) for x in (query, key, value)), strict=True):
-        q, k, v = (part.unflatten(1, (rows, length)).transpose(0, 1) for part in parts)  # (rows, H, length, d)
-        near = _near(length, kwargs.get("sliding_window"), causal, query.device)
-        out = scaled_dot_product_attention(q, k, v, near, dropout, causal and near is None, scale=scaling, enable_gqa=q.shape[1] != k.shape[1])
+    for (length, rows), *parts in zip(groups, *(torch.split(x[0], sizes, dim=1) for x in (q, k, v)), strict=True):
+        own_q, own_k, own_v = (part.unflatten(1, (rows, length)).transpose(0, 1) for part in parts)  # (rows, H, length, d)
+        near = _near(length, window, causal, q.device)
+        grouped = q.shape[1] != k.shape[1]
+        out = scaled_dot_product_attention(own_q, own_k, own_v, near, dropout, causal and near is None, scale=scaling, enable_gqa=grouped)
         made.append(out.transpose(1, 2).flatten(0, 1))  # (rows * length, H, d)
-    return torch.cat(made)[None], None
+    return torch.cat(made)[None]
 
 
-def _branches(
-    query: Tensor, key: Tensor, value: Tensor, told: Tensor, dropout: float, scale: float | None, window: int | None
-) -> tuple[Tensor, None]:
-    """Attention where several texts follow one prompt: each token sees those before it of the prompt and of its own text. `told` (1, 1, 3, T):
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # it goes by the lengths themselves
+def _branches(query: Tensor, key: Tensor, value: Tensor, told: Tensor, dropout: float, scale: float | None, window: int | None) -> Tensor:
+    """Attention where several texts follow one prompt: each token sees those before it of the prompt and of its own text. `told` (1, 3, 1, T):
     of each token the number of its row, rising, its branch and its position."""
-    row_T, branch_T, place_T = told[0, 0]
+    row_T, branch_T, place_T = told[0, :, 0]
     sizes = row_T.unique_consecutive(return_counts=True)[1].tolist()
     made = []
     for q, k, v, branch_L, place_L in zip(
@@ -124,7 +148,7 @@ def _branches(
         seen_LL &= back_LL < (window or len(place_L))
         out = scaled_dot_product_attention(q, k, v, seen_LL, dropout, scale=scale, enable_gqa=q.shape[1] != k.shape[1])
         made.append(out.transpose(1, 2))
-    return torch.cat(made, 1), None
+    return torch.cat(made, 1)
 
 
 def _near(length: int, window: int | None, causal: bool, device: torch.device) -> Tensor | None:
@@ -164,11 +188,33 @@ def _proved(model: Any, wanted: Tensor) -> int | None:
     """What positions start with so that flat rows give the tokens `wanted`; None where nothing does."""
     for start in sorted({0, 1 + (getattr(model.config, "pad_token_id", None) or 0)}):
         try:
-            if torch.allclose(_tokens(model, start), wanted, rtol=1e-3, atol=1e-4 * float(wanted.abs().max())):
+            if _near_enough(_tokens(model, start), wanted, 1e-4):
                 return start
-        except (NotImplementedError, IndexError, RuntimeError, ValueError, TypeError):
+        except REFUSED:
             continue
     return None
+
+
+def wrong(model: Any, start: int) -> str | None:
+    """Why a model that reads flat rows elsewhere cannot where it is now, in the precision that it computes in now; None where it can.
+
+    As `prepare`, by two short rows, in evaluation.
+    """
+    training = model.training
+    model.eval()
+    try:
+        wanted = _tokens(model, None)
+        same = _near_enough(_tokens(model, start), wanted, 0.05)
+    except REFUSED as error:
+        return f"its attention refused them there ({type(error).__name__}: {str(error).splitlines()[0][:100]})"
+    finally:
+        model.train(training)
+    return None if same else "they would give other tokens there"
+
+
+def _near_enough(found: Tensor, wanted: Tensor, share: float) -> bool:
+    """Whether tokens are equal but for rounding: up to a share of the largest of their numbers."""
+    return torch.allclose(found, wanted, rtol=1e-3, atol=share * float(wanted.abs().max()))
 
 
 @torch.no_grad()
@@ -183,5 +229,5 @@ def _tokens(model: Any, start: int | None) -> Tensor:
         x_BLD: Tensor = model(input_ids=ids_BL, attention_mask=mask_BL.long()).last_hidden_state
         return x_BLD * mask_BL[..., None]
     layout = Layout.of(mask_BL)
-    x_1TD = model(input_ids=layout.flatten(ids_BL), position_ids=layout.positions[None] + start, attention_mask=layout.lengths).last_hidden_state
+    x_1TD = model(input_ids=layout.flatten(ids_BL), position_ids=layout.positions[None] + start, attention_mask=layout.mask).last_hidden_state
     return layout.pad(x_1TD)

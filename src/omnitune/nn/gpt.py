@@ -24,7 +24,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutpu
 from transformers.utils import can_return_tuple
 
 from omnitune.errors import Mistake
-from omnitune.nn import gpt_files
+from omnitune.nn import flat, gpt_files
 from omnitune.nn.attention import seen, turns
 from omnitune.nn.block import Block, make_norm
 from omnitune.nn.dropout import Dropout
@@ -116,7 +116,7 @@ class GPT(_Saved):
 
         Args:
             input_ids: (B, L).
-            attention_mask: (B, S), 1 where a token is real, those in the cache included; or (1, 1, 1, rows) int64, the lengths of flat rows.
+            attention_mask: (B, S), 1 where a token is real, those in the cache included; or (1, 1, L, rows) int64, the lengths of flat rows.
             position_ids: (B, L) or (1, L); counted from the cache on where left out, as if no row were padded on the left.
             past_key_values: keys and values of the tokens before these, a `transformers.DynamicCache`.
             inputs_embeds: (B, L, D), in the place of `input_ids`.
@@ -223,7 +223,7 @@ def _layer(config: GPTConfig, number: int) -> Layer:
 def _next(labels_BL: Tensor, attention_mask: Tensor | None) -> Tensor:
     """The label of the token behind each, (B, L)."""
     if attention_mask is not None and attention_mask.ndim == 4:
-        starts = attention_mask.flatten().cumsum(0)[:-1]
+        starts = flat.lengths(attention_mask).cumsum(0)[:-1]
         labels_BL = labels_BL.index_fill(1, starts, NO_LABEL)
     return nn.functional.pad(labels_BL[:, 1:], (0, 1), value=NO_LABEL)
 

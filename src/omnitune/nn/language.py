@@ -37,8 +37,8 @@ class Said:
     texts_N: Tensor
 
 
-class WordsHead(Head, ABC):
-    """Words that are asked for, with their losses. Each counts like any other, whatever row it stands in."""
+class AskedHead(Head, ABC):
+    """Words, or letters, that are asked for, with their losses. Each counts like any other, whatever row it stands in."""
 
     def loss(self, view: View, target: dict[str, Tensor]) -> Loss:
         """Of a row: the mean cross-entropy of its words, times `weight`."""
@@ -51,6 +51,14 @@ class WordsHead(Head, ABC):
         found_B2 = losses_N.new_zeros(len(target["weight"]), 2)
         found_B2.index_add_(0, rows_N, torch.stack([losses_N, right_N.float()], 1))
         return found_B2, Loss(total, target["weight"].sum())
+
+    @abstractmethod
+    def _ask(self, view: View, target: dict[str, Tensor], right: bool = False) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The loss, and of each word that is asked for its own loss, whether it is right (only if asked), and its row."""
+
+
+class WordsHead(AskedHead):
+    """Words that a backbone says, one by one."""
 
     @abstractmethod
     def read(self, view: View, labels_BL: Tensor) -> tuple[Tensor, Tensor]:

@@ -284,8 +284,9 @@ def calibration_error(y: Array, p: Array, bins: int = 15) -> float:
 
 def quadratic_kappa(y: Array, said: Array) -> float:
     """Agreement beyond chance, errors counted by the square of their steps (Cohen 1968): 1 is perfect, 0 no better than the same answers shuffled."""
-    by_chance = y.var() + said.var() + (y.mean() - said.mean()) ** 2
-    return float(1 - np.square(said - y).mean() / by_chance) if by_chance > 0 else float("nan")
+    counts = len(y) * (np.square(y).sum() + np.square(said).sum())
+    by_chance = counts - 2 * y.sum() * said.sum()  # whole numbers, so that a constant answer has exactly 0
+    return float((by_chance - len(y) * np.square(said - y).sum()) / by_chance) if by_chance > 0 else float("nan")
 
 
 # Labels

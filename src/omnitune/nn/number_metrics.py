@@ -24,15 +24,18 @@ def quantile_metrics(levels: Sequence[float]) -> dict[str, Metric]:
     """For y (n,) and p (n, Q), rising, in the table's own units.
 
     `pinball`: the mean over levels; `mae` of the median; `width` between the outermost numbers, and `miss`, how far the share of rows between them
-    is from what the levels promise.
+    is from what the levels promise; both only where there are two levels or more.
     """
     middle, promised = int(np.abs(np.subtract(levels, 0.5)).argmin()), levels[-1] - levels[0]
-    return {
+    found = {
         "pinball": Metric(defined(lambda y, p: pinball(y, p, levels)), higher_is_better=False),
         "mae": Metric(defined(lambda y, p: float(np.abs(p[:, middle] - y).mean())), higher_is_better=False),
+    }
+    interval = {
         "width": Metric(defined(lambda y, p: float((p[:, -1] - p[:, 0]).mean())), higher_is_better=False),
         "miss": Metric(defined(lambda y, p: abs(float(((p[:, 0] <= y) & (y <= p[:, -1])).mean()) - promised)), higher_is_better=False),
     }
+    return found | (interval if len(levels) > 1 else {})
 
 
 def r2(y: Array, p: Array) -> float:

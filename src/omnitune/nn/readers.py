@@ -57,7 +57,8 @@ class PictureReader(nn.Module):
     def forward(self, inputs: Mapping[str, Tensor]) -> Tokens:
         """From `pixels` (B, 3, H, W) uint8 and `present` (B,); with `visible` (B, K), see `Encoder.forward`, of these patches alone."""
         shown = {"visible": inputs["visible"]} if "visible" in inputs else {}
-        tokens: Tokens = self.backbone(pixel_values=self.normalise(inputs["pixels"]), **shown)
+        pixels = inputs["pixels"] if self.backbone.channels_last else inputs["pixels"].contiguous()
+        tokens: Tokens = self.backbone(pixel_values=self.normalise(pixels), **shown)
         return tokens.only(inputs["present"])
 
 

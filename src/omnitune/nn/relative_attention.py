@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad, scaled_dot_product_attention
 
+from omnitune.nn import flat
+
 
 class RelativeAttention(nn.Module):
     """Multi-head attention of L tokens to themselves and a memory.
@@ -39,7 +41,7 @@ class RelativeAttention(nn.Module):
             r_SD: the vector of each distance, from S - 1 down to 0.
             unseen: (L, S) or (B, 1, L, S) bool, True where a token is not seen; of flat rows (S, S).
             memory_BMD: the tokens before these, without gradient; none where left out.
-            rows: (1, 1, 1, rows) int64, the lengths of flat rows (see `flat`), of which the longest has S tokens; then B is 1 and M is 0.
+            rows: (1, 1, L, rows) int64, the lengths of flat rows (see `flat`), of which the longest has S tokens; then B is 1 and M is 0.
         """
         z_BSD = x_BLD if memory_BMD is None else torch.cat([memory_BMD, x_BLD], 1)
         q, k, v = (self._split(x) for x in (self.q_proj(x_BLD), self.k_proj(z_BSD), self.v_proj(z_BSD)))
@@ -61,7 +63,7 @@ class RelativeAttention(nn.Module):
 
     def _attend_flat(self, q: Tensor, k: Tensor, v: Tensor, r_HSd: Tensor, unseen_SS: Tensor, rows: Tensor) -> Tensor:
         """(1, H, L, d), within rows. Rows of equal length are one call."""
-        groups = [(length, len(list(same))) for length, same in groupby(rows.flatten().tolist())]
+        groups = [(length, len(list(same))) for length, same in groupby(flat.lengths(rows).tolist())]
         sizes, made = [length * count for length, count in groups], []
         for (length, count), *parts in zip(groups, *(torch.split(x[0], sizes, 1) for x in (q, k, v)), strict=True):
             own_q, own_k, own_v = (part.unflatten(1, (count, length)).transpose(0, 1) for part in parts)  # (count, H, length, d)

@@ -1,6 +1,7 @@
 """Metrics of texts that were written beside those that are true."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -9,6 +10,19 @@ from omnitune.nn.metrics import Array, Metric
 
 ROUGE, ANSWER, BLEU, CHRF, DISTINCT = slice(0, 3), slice(3, 5), slice(5, 15), slice(15, 33), slice(33, 37)
 """Where in a row the counts of each family stand."""
+
+
+@dataclass(frozen=True)
+class Judge:
+    """How texts that were written are measured.
+
+    Args:
+        counts: from what is said and what is true, texts by row, to rows of counts (n, ...) that add up.
+        metrics: by name, of those counts.
+    """
+
+    counts: Callable[[Sequence[str], Sequence[str]], Array]
+    metrics: Callable[[], dict[str, Metric]]
 
 
 def counts(said: Sequence[str], true: Sequence[str]) -> Array:

@@ -15,6 +15,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import ModelOutput, can_return_tuple
 
 from omnitune.errors import Mistake
+from omnitune.nn import flat
 from omnitune.nn.adaptive import AdaptiveEmbedding, AdaptiveSoftmax
 from omnitune.nn.dropout import Dropout
 from omnitune.nn.memory import Memory, Segment
@@ -111,7 +112,7 @@ class _Saved(PreTrainedModel):  # type: ignore[misc]
 class TransformerXL(_Saved):
     """A stack of causal blocks over embedded tokens and a memory."""
 
-    reads_flat = True
+    reads_flat, flat_on = True, ("cpu",)  # its attention by distances is no kernel of torch
 
     def __init__(self, config: TransformerXLConfig) -> None:
         super().__init__(config)
@@ -138,7 +139,7 @@ class TransformerXL(_Saved):
             input_ids: (B, L), the next segment of each row's text.
             mems: what the segment before gave; None at the beginning.
             attention_mask: (B, L), 1 where a token is real, padded on the right, or on the left where there is no memory yet; or
-                (1, 1, 1, rows) int64, the lengths of flat rows (see `flat`), without a memory.
+                (1, 1, L, rows) int64, the lengths of flat rows (see `flat`), without a memory.
             position_ids: not read, since positions are relative; taken because readers of flat rows give it.
             starts: (B, L) bool, True where a document begins. Its tokens see none before it, in the memory or in the segment.
             memory: how many tokens the new memory holds at most; `config.memory`, or outside training `config.eval_memory`, where left out.
@@ -270,15 +271,15 @@ class TransformerXLForCausalLM(_Saved, GenerationMixin):  # type: ignore[misc]
 
 def _segment(input_ids: Tensor, mems: Memory | None, attention_mask: Tensor | None, starts: Tensor | None) -> Segment:
     """What is real of memory and tokens, and where documents begin; of flat rows, the longest."""
-    flat = attention_mask is not None and attention_mask.ndim == 4
-    if flat and (mems is not None or starts is not None):
+    laid = attention_mask is not None and attention_mask.ndim == 4
+    if laid and (mems is not None or starts is not None):
         raise Mistake("attention_mask", "flat rows have no memory, and each is a document", "Give padded rows, (B, L)")
-    for name, given in (("attention_mask", None if flat else attention_mask), ("starts", starts)):
+    for name, given in (("attention_mask", None if laid else attention_mask), ("starts", starts)):
         if given is not None and given.shape != input_ids.shape:
             fix = "Give a value for each token of the segment, and none for the memory, which knows its own"
             raise Mistake(name, f"its shape is {tuple(given.shape)}, that of the tokens {tuple(input_ids.shape)}", fix)
-    if attention_mask is not None and flat:
-        return Segment(0, int(attention_mask.max()))
+    if attention_mask is not None and laid:
+        return Segment(0, attention_mask.shape[2])
     if attention_mask is not None and mems is not None and (mems.held_B * attention_mask.any(1) * (attention_mask[:, 0] == 0)).any():
         raise Mistake("attention_mask", "a row has padding between its memory and its tokens, which would count as distance", "Pad on the right")
     return Segment.of(input_ids.shape[1], mems, attention_mask, starts)
@@ -287,7 +288,7 @@ def _segment(input_ids: Tensor, mems: Memory | None, attention_mask: Tensor | No
 def _next(labels_BL: Tensor, starts_BL: Tensor | None, attention_mask: Tensor | None) -> Tensor:
     """The label of the token behind each, (B, L)."""
     if attention_mask is not None and attention_mask.ndim == 4:
-        labels_BL = labels_BL.index_fill(1, attention_mask.flatten().cumsum(0)[:-1], NO_LABEL)
+        labels_BL = labels_BL.index_fill(1, flat.lengths(attention_mask).cumsum(0)[:-1], NO_LABEL)
     if starts_BL is not None:
         labels_BL = labels_BL.masked_fill(starts_BL.bool(), NO_LABEL)
     return nn.functional.pad(labels_BL[:, 1:], (0, 1), value=NO_LABEL)

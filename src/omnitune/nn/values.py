@@ -6,11 +6,14 @@ ISO text; a text is its own name, letter by letter.
 What a text of a file without types (CSV) writes is said here too, since a column of numbers with one word in it is read as text.
 """
 
+import ast
 import datetime
+import json
 import math
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
+from contextlib import suppress
 from decimal import Decimal
 from numbers import Integral, Real
 from typing import Any
@@ -19,6 +22,8 @@ Scalar = bool | int | float | str
 _PLACES: deque[tuple[list[Scalar], dict[str, int]]] = deque(maxlen=8)
 NO_VALUE = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "nan", "NaN", "-nan", "-NaN", "NAN", "null", "NULL", "None")
 """What stands for a missing value among numbers and true/false; among words it is a word (`NA` is Namibia)."""
+SEPARATORS = ("|", ",", ";")
+"""What usually stands between the names in one text."""
 WHOLE = r"-?(0|[1-9]\d{0,17})"
 FRACTION = r"[+-]?((0|[1-9]\d{0,14})(\.\d*)?|\.\d+)([eE](-\d{1,3}|\+?\d{1,2}|\+?[12]\d\d))?"
 FLAG = r"[Tt]rue|[Ff]alse|TRUE|FALSE"
@@ -65,13 +70,38 @@ def places(values: list[Scalar]) -> dict[str, int]:
 
 def members(value: Any, separator: str) -> dict[str, Scalar]:
     """What a list holds, or a text with separators, by name; spaces around it do not matter, and empty places hold nothing."""
-    found = value.split(separator) if isinstance(value, str) else value
+    written = as_list(value)
+    found = value.split(separator) if isinstance(written, str) else written
     stripped = [v.strip() if isinstance(v, str) else v for v in found]
     return {name(v): scalar(v) for v in stripped if not missing(v)}
 
 
+def as_list(value: Any) -> Any:
+    """The list that a text writes, as JSON or as pandas leaves one in a CSV file (`['red', 'round']`); else `value` as it is."""
+    if not isinstance(value, str) or not (value.lstrip().startswith("[") and value.rstrip().endswith("]")):
+        return value
+    for read in (json.loads, ast.literal_eval):
+        with suppress(ValueError, SyntaxError, RecursionError):
+            return read(value.strip())
+    return value
+
+
+def foreign_separator(texts: Iterable[Any], separator: str) -> tuple[str, str] | None:
+    """Where no text holds `separator`, and more than half of the values are texts that hold another usual one: what is wrong, and how to mend it."""
+    rows, held = 0, Counter[str]()
+    for value in texts:
+        rows += 1
+        if isinstance(as_list(value), str):
+            held.update(sign for sign in {*SEPARATORS, separator} if sign in value)
+    sign = max(SEPARATORS, key=lambda one: held[one])
+    if held[separator] or 2 * held[sign] <= rows:
+        return None
+    return f"no text holds the separator {separator!r}, and {held[sign]:,} of {rows:,} hold {sign!r}", f'Set separator: "{sign}"'
+
+
 def no_members(value: Any, word: str) -> str | None:
     """Why `value` is no list of what has a name, and no text, in words for the user; None where it is one. `word`: what a member is called."""
+    value = as_list(value)
     if value is None or isinstance(value, str):
         return None
     if not isinstance(value, (list, tuple)):
@@ -96,6 +126,21 @@ def missing(value: Any) -> bool:
     return value is None or nan(value)
 
 
+def unnamed(value: Any) -> str | None:
+    """As `problem`, of a cell that may be empty."""
+    return None if missing(value) else problem(value)
+
+
+def place(value: Any, known: dict[str, int]) -> int:
+    """Where `value` stands by `places`, -1 where it is missing or not among them."""
+    return -1 if missing(value) else known.get(name(value), -1)
+
+
+def strangers(column: Iterable[Any], known: dict[str, int]) -> int:
+    """How many values are there and not among `known`."""
+    return sum(not missing(value) and name(value) not in known for value in column)
+
+
 def nan(value: Any) -> bool:
     """Whether it is a number that is none, of whatever type and precision."""
     return isinstance(value, (Real, Decimal)) and bool(value != value)
@@ -116,6 +161,18 @@ def read_flag(text: str) -> bool | str:
     """True or false where a text of a file writes it; else the text."""
     bare = text.strip()
     return bare.lower() == "true" if _FLAG.fullmatch(bare) else text
+
+
+def listed(value: Any) -> list[Any] | None:
+    """The values of a cell that holds several: a list, or a text that writes one in JSON; None where it holds one."""
+    if isinstance(value, (list, tuple)) or getattr(getattr(value, "dtype", None), "kind", "") in ("O", "U"):
+        return list(value)
+    if not isinstance(value, str) or not (value.startswith("[") and value.endswith("]")):
+        return None
+    try:
+        return list(json.loads(value))
+    except ValueError:
+        return None
 
 
 def ordered(values: Iterable[Scalar]) -> list[Scalar]:

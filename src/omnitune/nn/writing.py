@@ -76,11 +76,13 @@ class Written:
         text: without special tokens.
         tokens: each as the tokenizer spells it, the end too where there is one.
         probabilities: of each, by the model as it is: before temperature and all that narrows the choice. Empty of several beams.
+        segments: of speech, the first and last second of each stretch and its text; None where no times are told.
     """
 
     text: str
     tokens: tuple[str, ...]
     probabilities: tuple[float, ...]
+    segments: tuple[tuple[float, float, str], ...] | None = None
 
 
 class Writer:
@@ -114,12 +116,12 @@ class Writer:
         options |= {"use_cache": self.caches, "suppress_tokens": self.unknown or None, "max_new_tokens": room}
         options |= {} if self.end is None else {"eos_token_id": self.end}
         streamer = _Told(self.tokenizer, tell) if tell and len(rows) == 1 and sampling.num_beams == 1 else None
-        with self._alone(sampling.seed), _chances(self.model) as chances:
+        with self._alone(sampling.seed), likely(self.model) as chances:
             made_BL = self.model.generate(ids_BL, attention_mask=mask_BL, pad_token_id=self.tokenizer.pad_token_id, streamer=streamer, **options)[
                 :, 1 if self.apart else longest :
             ]
-        likely_BL = chances(made_BL) if sampling.num_beams == 1 else None
-        return [self._written(row, None if likely_BL is None else likely_BL[i]) for i, row in enumerate(made_BL.tolist())]
+        chances_BL = chances(made_BL) if sampling.num_beams == 1 else None
+        return [self._written(row, None if chances_BL is None else chances_BL[i]) for i, row in enumerate(made_BL.tolist())]
 
     def _written(self, ids: list[int], likely: list[float] | None) -> Written:
         """The text of one row, up to its end."""
@@ -141,8 +143,7 @@ class Writer:
         base.set_attn_implementation("sdpa")
         self.encoder.eval()
         try:
-            with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), checkpoints.quiet(), self._whole():
-                torch.manual_seed(seed)
+            with drawing(seed, device), checkpoints.quiet(), self._whole():
                 yield
         finally:
             base.set_attn_implementation(attention)
@@ -155,7 +156,15 @@ class Writer:
 
 
 @contextmanager
-def _chances(model: Any) -> Iterator[Callable[[Tensor], list[list[float]]]]:
+def drawing(seed: int, device: torch.device) -> Iterator[None]:
+    """Draws from `seed` meanwhile; then the generator is as it was."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def likely(model: Any) -> Iterator[Callable[[Tensor], list[list[float]]]]:
     """Gives what tells how likely each token was that `model` wrote meanwhile, (B, L). The logits of one place at a time are kept."""
     last: list[Tensor] = []
     found: list[Tensor] = []
@@ -171,8 +180,8 @@ def _chances(model: Any) -> Iterator[Callable[[Tensor], list[list[float]]]]:
 
     def chances(made_BL: Tensor) -> list[list[float]]:
         note(made_BL[:, -1])
-        likely: list[list[float]] = torch.stack(found, 1).tolist()
-        return likely
+        told: list[list[float]] = torch.stack(found, 1).tolist()
+        return told
 
     hook = model.register_forward_hook(look, with_kwargs=True)
     try:

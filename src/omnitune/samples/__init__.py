@@ -18,7 +18,7 @@ from filelock import FileLock
 
 from omnitune import places
 from omnitune.errors import Mistake, did_you_mean
-from omnitune.samples import code, models, movielens, sounds, tables, whisper
+from omnitune.samples import code, models, movielens, sounds, spoken, tables, whisper
 from omnitune.samples.fetch import Package, fetch
 
 
@@ -196,6 +196,23 @@ SAMPLES: dict[str, Sample] = {
         PROMPTS[0],
         sounds.phone_prompts,
         PROMPTS[1:],
+    ),
+    "phone-prompts-en": Sample(
+        "table",
+        "Telephone prompts in English: 539 real recordings (8 kHz) of one speaker, of what is written beside them.",
+        "CC-BY-SA-3.0",
+        "Asterisk's core sounds",
+        PROMPTS[0],
+        sounds.english_prompts,
+        PROMPTS[5:6],
+    ),
+    "spoken-digits": Sample(
+        "table",
+        "Spoken digits: one to four of them in a row, 1,400 times, by 56 voices of a speech engine, of which 24 are kept for validation and testing.",
+        "GPL-3.0 (the engine; what it says is nobody's)",
+        "espeak-ng 1.52",
+        Package("espeakng-loader", "0.2.4", "08721baf27d13d461f6be6eed9a65277e70d68234ff484fd8b9897b222cdcb6d", 10, platform="manylinux2014_x86_64"),
+        spoken.digits,
     ),
     "italy-power": Sample(
         "table",

@@ -6,7 +6,7 @@ import gzip
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -32,12 +32,17 @@ def sonic(archive: Path, folder: Path) -> None:
     write(pa.table({"audio": [f"audio/{name}" for name in files], "family": families, "common": common}), folder)
 
 
-def phone_prompts(archive: Path, folder: Path) -> None:
+def english_prompts(archive: Path, folder: Path) -> None:
+    """As `phone_prompts`, those in English."""
+    phone_prompts(archive, folder, LANGUAGES[:1])
+
+
+def phone_prompts(archive: Path, folder: Path, languages: Sequence[str] = LANGUAGES) -> None:
     """`text`: what is said; `language`: two letters. Tones and other sounds without words are left out."""
     import pyarrow as pa
 
     with TemporaryDirectory() as work:
-        rows = [row for language in LANGUAGES for row in _prompts(archive.parent, language, Path(work) / language, folder)]
+        rows = [row for language in languages for row in _prompts(archive.parent, language, Path(work) / language, folder)]
     write(pa.Table.from_pylist(rows), folder)
 
 

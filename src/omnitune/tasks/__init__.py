@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from omnitune.component import Component
+from omnitune.nn.text_metrics import Judge
+from omnitune.nn.values import missing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,6 +52,8 @@ class Task(Component, ABC):
 
     weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = field(default=1.0, kw_only=True)
     """Factor of this task's mean loss in the sum."""
+    table: str | None = field(default=None, kw_only=True)
+    """One of the recipe's `tables`, whose rows alone are asked; the recipe's `data` where it is left out."""
 
     @abstractmethod
     def columns(self) -> tuple[str, ...]:
@@ -70,13 +74,34 @@ class Task(Component, ABC):
 
     @property
     def writes(self) -> bool:
-        """Whether its answers are texts that a language model writes (`nn.writing`)."""
+        """Whether its answers are texts that are written: by a language model behind a prompt (`nn.writing`), else as its input is heard to say
+        (`nn.dictation`, `nn.letters`)."""
         return False
+
+    def lacks(self, value: Any) -> bool:
+        """Whether this value of a column of its answers says nothing, so that a row with no others is not learned from."""
+        return missing(value)
 
     @property
     def quotes(self) -> bool:
         """Whether its answers are parts of its input's text, to be compared as words too."""
         return False
+
+    @property
+    def live(self) -> int:
+        """Validation rows whose texts are written in every round."""
+        return 0
+
+    def judge(self) -> Judge:
+        """How texts that it writes or quotes are measured."""
+        from omnitune.nn.text_metrics import counts, text_metrics
+
+        return Judge(counts, text_metrics)
+
+    def lead(self, facts: Facts) -> str | None:
+        """What stands before an answer where its input's backbone spells it: then `prepare` is given its tokens and bytes in the place of a text.
+        None where answers come as they are."""
+        return None
 
     @property
     def refers(self) -> bool:
@@ -140,9 +165,11 @@ class SelfSupervised(Task, ABC):
     form: ClassVar[Literal["classes", "tokens", "pixels", "series", "rebuilt", "choices", "preferences", "spans"]] = "tokens"
     supervised: ClassVar[bool] = False
     answers: ClassVar[bool] = False
-    asks: ClassVar[Literal["language", "patches", "series", "whole"]] = "language"
+    asks: ClassVar[Literal["language", "patches", "series", "whole", "speech"]] = "language"
     """The method of a modality that tells what such a task must know; inputs without one cannot be asked."""
 
+    reasons: ClassVar[Mapping[int, str]] = {}
+    """Why a row may not be asked about, as a sentence about several, by the numbers of `why` (B,) in a target."""
     forks: ClassVar[bool] = False
     """Whether several texts are read behind each prompt, see `behind`."""
     windows: ClassVar[bool] = False

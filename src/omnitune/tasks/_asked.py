@@ -60,7 +60,7 @@ class Asked(SelfSupervised, ABC):
         from omnitune.nn.language import LanguageHead
 
         if "start" in facts:
-            return DenoiseHead(self.of, backbones[self.of], facts["start"], facts["padding"])
+            return DenoiseHead(self.of, backbones[self.of], [facts["start"]], facts["padding"])
         return LanguageHead(self.of, backbones[self.of])
 
 

@@ -48,7 +48,7 @@ class OneOf(Task, ABC):
 
     def check(self, value: Any) -> str | None:
         """Lists, bytes and infinite numbers are no class."""
-        return None if values.missing(value) else values.problem(value)
+        return values.unnamed(value)
 
     def learn(self, columns: Mapping[str, Sequence[Any]]) -> Facts:
         """`classes` in order, and of each its `counts` and `weights`.
@@ -94,15 +94,14 @@ class OneOf(Task, ABC):
 
     def unseen(self, columns: Mapping[str, Sequence[Any]], facts: Facts) -> int:
         """Rows of a class that training never saw."""
-        known = {values.name(c) for c in facts["classes"]}
-        return sum(not values.missing(v) and values.name(v) not in known for v in columns[self.target])
+        return values.strangers(columns[self.target], values.places(facts["classes"]))
 
     def prepare(self, batch: Batch, columns: Mapping[str, Sequence[Any]], facts: Facts, rng: np.random.Generator | None) -> tuple[Batch, Target]:
         """`y` (B,) int64, the place of the class in `facts["classes"]`, -1 where there is none; `weight` (B,)."""
         import torch
 
-        places = {values.name(c): i for i, c in enumerate(facts["classes"])}
-        y = [-1 if values.missing(v) else places.get(values.name(v), -1) for v in columns[self.target]]
+        places = values.places(facts["classes"])
+        y = [values.place(value, places) for value in columns[self.target]]
         weight = [0.0 if place < 0 else facts["weights"][place] for place in y]
         return batch, {"y": torch.tensor(y, dtype=torch.int64), "weight": torch.tensor(weight, dtype=torch.float32)}
 

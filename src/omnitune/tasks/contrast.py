@@ -55,7 +55,7 @@ class Contrast(Task):
 
     def check(self, value: Any) -> str | None:
         """Lists, bytes and infinite numbers are no label."""
-        return None if values.missing(value) else values.problem(value)
+        return values.unnamed(value)
 
     def learn(self, columns: Mapping[str, Sequence[Any]]) -> Facts:
         """`labels` by name, and of each how often it stands in training (`counts`).
@@ -77,15 +77,14 @@ class Contrast(Task):
 
     def unseen(self, columns: Mapping[str, Sequence[Any]], facts: Facts) -> int:
         """Rows of a label that training never saw."""
-        known = set(facts["labels"])
-        return sum(not values.missing(value) and values.name(value) not in known for value in columns[self.by])
+        return values.strangers(columns[self.by], values.places(facts["labels"]))
 
     def prepare(self, batch: Batch, columns: Mapping[str, Sequence[Any]], facts: Facts, rng: np.random.Generator | None) -> tuple[Batch, Target]:
         """`y` (B,) int64, the place of the label in `facts["labels"]`, -1 where there is none; `weight` (B,), 1 where label and value are there."""
         import torch
 
-        places = {name: place for place, name in enumerate(facts["labels"])}
-        y_B = torch.tensor([-1 if values.missing(v) else places.get(values.name(v), -1) for v in columns[self.by]], dtype=torch.int64)
+        places = values.places(facts["labels"])
+        y_B = torch.tensor([values.place(value, places) for value in columns[self.by]], dtype=torch.int64)
         return batch, {"y": y_B, "weight": (batch.inputs[self.of]["present"].to(y_B.device) & (y_B >= 0)).float()}
 
     def head(self, width: int, facts: Facts, backbones: Mapping[str, Any]) -> Head:

@@ -129,7 +129,7 @@ class Denoise(SelfSupervised):
         """A `DenoiseHead` with the decoder of the backbone's checkpoint."""
         from omnitune.nn.denoise import DenoiseHead
 
-        return DenoiseHead(self.of, backbones[self.of], facts["start"], facts["padding"])
+        return DenoiseHead(self.of, backbones[self.of], [facts["start"]], facts["padding"])
 
     def metrics(self, facts: Facts) -> dict[str, Metric]:
         """Accuracy and perplexity of a token of the target, sentinels included; of masks most stand in the text and need only be copied. No bits per

@@ -12,6 +12,7 @@ from omnitune.component import component
 from omnitune.errors import Mistake
 from omnitune.nn import values as cells
 from omnitune.nn.template import Prompt, Template
+from omnitune.nn.text_metrics import Judge, counts, quote_metrics
 from omnitune.tasks import Facts, SelfSupervised, Target
 
 if TYPE_CHECKING:
@@ -76,9 +77,17 @@ class Extract(SelfSupervised):
         """See `Task.quotes`."""
         return True
 
+    def judge(self) -> Judge:
+        """By what SQuAD has."""
+        return Judge(counts, quote_metrics)
+
     def columns(self) -> tuple[str, ...]:
         """The target, and where it starts."""
         return (self.target,) if self.start is None else (self.target, self.start)
+
+    def lacks(self, value: Any) -> bool:
+        """An empty answer says that there is none, as a missing one may."""
+        return self.missing == "unknown" and (value is None or cells.nan(value))
 
     def together(self) -> tuple[str, ...]:
         """Both, beside the text."""

@@ -155,7 +155,7 @@ class Generate(SelfSupervised):
         from omnitune.nn.language import LanguageHead
 
         if "start" in facts:
-            return DenoiseHead(self.of, backbones[self.of], facts["start"], facts["padding"])
+            return DenoiseHead(self.of, backbones[self.of], [facts["start"]], facts["padding"])
         return LanguageHead(self.of, backbones[self.of])
 
     def metrics(self, facts: Facts) -> dict[str, Metric]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -22,16 +22,15 @@ if TYPE_CHECKING:
     from omnitune.nn.tokens import Batch
 
 FLAGS = {"0": 0, "false": 0, "1": 1, "true": 1}
-SEPARATORS = ("|", ",", ";")
 
 
 @component
 class Label(Task):
     """Each label holds or does not, whatever the others do.
 
-    Answers stand in one column (`target: tags`) as lists or as texts with a separator (`red|round`), or in several (`target: [red, round]`),
-    one label each, as 0/1 or false/true. In one column None is a row without an answer and an empty list or text one without a label; of
-    several columns each may be empty on its own. A label that training never saw is left out and counted (`unseen`).
+    Answers stand in one column (`target: tags`) as lists, also written in JSON, or as texts with a separator (`red|round`), or in several
+    (`target: [red, round]`), one label each, as 0/1 or false/true. In one column None is a row without an answer and an empty list or text one
+    without a label; of several columns each may be empty on its own. A label that training never saw is left out and counted (`unseen`).
 
     Args:
         target: the column, or a list of columns.
@@ -76,8 +75,8 @@ class Label(Task):
             raise Mistake(where, "all training rows have the same labels", "There is nothing to tell apart: choose another target")
         return facts
 
-    def _learn_list(self, column: Iterable[Any]) -> Facts:
-        rows, texts = 0, Counter[str]()
+    def _learn_list(self, column: Sequence[Any]) -> Facts:
+        rows = 0
         counts: Counter[str] = Counter()
         labels: dict[str, values.Scalar] = {}
         for value in column:
@@ -86,20 +85,14 @@ class Label(Task):
                 for name, label in values.members(value, self.separator).items():
                     counts[name] += 1
                     labels.setdefault(name, label)
-                texts.update({s for s in SEPARATORS if isinstance(value, str) and s in value})
-        self._separated(texts, rows)
+        where = f"target {self.target!r}"
+        if wrong := values.foreign_separator((value for value in column if value is not None), self.separator):
+            raise Mistake(where, *wrong)
         if values.mostly_different(len(labels), counts.total()):
             found_in = f"{len(labels):,} different labels in {rows:,} training rows"
-            raise Mistake(f"target {self.target!r}", f"{found_in} look like names or sentences", "Choose another target, or another separator")
+            raise Mistake(where, f"{found_in} look like names or sentences", "Choose another target, or another separator")
         ordered = values.ordered(labels.values())
         return {"labels": ordered, "known": [rows] * len(ordered), "counts": [counts[values.name(v)] for v in ordered]}
-
-    def _separated(self, texts: Counter[str], rows: int) -> None:
-        """Raises `Mistake` where texts hold another usual separator in place of the one that is set."""
-        other, count = next(iter(texts.most_common(1)), ("", 0))
-        if other != self.separator and self.separator not in texts and 2 * count > rows:
-            wrong = f"no text holds the separator {self.separator!r}, and {count:,} of {rows:,} hold {other!r}"
-            raise Mistake(f"target {self.target!r}", wrong, f'Set separator: "{other}"')
 
     def _learn_flags(self, columns: Mapping[str, Sequence[Any]]) -> Facts:
         known, counts = [], []

@@ -59,7 +59,7 @@ class Rank(Task):
 
     def check(self, value: Any) -> str | None:
         """Lists, bytes and infinite numbers are no item."""
-        return None if values.missing(value) else values.problem(value)
+        return values.unnamed(value)
 
     def learn(self, columns: Mapping[str, Sequence[Any]]) -> Facts:
         """`items`, the most frequent first, and their `counts`.
@@ -92,8 +92,7 @@ class Rank(Task):
 
     def unseen(self, columns: Mapping[str, Sequence[Any]], facts: Facts) -> int:
         """Rows of an item that is no candidate."""
-        known = values.places(facts["items"])
-        return sum(not values.missing(v) and values.name(v) not in known for v in columns[self.target])
+        return values.strangers(columns[self.target], values.places(facts["items"]))
 
     def prepare(self, batch: Batch, columns: Mapping[str, Sequence[Any]], facts: Facts, rng: np.random.Generator | None) -> tuple[Batch, Target]:
         """`y` (B,) int64, the place of the item among candidates, -1 where there is none; `weight` (B,); in training also `next` (B, L), the place
@@ -101,7 +100,7 @@ class Rank(Task):
         import torch
 
         places = values.places(facts["items"])
-        y_B = torch.tensor([-1 if values.missing(v) else places.get(values.name(v), -1) for v in columns[self.target]], dtype=torch.int64)
+        y_B = torch.tensor([values.place(value, places) for value in columns[self.target]], dtype=torch.int64)
         target = {"y": y_B, "weight": (y_B >= 0).float()}
         if self.drawn is not None and rng is None and batch.inputs:
             target["drawn"] = self._drawn(batch, y_B, len(facts["items"]))

@@ -39,7 +39,7 @@ class Apart:
 
     def add(self, losses: Mapping[str, Tensor]) -> None:
         """Adds the gradients of these losses, and puts those on heads where they belong. Frees the graph."""
-        asked = [task for task in self.names if losses[task].requires_grad]
+        asked = [task for task in self.names if task in losses and losses[task].requires_grad]
         for task in asked:
             self._add(self.names.index(task), losses[task], keep=task != asked[-1])
 

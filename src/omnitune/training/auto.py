@@ -33,6 +33,8 @@ PATIENCE = {"probe": 0, "freeze": 2, "lora": 2, "full": 2}
 """Rounds without progress after which a rung gives way to the next, where the recipe names none. Epochs of the probe cost next to nothing: with 2
 it ended after 4 of them on 268 rows, far below a probe that is fitted to the end (validation AUROC .60)."""
 CONVOLUTIONS = 2e-4
+COMPILED_STEPS = 1000
+"""That a compiled run must have, at the least."""
 
 
 def resolve(recipe: Recipe, rows: int, device: torch.device) -> tuple[Train, dict[str, str]]:
@@ -102,14 +104,35 @@ def _head_lr(recipe: Recipe, rows: int, device: torch.device) -> tuple[float, st
     )
 
 
+def from_nothing(recipe: Recipe) -> list[str]:
+    """The inputs whose backbone starts from nothing."""
+    return [name for name, shape in _shaped(recipe).items() if not shape.pretrained]
+
+
 def _shapes(recipe: Recipe) -> list[Architecture]:
-    return [m.backbone.architecture() for m in recipe.inputs.values() if isinstance(getattr(m, "backbone", None), Backbone)]
+    return list(_shaped(recipe).values())
+
+
+def _shaped(recipe: Recipe) -> dict[str, Architecture]:
+    return {name: m.backbone.architecture() for name, m in recipe.inputs.items() if isinstance(getattr(m, "backbone", None), Backbone)}
 
 
 def _attention_dropout(recipe: Recipe, rows: int, device: torch.device) -> tuple[float | str, str]:
     if device.type == "cpu":
         return 0.0, "with dropout, attention leaves its fast kernel on a CPU (measured, docs/log.md 2026-11-23)"
+    if device.type == "cuda" and recipe.train.flat:
+        return 0.0, "the kernel that reads rows without padding on a GPU has none"
     return recipe.train.dropout, "as train.dropout"
+
+
+def _compile(recipe: Recipe, rows: int, device: torch.device) -> tuple[bool, str]:
+    steps = float(recipe.train.epochs) * math.ceil(rows / int(recipe.train.batch))
+    if device.type != "cuda":
+        return False, f"does not pay on {device.type} (measured, docs/log.md 2026-11-26)"
+    return (
+        steps >= COMPILED_STEPS,
+        f"compiling takes as long as some {COMPILED_STEPS} steps save (measured, docs/log.md 2026-11-27), here {steps:.0f}",
+    )
 
 
 def _precision(recipe: Recipe, rows: int, device: torch.device) -> tuple[str, str]:
@@ -150,5 +173,5 @@ def top_rung(weights: int, steps: float, fits: Callable[[str], bool]) -> tuple[T
 
 RULES: dict[str, Rule] = {
     "batch": _batch, "micro_batch": _micro_batch, "epochs": _epochs, "lr": _lr, "head_lr": _head_lr, "precision": _precision,
-    "attention_dropout": _attention_dropout,
+    "attention_dropout": _attention_dropout, "compile": _compile,
 }  # fmt: skip

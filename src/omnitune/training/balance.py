@@ -82,7 +82,9 @@ class Uncertainty(Balance):
         assert not slopes, "refused with the recipe"
         assert self.learned is not None
         precision_T = torch.exp(-self.learned)
-        torch.stack([self.weights[task] * precision_T[i] * shares[task] for i, task in enumerate(self.names)]).sum().backward()  # type: ignore[no-untyped-call]
+        counted = [self.weights[task] * precision_T[i] * shares[task] for i, task in enumerate(self.names) if task in shares]
+        if counted:
+            torch.stack(counted).sum().backward()  # type: ignore[no-untyped-call]
 
     def finish(self, means: Mapping[str, float]) -> None:
         """Adds s / 2, once a batch, of those tasks that were asked."""
@@ -126,7 +128,7 @@ class GradNorm(Balance):
         """See `Balance`."""
         assert not slopes, "refused with the recipe"
         factors = self.factors()
-        self.apart.add({task: factors[task] * shares[task] for task in self.names})
+        self.apart.add({task: factors[task] * shares[task] for task in self.names if task in shares})
 
     def finish(self, means: Mapping[str, float]) -> None:
         """Gradients of the model, and of the factors: towards the norms that the tasks should have."""
@@ -169,7 +171,7 @@ class PCGrad(Balance):
     def add(self, shares: Mapping[str, Tensor], slopes: Sequence[Tensor] = ()) -> None:
         """See `Balance`."""
         assert not slopes, "refused with the recipe"
-        self.apart.add({task: self.weights[task] * shares[task] for task in self.names})
+        self.apart.add({task: self.weights[task] * shares[task] for task in self.names if task in shares})
 
     def finish(self, means: Mapping[str, float]) -> None:
         """Projects, and adds up."""

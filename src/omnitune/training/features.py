@@ -1,6 +1,7 @@
 """Features: everything that stays the same while heads learn, computed once for all epochs and trials, and held in memory."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ class Read:
         """All of them."""
         return True
 
-    def keep(self, rows: np.ndarray[Any, Any], inputs: dict[str, Tensor], tokens: Tokens) -> None:
+    def keep(self, rows: np.ndarray[Any, Any], inputs: Mapping[str, Tensor], tokens: Tokens, place: slice) -> None:
         """All is held already."""
 
 
@@ -55,7 +56,7 @@ def hold(model: Model, prepared: Prepared, parts: tuple[str, ...]) -> Memory:
     back = torch.from_numpy(np.argsort(order, kind="stable")).to(model.device)
     held = {name: found for name, tensors in inputs.items() if (found := _joined(tensors, back))}
     asked = {name: _joined(tensors, back) for name, tensors in targets.items()}
-    model.known = {**model.known, **{name: Read() for name in model.backbones if name in held}}
+    model.known = {**model.known, **{name: Read() for name in model.pretrained if name in held}}
     return Memory(rows, held, {name: target for name, target in asked.items() if target})
 
 
@@ -63,7 +64,7 @@ def hold(model: Model, prepared: Prepared, parts: tuple[str, ...]) -> Memory:
 def _all(model: Model, prepared: Prepared, rows: np.ndarray[Any, Any], steady: set[str]) -> tuple[Pieces, Pieces, np.ndarray[Any, Any]]:
     """All inputs and targets in pieces, and the row numbers as they come."""
     train = prepared.recipe.train
-    frozen = [name for name in model.backbones if name in steady]
+    frozen = [name for name in model.pretrained if name in steady]
     known = all(name in model.known and model.known[name].knows(rows) for name in frozen)
     inputs: Pieces = defaultdict(lambda: defaultdict(list))
     targets: Pieces = defaultdict(lambda: defaultdict(list))
@@ -73,7 +74,7 @@ def _all(model: Model, prepared: Prepared, rows: np.ndarray[Any, Any], steady: s
         order.append(question.rows)
         batch = _batch(question).to(model.device)
         with autocast(model.device, train.precision):
-            made = {name: _vectors(model, name, batch) if name in frozen else batch.inputs[name] for name in steady}
+            made = {name: batch.inputs[name] for name in steady} | _vectors(model, frozen, batch)
         for pieces, found in ((inputs, made), (targets, {name: target for name, (_, target) in question.asked.items()})):
             for name, tensors in found.items():
                 for key, tensor in tensors.items():
@@ -87,8 +88,9 @@ def _batch(question: Question) -> Batch:
     return batch
 
 
-def _vectors(model: Model, name: str, batch: Batch) -> dict[str, Tensor]:
-    return {"hidden": model.tokens(name, batch).pooled()[:, None], "present": batch.inputs[name]["present"]}
+def _vectors(model: Model, names: list[str], batch: Batch) -> dict[str, dict[str, Tensor]]:
+    read = model.read(names, batch)
+    return {name: {"hidden": tokens.pooled()[:, None], "present": batch.inputs[name]["present"]} for name, tokens in read.items()}
 
 
 def _joined(tensors: dict[str, list[Tensor]], back: Tensor) -> dict[str, Tensor]:

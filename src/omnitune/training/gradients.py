@@ -63,7 +63,7 @@ class Gradients:
         counts = {task: target["weight"].sum().clamp(min=1e-12).to(device) for task, (_, target) in question.asked.items()}
         joint = {task: head for task in question.asked if isinstance(head := self.model.head(task), JointHead)}
         cached = self._cached(question, parts, joint, counts) if joint and len(parts) > 1 else Cached()
-        means = dict.fromkeys(counts, 0.0) | dict(cached.means)
+        added: dict[str, list[Tensor]] = {task: [] for task in counts}
         self.balance.start()
         for i, part in enumerate(part.to(device) for part in parts):
             part = self.model.kept(part) if cached.starts else part  # what is frozen is not computed twice
@@ -73,7 +73,8 @@ class Gradients:
             shares = {task: loss.sum / counts[task] for task, loss in losses.items()}
             self.balance.add(shares, slopes)
             for task, share in shares.items():
-                means[task] += float(share.detach())
+                added[task].append(share.detach())
+        means = {task: cached.means.get(task, 0.0) + sum(shares) for task, shares in numbers(added).items()}
         self.balance.finish({task: means[task] for task, (_, target) in question.asked.items() if target["weight"].any()})
         return means
 
@@ -108,3 +109,10 @@ class Gradients:
     @staticmethod
     def _gathered(part: Question, views: Mapping[int, View], joint: Mapping[str, JointHead]) -> dict[str, Tensor]:
         return {task: head.gather(views[id(part.asked[task][0])]) for task, head in joint.items()}
+
+
+def numbers(tensors: Mapping[str, Sequence[Tensor]]) -> dict[str, list[float]]:
+    """Single numbers on a device, by name, in one go: a GPU is waited for once, when all its work is given out."""
+    flat = [tensor.float() for some in tensors.values() for tensor in some]
+    found = iter(torch.stack(flat).tolist() if flat else [])
+    return {name: [next(found) for _ in some] for name, some in tensors.items()}

@@ -53,6 +53,7 @@ class Loop:
         self.validate, self.higher, self.clock = validate, higher, clock
         self.balance = balance(model, train, weights)
         self.optimizer = optim.optimizer(model, train, self.balance.learned, self.balance.rate)
+        self.learning = list(model.learning().values())
         self.gradients = Gradients(model, self.balance, train.precision)
         self.progress = Progress(micro_batch=train.micro_batch)
         self.kept: dict[int, dict[str, Tensor]] = {}
@@ -97,7 +98,7 @@ class Loop:
         self.optimizer.zero_grad()
         losses = self._gradients(question)
         self._finite(losses, "loss", question)
-        norm = optim.clip(self.model, self.train.clip)
+        norm = optim.clip(self.learning, self.train.clip)
         self._finite({"": norm}, "gradient", question)
         optim.step(self.optimizer)
         self.balance.settle()

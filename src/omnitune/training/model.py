@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from omnitune.data.batches import Question
 from omnitune.data.schema import Schema
 from omnitune.errors import Mistake
+from omnitune.modalities import Modality
+from omnitune.nn import one_pass, several
 from omnitune.nn.encoder import Encoder
 from omnitune.nn.heads import Head, RowHead
 from omnitune.nn.language import LanguageHead
@@ -23,10 +26,14 @@ from omnitune.nn.recall import Recall
 from omnitune.nn.tokens import Batch, Loss, Tokens, View, beside
 from omnitune.recipe import Recipe
 from omnitune.tasks import SelfSupervised
+from omnitune.training import auto
 
 if TYPE_CHECKING:
     from omnitune.training.features import Read
     from omnitune.training.prefix import Prefix
+
+
+Inputs = Mapping[str, Tensor]
 
 
 def slug(name: str) -> str:
@@ -46,27 +53,39 @@ class Model(nn.Module):
     def __init__(self, recipe: Recipe, schema: Schema, skeletons: Collection[str] = ()) -> None:
         super().__init__()
         self.inputs, self.tasks, self.beside = list(recipe.inputs), list(recipe.tasks), recipe.beside
-        encoders: dict[str, Any] = {
-            name: (modality.skeleton if name in skeletons else modality.encoder)(schema.inputs[name]) for name, modality in recipe.inputs.items()
-        }
+        self.readers = {name: recipe.reader(name) for name in recipe.inputs}
+        encoders: dict[str, Any] = {name: self._made(recipe.inputs[name], schema.inputs[name], name in skeletons) for name in recipe.readers}
         self.encoders = nn.ModuleDict({slug(name): encoder for name, encoder in encoders.items()})
-        self.fusion = recipe.fusion.module({name: encoder.width for name, encoder in encoders.items()})
-        asked = {task.of for task in recipe.tasks.values() if isinstance(task, SelfSupervised)}
+        self.fusion = recipe.fusion.module({name: encoders[of].width for name, of in self.readers.items()})
+        asked = {self.readers[task.of] for task in recipe.tasks.values() if isinstance(task, SelfSupervised)}
         for name, encoder in self.backbones.items():
-            encoder.flat = recipe.train.flat
+            encoder.padding.flat = recipe.train.flat
             encoder.channels_last &= recipe.train.channels_last
             encoder.narrow = recipe.train.narrow and self.fusion.pools and name not in asked
         width = int(self.fusion.width)
         self.known: Mapping[str, Prefix | Read] = {}
-        makers = encoders | self.backbones
+        makers = {name: encoders[of] for name, of in self.readers.items()} | self.pretrained
         heads = {slug(name): task.head(width, schema.tasks[name], makers) for name, task in recipe.tasks.items()}
         self.heads = nn.ModuleDict(heads)
 
+    @staticmethod
+    def _made(modality: Modality, facts: dict[str, Any], skeleton: bool) -> nn.Module:
+        return modality.skeleton(facts) if skeleton else modality.encoder(facts)
+
     @property
     def backbones(self) -> dict[str, Encoder]:
-        """The Hugging Face models inside, by input."""
-        found = {name: getattr(self.encoders[slug(name)], "backbone", None) for name in self.inputs}
+        """The Hugging Face models inside, each once, by the input that it belongs to."""
+        return {name: backbone for name, backbone in self.pretrained.items() if self.readers[name] == name}
+
+    @property
+    def pretrained(self) -> dict[str, Encoder]:
+        """The backbone that reads each input, of those that one reads."""
+        found = {name: getattr(self.encoder(name), "backbone", None) for name in self.inputs}
         return {name: backbone for name, backbone in found.items() if isinstance(backbone, Encoder)}
+
+    def encoder(self, name: str) -> nn.Module:
+        """What reads an input, maybe with others."""
+        return self.encoders[slug(self.readers[name])]
 
     @property
     def device(self) -> torch.device:
@@ -80,30 +99,57 @@ class Model(nn.Module):
         return head
 
     def words(self, name: str) -> MaskedWords | None:
-        """What says hidden words of an input; None where no task asks for any."""
+        """What says hidden words of what a backbone reads; None where no task asks for any."""
         heads = (self.head(task) for task in self.tasks)
-        return next((head.words for head in heads if isinstance(head, LanguageHead) and head.of == name and head.words), None)
+        return next((head.words for head in heads if isinstance(head, LanguageHead) and self.readers[head.of] == name and head.words), None)
 
     def forward(self, batch: Batch) -> View:
         """Tokens of every input, missing values masked, and the fused ones."""
-        streams = {name: self.tokens(name, batch).only(batch.inputs[name]["present"]) for name in self.inputs}
+        read = self.read(self.inputs, batch)
+        streams = {name: read[name].only(batch.inputs[name]["present"]) for name in self.inputs}
         return View(streams | self._beside(batch), self.fusion(streams), batch.inputs)
 
     def _beside(self, batch: Batch) -> dict[str, Tokens]:
         """Tokens of columns that are read as an input is, where the batch holds them."""
         there = {beside(column): name for column, name in self.beside.items() if beside(column) in batch.inputs}
-        read = {key: self.encoders[slug(name)](batch.inputs[key]) for key, name in there.items()}
+        read = {key: self.encoder(name)(batch.inputs[key]) for key, name in there.items()}
         return {key: tokens.only(batch.inputs[key]["present"]) for key, tokens in read.items()}
 
     def tokens(self, name: str, batch: Batch) -> Tokens:
-        """Of one input; what a frozen part makes of them is kept, and used where it is there."""
-        inputs, known = batch.inputs[name], self.known.get(name)
-        if known and "hidden" in inputs:
-            return known.tokens(inputs)
-        tokens: Tokens = self.encoders[slug(name)](inputs)
-        if known:
-            known.keep(batch.rows, inputs, tokens)
-        return tokens
+        """Of one input, see `read`."""
+        return self.read([name], batch)[name]
+
+    def read(self, names: Sequence[str], batch: Batch) -> dict[str, Tokens]:
+        """Tokens of inputs, by name; what one backbone reads of them in one pass where it can. What a frozen part makes of them is kept, and used
+        where it is there."""
+        made: dict[str, Tokens] = {}
+        inputs = {name: several.flat(batch.inputs[name]) for name in names}
+        there = {name: tensors for name, tensors in inputs.items() if tensors.keys() != {"present"}}
+        made |= {name: self._nothing(name, batch.size) for name in inputs.keys() - there.keys()}
+        for group in one_pass.alike(there, self.readers, self._pads):
+            made |= self._read({name: inputs[name] for name in group}, batch.rows)
+        return {name: several.rowwise(made[name], batch.inputs[name]) for name in names}
+
+    def _read(self, flat: Mapping[str, Inputs], rows: np.ndarray[Any, Any]) -> dict[str, Tokens]:
+        names, parts = list(flat), list(flat.values())
+        known, inputs = self.known.get(names[0]), one_pass.under(parts)
+        tokens: Tokens = known.tokens(inputs) if known and "hidden" in inputs else self.encoder(names[0])(inputs)
+        places = dict(zip(names, one_pass.places(parts), strict=True))
+        made = {names[0]: tokens} if len(names) == 1 else {name: one_pass.part(tokens, places[name], flat[name]) for name in names}
+        for name in names if "hidden" not in inputs else ():
+            if name in self.known:
+                self.known[name].keep(rows, flat[name], made[name], places[name])
+        return made
+
+    def _nothing(self, name: str, rows: int) -> Tokens:
+        """Of an input that no row has: one token each, masked."""
+        x_B1D = torch.zeros(rows, 1, int(self.encoder(name).width), device=self.device)  # type: ignore[arg-type]
+        return Tokens(x_B1D, torch.zeros(rows, 1, dtype=torch.bool, device=self.device))
+
+    def _pads(self, name: str) -> bool:
+        """Whether what reads an input multiplies the padding of its texts."""
+        backbone = self.backbones.get(name)
+        return backbone is not None and backbone.pads(self.device)
 
     def kept(self, question: Question) -> Question:
         """The same question with what is kept of frozen parts by now in the place of encoded values."""
@@ -215,14 +261,20 @@ def tune(model: Model, recipe: Recipe) -> None:
     """Sets which weights of the backbones learn, adding adapters, their dropout, and whether activations are computed twice to save memory.
 
     Raises:
-        Mistake: no task has weights of its own, and those of the backbones stay as they are.
+        Mistake: no task has weights of its own, and those of the backbones stay as they are; or adapters are asked for beside weights that never
+            learned.
     """
+    if recipe.tuning.adapts and (fresh := auto.from_nothing(recipe)):
+        wrong = f"adapters would stand beside weights that never learned: the backbone of {' and '.join(fresh)} starts from nothing"
+        raise Mistake("tuning", wrong, "Choose full, or a backbone that was trained before")
     for encoder in model.backbones.values():
         layers, attention = (None if isinstance(share, str) else share for share in (recipe.train.dropout, recipe.train.attention_dropout))
         encoder.set_dropout(layers, attention)  # before adapters come, which have a dropout of their own
         recipe.tuning.apply(encoder)
         if recipe.train.checkpointing:
             encoder.recompute()
+        if recipe.train.compile is True:
+            encoder.compile_blocks()
     learns = (p.requires_grad for part in (*model.backbones.values(), model.heads) for p in part.parameters())
     if model.backbones and recipe.tuning.kind != "auto" and not any(learns):  # a ladder begins with a rung that learns
         wrong = f"{recipe.tuning.kind} leaves the backbone as it is, and no weight of {' and '.join(recipe.tasks)} is its own: nothing would learn"

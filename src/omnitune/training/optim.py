@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -109,7 +110,6 @@ def rate(train: Train, progress: float, steps: int) -> float:
     return {"cosine": (1 + math.cos(math.pi * rest)) / 2, "linear": 1 - rest, "constant": 1.0}[train.schedule]
 
 
-def clip(model: nn.Module, largest: float) -> float:
+def clip(weights: Iterable[nn.Parameter], largest: float) -> float:
     """Scales gradients so that their norm is at most `largest` (0: leaves them); returns the norm before."""
-    gradients = [p for p in model.parameters() if p.grad is not None]
-    return float(nn.utils.clip_grad_norm_(gradients, largest or math.inf))
+    return float(nn.utils.clip_grad_norm_([p for p in weights if p.grad is not None], largest or math.inf))

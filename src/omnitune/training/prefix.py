@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,13 @@ from omnitune.data.columns import Column
 from omnitune.data.pieced import Pieced
 from omnitune.data.prepared import Prepared
 from omnitune.data.store import Store
+from omnitune.data.together import having
+from omnitune.modalities._several import items
+from omnitune.nn.several import flat, laid
 from omnitune.nn.tokens import Tokens
 from omnitune.settings import plain
 from omnitune.tasks import SelfSupervised
-from omnitune.training.model import Model, slug
+from omnitune.training.model import Model
 
 Array = np.ndarray[Any, Any]
 Inputs = dict[str, Tensor]
@@ -27,6 +31,7 @@ VERSION = 2
 """Of what is stored; a change of it leaves older files unused."""
 SAMPLE = 64
 """Texts or sounds whose length tells how much room all will take."""
+ALL = slice(None)
 MISSING = b"missing value   "
 LARGEST = float(np.finfo(np.float16).max)
 BOUND = 1e-3
@@ -44,17 +49,18 @@ class Prefix:
     """
 
     def __init__(self, name: str, model: Model, prepared: Prepared) -> None:
-        recipe, self.name, self.encoder = prepared.recipe, name, model.backbones[name]
+        recipe, self.name, self.encoder = prepared.recipe, name, model.pretrained[name]
         self.table, self.column, self.modality, self.facts = prepared.table, recipe.column(name), recipe.inputs[name], prepared.schema.inputs[name]
         asked = prompted.kept(recipe)
         self.asked = asked if asked and recipe.tasks[asked].of == name else None
         self.prepared = prepared
-        self.reader, self.depth = model.encoders[slug(name)], len(self.encoder.blocks)
+        self.reader, self.depth = model.encoder(name), len(self.encoder.blocks)
         self.whole = self.encoder.still() > self.depth + 1
         self.blocks = self.depth if self.whole else self.encoder.still() - 1
         self.pooled = self.whole and model.fusion.pools
         self.encoder.narrow &= not self.whole  # so that a row's vector does not depend, in its last digits, on the rows beside it
-        self.keys: dict[int, bytes] = {}
+        self.most = getattr(self.modality, "most", 1)
+        self.keys: dict[int, list[bytes]] = {}
         self.places, self.shape = 1, tuple[int, ...]()
         self.store: Store | None = None
         self.bits, self.moved = recipe.train.cache_bits, 0.0
@@ -70,25 +76,26 @@ class Prefix:
             view: which of their fixed augmented views; None for the rows as they are.
         """
         assert self.store
-        keys = self._keys(rows, view)
+        cells = self._keys(rows, view)
+        keys = [key for cell in cells for key in cell]
         kept = self.store.read(keys)
         if kept is None:
             return None
-        self.read += len(rows)
+        self.read += len(keys)
         found = [row.reshape(-1, *self.shape) for row in kept]
         lengths = np.array([len(row) for row in found])
-        hidden = np.zeros((len(rows), max(1, lengths.max()), *self.shape), np.float32)
+        hidden = np.zeros((len(keys), max(1, lengths.max()), *self.shape), np.float32)
         for i, row in enumerate(found):
             hidden[i, : len(row)] = row
         inputs = {"hidden": torch.from_numpy(hidden), "present": torch.tensor([key != MISSING for key in keys])}
         if self._uneven():
             inputs["mask"] = torch.from_numpy(np.arange(hidden.shape[1]) < lengths[:, None])
-        return inputs
+        return laid(inputs, [len(cell) for cell in cells]) if self.modality.several else inputs
 
     def knows(self, rows: Array) -> bool:
         """Whether all of these rows are known."""
         store = self.store
-        return store is not None and all(key in store for key in self._keys(rows, None))
+        return store is not None and all(key in store for cell in self._keys(rows, None) for key in cell)
 
     def tokens(self, inputs: Inputs) -> Tokens:
         """The tokens of rows that are known."""
@@ -98,16 +105,17 @@ class Prefix:
         mask = torch.ones(hidden.shape[:2], dtype=torch.bool, device=hidden.device) if mask is None else mask
         return Tokens(hidden, mask, "first" if self.pooled else self.encoder.pool)
 
-    def keep(self, rows: Array, inputs: Inputs, tokens: Tokens) -> None:
-        """Stores what a forward pass that gave `tokens` made of the rows."""
+    def keep(self, rows: Array, inputs: Mapping[str, Tensor], tokens: Tokens, place: slice) -> None:
+        """Stores what a forward pass that gave `tokens` made of the rows; `place` is where they were among all that it read."""
         assert self.store
         view = int(inputs["view"][0]) if "view" in inputs else None
-        keys = self._keys(rows, view)
+        keys = [key for cell in self._keys(rows, view) for key in cell]
         if all(key in self.store for key in keys):  # a batch may be read twice, see `training/gradients.py`
             return
-        self.computed += len(rows)
-        hidden = self._hidden(tokens).cpu().numpy()
-        masks = self._mask(inputs).cpu().numpy() if self._uneven() else np.ones(hidden.shape[:2], bool)
+        self.computed += len(keys)
+        hidden = self._hidden(tokens, place).cpu().numpy()
+        masks = self._mask(inputs, place).cpu().numpy() if self._uneven() else np.ones(hidden.shape[:2], bool)
+        hidden = hidden[:, : masks.shape[1]]  # what was read beside it may be longer
         found = {key: row[mask] for key, row, mask in zip(keys, hidden, masks, strict=True)}
         if self.bits == 16:
             found = {key: row for key, row in found.items() if np.abs(row).max(initial=0) <= LARGEST}
@@ -117,23 +125,23 @@ class Prefix:
         """Whether rows have tokens of their own number: texts and sounds."""
         return (self.encoder.reads_text or self.encoder.hearing is not None) and not self.pooled
 
-    def _mask(self, inputs: Inputs) -> Tensor:
+    def _mask(self, inputs: Mapping[str, Tensor], place: slice = ALL) -> Tensor:
         """Which tokens of the last forward pass are real, (B, L)."""
-        return self.encoder.heard_BL if self.encoder.hearing else inputs["attention_mask"].bool()
+        return self.encoder.heard_BL[place] if self.encoder.hearing else inputs["attention_mask"].bool()
 
-    def _hidden(self, tokens: Tokens) -> Tensor:
+    def _hidden(self, tokens: Tokens, place: slice = ALL) -> Tensor:
         if self.pooled:
             return tokens.pooled().detach()[:, None]
-        hidden: Tensor = (tokens.x_BLD if self.whole or self.encoder.cut is None else self.encoder.cut.seen).detach()
+        hidden: Tensor = (tokens.x_BLD if self.whole or self.encoder.cut is None else self.encoder.cut.seen[place]).detach()
         return hidden
 
-    def _keys(self, rows: Array, view: int | None) -> list[bytes]:
+    def _keys(self, rows: Array, view: int | None) -> list[list[bytes]]:
+        """Of each row, those of the values in its cell."""
         new = np.array([row for row in rows if int(row) not in self.keys], np.int64)
         for row, value in zip(new, self._values(new), strict=True):
-            data = value if isinstance(value, bytes) else json.dumps(value, default=str).encode()
-            self.keys[int(row)] = MISSING if value is None else hashlib.blake2b(data, digest_size=16).digest()
+            self.keys[int(row)] = [_key(one) for one in (items(value, self.most) or [None] if self.modality.several else [value])]
         keys = [self.keys[int(row)] for row in rows]
-        return keys if view is None else [key if key == MISSING else _view_of(key, view) for key in keys]
+        return keys if view is None else [[key if key == MISSING else _view_of(key, view) for key in cell] for cell in keys]
 
     def _values(self, rows: Array) -> list[Any]:
         """What decides the tokens of these rows: of a prompt a list of all that it reads."""
@@ -168,9 +176,9 @@ class Prefix:
             return "its values are augmented"
         if train.precision != "float32":
             return f"it is computed in {train.precision}"
-        rows = prepared.parts["train"]
+        rows = having(self.table, self.column, prepared.parts["train"])
         rows = rows[:: -(-len(rows) // SAMPLE)] if self._uneven() else rows[:2]
-        inputs = self._encoded(rows)
+        inputs = dict(flat(self._encoded(rows)))
         if self.encoder.reads_text and not self.pooled and "attention_mask" not in inputs:
             return "its texts come without a mask"
         if not self._proved({name: tensor[:2].to(next(self.encoder.parameters()).device) for name, tensor in inputs.items()}):
@@ -180,7 +188,7 @@ class Prefix:
     @torch.no_grad()
     def _proved(self, inputs: Inputs) -> bool:
         """Whether going on from what was kept gives the tokens of the whole model."""
-        if not self.whole:
+        if not self.whole and self.encoder.cut is None:
             self.encoder.cut_after(self.blocks)
         self.reader.eval()
         wanted = self.reader(inputs)
@@ -226,9 +234,14 @@ class Prefix:
         return float(self.places / inputs["length"][:2].max().clamp(min=1) * inputs["length"].float().mean())
 
     def _looks(self, prepared: Prepared) -> int:
-        """How many rows will be kept, each fixed view of a training row counted."""
+        """How many values will be kept, each fixed view of a training row counted; several of a cell by how many some rows have."""
         counts = {part: len(rows) for part, rows in prepared.parts.items()}
-        return sum(counts.values()) + int(self.modality.fixed_views) * counts["train"]
+        looks = sum(counts.values()) + int(self.modality.fixed_views) * counts["train"]
+        if not self.modality.several:
+            return looks
+        rows = having(self.table, self.column, prepared.parts["train"])
+        some = Column(self.table, self.column, rows[:: -(-len(rows) // SAMPLE)])[:]
+        return int(looks * sum(len(items(cell, self.most) or [None]) for cell in some) / len(some)) + 1
 
     @property
     def part(self) -> str:
@@ -244,13 +257,13 @@ class Prefix:
     def fingerprint(self) -> str:
         """SHA-256 of everything that decides what is kept: weights, tokenizer or picture settings, the place of the cut, versions."""
         facts = {"version": VERSION, "torch": torch.__version__, "blocks": self.blocks, "whole": self.whole, "pooled": self.pooled}
-        settings = {key: value for key, value in plain(self.modality).items() if key not in ("column", "backbone", "views")}
+        settings = {key: value for key, value in plain(self.modality).items() if key not in ("column", "backbone", "shares", "views", "most")}
         if decoder := self.modality.decoder(self.modality.augments):
             facts["decoder"] = decoder.settings
         facts |= {"modality": settings, "facts": self.facts, "pool": self.encoder.pool, "files": self._files()}
         if self.asked:
             facts |= {"asked": plain(self.prepared.recipe.tasks[self.asked]), "free": self.prepared.schema.tasks[self.asked]}
-        facts |= {"flat": self.encoder.flat, "channels_last": self.encoder.channels_last, "bits": self.bits}
+        facts |= {"flat": self.encoder.padding.flat, "channels_last": self.encoder.channels_last, "bits": self.bits}
         total = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
         for name, tensor in sorted(self.encoder.model.state_dict().items()):
             if self.whole or self.encoder.depth(name) <= self.blocks:
@@ -265,6 +278,11 @@ class Prefix:
             return {}
         paths = (path for path in sorted(folder.iterdir()) if path.is_file() and path.suffix not in WEIGHTS)
         return {path.name: sha256(path) for path in paths}
+
+
+def _key(value: Any) -> bytes:
+    data = value if isinstance(value, bytes) else json.dumps(value, default=str).encode()
+    return MISSING if value is None else hashlib.blake2b(data, digest_size=16).digest()
 
 
 def _view_of(key: bytes, view: int) -> bytes:
@@ -289,14 +307,17 @@ class Frozen:
         self._open(prepared)
 
     def _open(self, prepared: Prepared) -> None:
-        for name, prefix in [(name, Prefix(name, self.model, prepared)) for name in self.model.backbones]:
+        for name, prefix in [(name, Prefix(name, self.model, prepared)) for name in self.model.pretrained]:
             why = prefix.refusal(prepared)
             if why is None:
                 self.prefixes[name] = prefix
             else:
                 self.refusals[name] = why
+        for name in [name for name, prefix in self.prefixes.items() if not prefix.whole and prefix.encoder.cut is None]:
+            self.refusals[name] = "what is read beside it does not go on from a block"
+            del self.prefixes[name]
         for name in prepared.decoded.keys() - self.prefixes.keys():  # what is known is decoded once anyway
-            prepared.decoded[name].keep(prepared.parts)
+            prepared.decoded[name].keep(prepared.sources())
 
     def again(self, prepared: Prepared, before: str = "") -> None:
         """The same for a model that was tuned anew; all that use `prepared` see it. What there was until now is told as of rung `before`."""

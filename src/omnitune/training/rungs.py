@@ -56,6 +56,8 @@ class Rungs:
             return (Full() if self.tuning.top == "full" else LoRA()), "as asked"
         if not all(encoder.blocks for encoder in self.encoders):
             return Full(), "a backbone has no blocks for adapters"
+        if auto.from_nothing(self.prepared.recipe):
+            return Full(), "a backbone starts from nothing: adapters would stand beside weights that never learned"
         weights = sum(p.numel() for encoder in self.encoders for p in encoder.parameters())
         steps = float(self.train.epochs) * len(self.batches(self.prepared))
         return auto.top_rung(weights, steps, lambda kind: self.need(kind) <= self.rest())

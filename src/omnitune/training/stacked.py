@@ -55,7 +55,7 @@ class Stacked:
 
     def __init__(self, model: Model, recipes: Sequence[Recipe]) -> None:
         self.model, self.device, self.precision = model, model.device, recipes[0].train.precision
-        self.learning, self.frozen = model.learning(), list(model.backbones)
+        self.learning, self.frozen = model.learning(), list(model.pretrained)
         self.theta_TP = torch.cat([p.detach().reshape(-1) for p in self.learning.values()]).repeat(len(recipes), 1)
         self.gradient_TP = torch.zeros_like(self.theta_TP)
         self.places, self.leaves, end = dict[str, slice](), dict[str, Tensor](), 0
@@ -125,7 +125,7 @@ class Stacked:
         """
         batch = _batch(question)
         with autocast(self.device, self.precision):
-            streams = {name: self.model.tokens(name, batch).only(batch.inputs[name]["present"]) for name in self.frozen}
+            streams = {name: tokens.only(batch.inputs[name]["present"]) for name, tokens in self.model.read(self.frozen, batch).items()}
             same = self.plain and all(bool(stream.mask_BL.any(1).all()) for stream in streams.values())
             return self.below(batch, streams).float() if same else streams
 
@@ -154,9 +154,9 @@ class _Below(nn.Module):
 
     def __init__(self, model: Model) -> None:
         super().__init__()
-        self.inputs, small = model.inputs, [name for name in model.inputs if name not in model.backbones]
+        self.inputs, small = model.inputs, [name for name in model.inputs if name not in model.pretrained]
         self.slugs = {name: slug(name) for name in small}
-        self.encoders = nn.ModuleDict({slug(name): model.encoders[slug(name)] for name in small})
+        self.encoders = nn.ModuleDict({slug(name): model.encoder(name) for name in small})
         self.fusion = model.fusion
 
     def forward(self, batch: Batch, streams: dict[str, Tokens]) -> Tensor:

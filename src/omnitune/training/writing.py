@@ -36,7 +36,7 @@ class Writing:
         self.device, self.precision, self.columns = model.device, recipe.train.precision, recipe.read_by(name)
         self.free = int(schema.tasks[name][FREE])
         self.prompts = modality.prompts(task.prompts, self.free, facts)
-        self.writer = Writer(model.backbones[task.of], modality.backbone.tokenizer(facts), self.prompts.end)
+        self.writer = Writer(model.pretrained[task.of], modality.backbone.tokenizer(facts), self.prompts.end)
 
     def __call__(self, rows: Sequence[Mapping[str, Any]], sampling: Sampling = GREEDY) -> list[Written]:
         """The answers to rows, values by column, in their order; rows of like length are written together.

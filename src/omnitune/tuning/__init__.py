@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 class Tuning(Component, ABC):
     """Decides what learns inside a backbone. Heads, fusion and small encoders of our own always learn."""
 
+    @property
+    def adapts(self) -> bool:
+        """Whether adapters learn beside weights that stay, which therefore must have learned before."""
+        return False
+
     @abstractmethod
     def apply(self, encoder: Encoder) -> None:
         """Sets `requires_grad` on every weight of `encoder`, adding adapters where the method has them."""

@@ -24,11 +24,16 @@ class Auto(Tuning):
 
     Args:
         blocks: how many learn on the second rung, counted from the top; fewer where a backbone has no more than these.
-        top: the last rung; `auto` chooses by size, rows and the rest of the time.
+        top: the last rung; `auto` chooses by size, rows and the rest of the time, and all where a backbone starts from nothing.
     """
 
     blocks: int = Field(default=2, ge=1)
     top: Literal["auto", "full", "lora"] = "auto"
+
+    @property
+    def adapts(self) -> bool:
+        """Where the last rung is asked to."""
+        return self.top == "lora"
 
     def apply(self, encoder: Encoder) -> None:
         """See `Tuning.apply`: as on the first rung, where no weight of a backbone learns."""

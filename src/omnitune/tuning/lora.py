@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 @component
 class LoRA(Tuning):
-    """Low-rank adapters (Hu et al. 2022) on the matrices of the blocks; everything else in the backbone stays.
+    """Low-rank adapters (Hu et al. 2022) on the matrices of the blocks; everything else in the backbone stays. Where a task writes with the decoder
+    of an encoder-decoder, the matrices of its blocks are adapted too. A backbone that starts from nothing is refused: what stays would never have
+    learned.
 
     Args:
         rank: of the product.
@@ -24,7 +26,7 @@ class LoRA(Tuning):
         dropout: on the input of the adapters.
         targets: names of layers to adapt, as they end (`query`, `q_proj`); every linear layer inside the blocks where it is empty, and
             in convolutional networks without one every pointwise convolution.
-        blocks: adapt only so many of the last blocks.
+        blocks: adapt only so many of the last blocks, of an encoder and of a decoder.
         one_product: add an adapter to its weight before the product, where that is cheaper; the same but for rounding. Not with `dropout`.
     """
 
@@ -35,6 +37,11 @@ class LoRA(Tuning):
     blocks: int | None = Field(default=None, ge=1)
     one_product: bool = True
 
+    @property
+    def adapts(self) -> bool:
+        """Always."""
+        return True
+
     def apply(self, encoder: Encoder) -> None:
         """See `Tuning.apply`. Raises `Mistake` where nothing can be adapted, or a target names no layer."""
         from peft import LoraConfig
@@ -44,7 +51,18 @@ class LoRA(Tuning):
         config = LoraConfig(r=self.rank, lora_alpha=scale, lora_dropout=self.dropout, target_modules=list(layers))
         config.fan_in_fan_out = any(type(layer).__name__ == "Conv1D" for layer in layers.values())
         config.base_model_name_or_path = encoder.model.config.name_or_path or None
-        encoder.adapt(config, self.one_product)
+        encoder.adapt(config, self.one_product, self._written(encoder))
+
+    def _written(self, encoder: Encoder) -> list[str]:
+        """The layers of a decoder to adapt, by name in it."""
+        from omnitune.nn.blocks import find_blocks
+        from omnitune.nn.decoder import Decoder
+
+        if not isinstance(encoder.lm_head, Decoder):
+            return []
+        blocks = list(zip(*find_blocks(encoder.lm_head.whole), strict=True))
+        names = [f"{name}.{n}" for name, block in blocks[-(self.blocks or len(blocks)) :] for n in _matrices(block)]
+        return [name for name in names if not self.targets or any(_ends(name, t) for t in self.targets)]
 
     def _layers(self, encoder: Encoder) -> dict[str, Any]:
         """The layers to adapt, by name in the model."""
