@@ -90,6 +90,16 @@ def test_windows_cover_a_text_and_overlap() -> None:
     assert all(one.ids[: len(found[0].ids) - len(inside[0]) - 1] == found[0].ids[: len(found[0].ids) - len(inside[0]) - 1] for one in found)
 
 
+def test_tokens_of_bytes_stand_without_the_space_before_them() -> None:
+    text = "number 3 ran  home\nand so on"
+    ((found,),), _ = _windows.windows(Text(str(tiny_gpt2()), max_tokens=64)._read_by(64, {}), ["where?"], [text], 4)
+    there = [text[start:stop] for start, stop in found.spans if stop > start >= 0]
+    assert all(part == part.strip() for part in there) and "".join(there) == "".join(text.split())
+    start = text.index("home")
+    ((first, last),) = _windows.places(found.spans, [(start, start + 4)])
+    assert (found.spans[first][0], found.spans[last][1]) == (start, start + 4)
+
+
 def test_a_long_question_is_cut_and_a_text_of_one_window_is_one() -> None:
     words = Text(str(tiny_bert()), max_tokens=24)._read_by(24, {})
     (found,), (cut,) = _windows.windows(words, ["where " * 50], ["here"], 4)
@@ -144,6 +154,16 @@ def test_probabilities_of_all_parts_and_of_no_answer_add_up() -> None:
     torch.testing.assert_close(said[3], (nothing[0] - total).exp())
     inputs["answered"] = torch.tensor([0])
     torch.testing.assert_close(head.loss(view, {"weight": torch.ones(1)}).sum, total - nothing[0])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("pool", "at"), [("first", (0, 3)), ("last", (1, 5))])
+def test_no_answer_is_read_where_a_backbone_has_seen_the_window(pool: Any, at: tuple[int, int]) -> None:
+    head, mask = SpanHead("x", 4, 3), torch.tensor([[True, True, False, True, True, True, False, False, False]])
+    tokens = Tokens(torch.randn(1, 9, 4), mask, pool)
+    inputs = {"input_ids": torch.zeros(1, 3, 3, dtype=torch.int64), "start": torch.zeros(1, 9), "stop": torch.ones(1, 9)}
+    *_, nothing = head._scores(View({"x": tokens}, None, {"x": inputs}))  # type: ignore[arg-type]
+    torch.testing.assert_close(nothing[0], head.ends(tokens.x_BLD[0, list(at)]).sum() / 2)
 
 
 def test_figures_of_spans() -> None:
@@ -226,6 +246,14 @@ def test_what_is_wrong_with_a_recipe_is_said(task: dict[str, Any], words: str) -
     with pytest.raises(Mistake) as found:
         prepare(recipe(rows(20), **task))
     assert words in str(found.value)
+
+
+def test_a_gpt_from_nothing_learns_to_find_them(tmp_path: Path) -> None:
+    """Its tokens begin with white space, and only the last one of a window has seen all of it."""
+    made = fit(recipe(rows(120), f"inputs.text.backbone={BERT | {'kind': 'gpt'}}", "train.epochs=10"), tmp_path / "run")
+    assert made.report.value("where", "exact_span") > 0.8
+    said = made.predict(rows(4)[3])["where"]
+    assert said["value"] == rows(4)[3]["answer"]
 
 
 @pytest.mark.parametrize(("folder", "tuning"), [(tiny_bert, "lora"), (tiny_gpt2, "full")], ids=["adapters", "gpt"])

@@ -55,13 +55,23 @@ def windows(words: Words, questions: Sequence[str], texts: Sequence[str], overla
     for question, text in zip(questions, texts, strict=True):
         asked = words.plain.encode(words.start(sound(question)), add_special_tokens=False).ids
         made = words.plain.encode(sound(text), add_special_tokens=False)
+        offsets = [_bare(text, span) for span in made.offsets]
         kept = asked[: room // 2]
         size = room - len(kept)
         step = size - min(overlap, size // 2)
         starts = [0, *range(step, max(1, len(made.ids) - size + step), step)] if len(made.ids) > size else [0]
-        found.append([_window(pair, kept, made.ids[start : start + size], made.offsets[start : start + size]) for start in starts[:MOST]])
+        found.append([_window(pair, kept, made.ids[start : start + size], offsets[start : start + size]) for start in starts[:MOST]])
         cut.append(len(kept) < len(asked) or len(starts) > MOST)
     return found, cut
+
+
+def _bare(text: str, span: Span) -> Span:
+    """A token's place without white space at its ends, which tokenizers of bytes keep and no answer begins with; empty where that is all."""
+    start, stop = span
+    part = text[start:stop]
+    bare = part.strip()
+    first = start + part.find(bare) if bare else stop
+    return first, first + len(bare)
 
 
 def _window(pair: dict[str, list[int]], question: list[int], ids: list[int], offsets: list[Span]) -> Window:

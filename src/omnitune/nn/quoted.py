@@ -17,9 +17,9 @@ FAR = -1e30
 
 class SpanHead(RowHead):
     """A first and a last token of the text, or nothing: one softmax over all parts of all windows that are short enough, and over there being no
-    answer, which is read at the first tokens of windows (Devlin et al. 2019, https://arxiv.org/abs/1810.04805, sections 4.2 and 4.3; one softmax for
-    all windows as in Clark and Gardner 2018, https://arxiv.org/abs/1710.10723). Where a part stands in several windows, or several parts are right,
-    probabilities add up.
+    answer, which is read at the first tokens of windows, of a causal model at the last ones (Devlin et al. 2019, https://arxiv.org/abs/1810.04805,
+    sections 4.2 and 4.3; one softmax for all windows as in Clark and Gardner 2018, https://arxiv.org/abs/1710.10723). Where a part stands in several
+    windows, or several parts are right, probabilities add up.
 
     Target: `weight` (B,), 1 or 0. All else is among the inputs, see `Text.windowed`.
 
@@ -54,8 +54,11 @@ class SpanHead(RowHead):
         with torch.autocast(tokens.x_BLD.device.type, enabled=False):
             ends_BN2 = self.ends(tokens.x_BLD.float())
         windows = inputs["input_ids"].shape[1]
-        firsts_BW, real_BW = (of.view(len(of), windows, -1)[:, :, 0].float() for of in (ends_BN2.sum(2), tokens.mask_BL))
-        nothing_B = (firsts_BW * real_BW).sum(1) / real_BW.sum(1).clamp(min=1)
+        said_BWL, mask_BWL = (of.view(len(of), windows, -1) for of in (ends_BN2.sum(2), tokens.mask_BL))
+        real_BW = mask_BWL.any(2).float()
+        at_BW = (mask_BWL.sum(2) - 1).clamp(min=0) if tokens.pool == "last" else torch.zeros_like(real_BW, dtype=torch.int64)
+        nothing_BW = said_BWL.gather(2, at_BW[..., None])[..., 0]
+        nothing_B = (nothing_BW * real_BW).sum(1) / real_BW.sum(1).clamp(min=1)
         there_BN = inputs["stop"] > inputs["start"]
         first_BN, last_BN = (ends_BN2[..., i].where(there_BN, FAR) for i in (0, 1))
         return first_BN, last_BN, nothing_B
