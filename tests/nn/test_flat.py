@@ -87,3 +87,16 @@ def test_layout() -> None:
     assert layout.flatten(x).tolist() == [[6, 0, 1, 3, 4, 5]]
     assert layout.positions.tolist() == [0, 0, 1, 0, 1, 2] and layout.lengths.flatten().tolist() == [1, 2, 3]
     assert torch.equal(layout.pad(layout.flatten(x[..., None]))[..., 0], x * mask)
+
+
+def test_memory_that_ends_in_the_proof_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = encoder("bert")
+
+    def ends(*args: object) -> torch.Tensor:
+        raise torch.OutOfMemoryError("no memory left")
+
+    monkeypatch.setattr(flat, "_tokens", ends)
+    with pytest.raises(torch.OutOfMemoryError):
+        flat.wrong(made.model, 0)
+    with pytest.raises(torch.OutOfMemoryError):
+        flat._proved(made.model, torch.zeros(1))

@@ -190,6 +190,8 @@ def _proved(model: Any, wanted: Tensor) -> int | None:
         try:
             if _near_enough(_tokens(model, start), wanted, 1e-4):
                 return start
+        except torch.OutOfMemoryError:  # says nothing of the model
+            raise
         except REFUSED:
             continue
     return None
@@ -205,6 +207,8 @@ def wrong(model: Any, start: int) -> str | None:
     try:
         wanted = _tokens(model, None)
         same = _near_enough(_tokens(model, start), wanted, 0.05)
+    except torch.OutOfMemoryError:  # says nothing of the model
+        raise
     except REFUSED as error:
         return f"its attention refused them there ({type(error).__name__}: {str(error).splitlines()[0][:100]})"
     finally:
