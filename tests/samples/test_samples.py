@@ -151,6 +151,18 @@ def test_what_pip_says_is_repeated(wheels: Path, monkeypatch: pytest.MonkeyPatch
         samples.path("tiny")
 
 
+def test_setuptools_works_after_pip_was_looked_for(wheels: Path) -> None:
+    """As torch.compile wants it to: `distutils` is setuptools' own until something looks for pip through its finder."""
+    code = (
+        "import sys; from test_samples import samples, tiny; from pathlib import Path\n"
+        "samples.SAMPLES['tiny'] = tiny(Path(sys.argv[1])); samples.path('tiny'); import setuptools"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(write_wheel(wheels))], capture_output=True, text=True, cwd=Path(__file__).parent, env=os.environ
+    )
+    assert not done.returncode, done.stderr
+
+
 def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("OMNITUNE_CACHE", str(tmp_path / "file"))

@@ -1,6 +1,5 @@
 """Fetching: a package by name and version, with this machine's own pip, npm or apt-get and its settings, checked against its SHA-256."""
 
-import importlib.util
 import io
 import shutil
 import subprocess
@@ -8,6 +7,7 @@ import sys
 import tarfile
 import zipfile
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Literal
 
@@ -136,7 +136,8 @@ def _client(package: Package, name: str) -> str:
 
 def _pip(package: Package) -> list[str]:
     """The command of this environment's pip, or of one on the PATH where the environment has none."""
-    if importlib.util.find_spec("pip"):
+    # asked of the path itself: setuptools' own finder takes any look for pip as pip running, and torch.compile fails after that (Python 3.11)
+    if PathFinder.find_spec("pip"):
         return [sys.executable, "-m", "pip"]
     found = shutil.which("pip3") or shutil.which("pip")
     if not found:
