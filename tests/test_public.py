@@ -16,8 +16,8 @@ NAMES = {
     "BERT", "GPT", "Artifact", "Attend", "Audio", "Auto", "Behaviour", "Bias", "Category", "Choose", "Classify", "Concat", "Contrast", "Cross",
     "Data", "Date", "Denoise", "Extract", "Forecast", "Freeze", "Full", "Gated", "Generate", "Image", "Items", "Label", "Late", "LoRA",
     "MaskedImage", "MaskedText", "Match", "Mistake", "NextSentence", "Number", "Ordinal", "Prefer", "Pretrained", "Probe", "Quantile", "Rank",
-    "Recipe", "Reconstruct", "Regress", "Report", "Retriever", "Sampling", "Series", "Set", "Spectrogram", "Table", "Text", "Train", "Transcribe",
-    "TransformerXL", "ViT", "ZeroShot", "alone", "check", "compare", "fit", "generate", "index", "infer", "load", "search",
+    "Recipe", "Reconstruct", "Regress", "Report", "Retriever", "Sampling", "Series", "Set", "Spectrogram", "Table", "Tag", "Text", "Train",
+    "Transcribe", "TransformerXL", "ViT", "ZeroShot", "alone", "check", "compare", "fit", "generate", "index", "infer", "load", "search",
 }  # fmt: skip
 COMMANDS = {
     "fit": {"source", "changes", "--target", "-t", "--minutes", "--out", "--resume", "--log", "--quiet", "-q", "--json"},

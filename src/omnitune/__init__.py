@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from omnitune.tasks.rank import Rank
     from omnitune.tasks.reconstruct import Reconstruct
     from omnitune.tasks.regress import Regress
+    from omnitune.tasks.tag import Tag
     from omnitune.tasks.transcribe import Transcribe
     from omnitune.tuning.auto import Auto
     from omnitune.tuning.bias import Bias
@@ -74,8 +75,8 @@ __all__ = [
     "BERT", "GPT", "Artifact", "Attend", "Audio", "Auto", "Behaviour", "Bias", "Category", "Choose", "Classify", "Concat", "Contrast", "Cross",
     "Data", "Date", "Denoise", "Extract", "Forecast", "Freeze", "Full", "Gated", "Generate", "Image", "Items", "Label", "Late", "LoRA",
     "MaskedImage", "MaskedText", "Match", "Mistake", "NextSentence", "Number", "Ordinal", "Prefer", "Pretrained", "Probe", "Quantile", "Rank",
-    "Recipe", "Reconstruct", "Regress", "Report", "Retriever", "Sampling", "Series", "Set", "Spectrogram", "Table", "Text", "Train", "Transcribe",
-    "TransformerXL", "ViT", "ZeroShot", "alone", "check", "compare", "fit", "generate", "index", "infer", "load", "search",
+    "Recipe", "Reconstruct", "Regress", "Report", "Retriever", "Sampling", "Series", "Set", "Spectrogram", "Table", "Tag", "Text", "Train",
+    "Transcribe", "TransformerXL", "ViT", "ZeroShot", "alone", "check", "compare", "fit", "generate", "index", "infer", "load", "search",
 ]  # fmt: skip
 
 _HOMES = {
@@ -92,7 +93,8 @@ _HOMES = {
     "tasks.denoise": ("Denoise",), "tasks.extract": ("Extract",), "tasks.forecast": ("Forecast",), "tasks.generate": ("Generate",),
     "tasks.label": ("Label",), "tasks.masked_image": ("MaskedImage",), "tasks.masked_text": ("MaskedText",), "tasks.match": ("Match",),
     "tasks.next_sentence": ("NextSentence",), "tasks.ordinal": ("Ordinal",), "tasks.prefer": ("Prefer",), "tasks.quantile": ("Quantile",),
-    "tasks.rank": ("Rank",), "tasks.reconstruct": ("Reconstruct",), "tasks.regress": ("Regress",), "tasks.transcribe": ("Transcribe",),
+    "tasks.rank": ("Rank",), "tasks.reconstruct": ("Reconstruct",), "tasks.regress": ("Regress",), "tasks.tag": ("Tag",),
+    "tasks.transcribe": ("Transcribe",),
     "tuning.auto": ("Auto",),
     "tuning.bias": ("Bias",), "tuning.freeze": ("Freeze",), "tuning.full": ("Full",), "tuning.lora": ("LoRA",), "tuning.probe": ("Probe",),
 }  # fmt: skip

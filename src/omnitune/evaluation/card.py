@@ -74,6 +74,8 @@ def _question(report: "Report", form: str) -> str:
         return "text-generation" if "generate" in asked else "text2text-generation" if "denoise" in asked else "fill-mask"
     if form == "spans":
         return "question-answering"
+    if form == "tags":
+        return "token-classification"
     if form == "preferences":
         return "text-generation"
     if form == "choices":

@@ -14,7 +14,7 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 Form = Literal[
     "classes", "ordinal", "labels", "value", "quantiles", "ranks", "tokens", "pixels", "pairs", "neighbours", "series", "rebuilt", "choices",
-    "preferences", "spans",
+    "preferences", "spans", "tags",
 ]  # fmt: skip
 LIKE: dict[str, Form] = {"ordinal": "classes", "quantiles": "value", "choices": "classes"}
 """Forms whose answers, though not their predictions or metrics, are those of another."""
@@ -61,6 +61,10 @@ def of_form(form: Form, names: Sequence[str]) -> dict[str, Metric]:
         from omnitune.nn.quoted import span_metrics
 
         return span_metrics()
+    if form == "tags":
+        from omnitune.nn.tagged import tag_metrics
+
+        return tag_metrics(outputs)
     if form == "choices":
         return choice_metrics()
     if form == "quantiles":
