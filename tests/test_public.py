@@ -13,17 +13,19 @@ from omnitune.component import find, kinds
 from omnitune.recipe import FAMILIES
 
 NAMES = {
-    "BERT", "GPT", "Artifact", "Attend", "Audio", "Auto", "Behaviour", "Bias", "Category", "Choose", "Classify", "Concat", "Contrast", "Cross",
-    "Data", "Date", "Denoise", "Extract", "Forecast", "Freeze", "Full", "Gated", "Generate", "Image", "Items", "Label", "Late", "LoRA",
+    "BERT", "GPT", "Artifact", "Attend", "Audio", "Auto", "Behaviour", "Bias", "Category", "Choose", "Classify", "Concat", "Contrast", "Control",
+    "Cross", "Data", "Date", "Denoise", "Extract", "Forecast", "Freeze", "Full", "Gated", "Generate", "Image", "Items", "Label", "Late", "LoRA",
     "MaskedImage", "MaskedText", "Match", "Mistake", "NextSentence", "Number", "Ordinal", "Prefer", "Pretrained", "Probe", "Quantile", "Rank",
     "Recipe", "Reconstruct", "Regress", "Report", "Retriever", "Sampling", "Series", "Set", "Spectrogram", "Table", "Tag", "Text", "Train",
-    "Transcribe", "TransformerXL", "ViT", "ZeroShot", "alone", "check", "compare", "fit", "generate", "index", "infer", "load", "search",
+    "Transcribe", "TransformerXL", "ViT", "ZeroShot", "alone", "check", "compare", "fit", "generate", "index", "infer", "load", "search", "solve",
 }  # fmt: skip
+CONTROL = {"--choice", "--regex", "--json-schema", "--forbid", "--require", "--min-tokens", "--parses", "--tries"}
 COMMANDS = {
     "fit": {"source", "changes", "--target", "-t", "--minutes", "--out", "--resume", "--log", "--quiet", "-q", "--json"},
     "infer": {"table", "changes", "--target", "-t", "--out", "--json"},
     "check": {"recipe", "changes", "--json"},
-    "predict": {"--beams", "--seed", "--temperature", "--tokens", "--top-k", "--top-p", "run", "rows", "--out", "--int8", "--weights", "--json"},
+    "predict": {"--beams", "--seed", "--temperature", "--tokens", "--top-k", "--top-p", "run", "rows", "--out", "--int8", "--weights", "--json"}
+    | CONTROL,
     "index": {"run", "table", "--of", "--out", "--task", "--json"},
     "retrieve": {"index", "query", "--by", "--table", "--same", "-k", "--show", "--run", "--indexed", "--json"},
     "zero-shot": {"run", "rows", "--class", "-c", "--template", "--of", "--target", "-t", "--task", "--json"},
@@ -40,6 +42,26 @@ COMMANDS = {
         "--beams",
         "--stop",
         "--seed",
+        "--json",
+    }
+    | CONTROL,
+    "solve": {
+        "run",
+        "rows",
+        "--tests",
+        "--run-code",
+        "--before",
+        "--task",
+        "--tries",
+        "-k",
+        "--tokens",
+        "--temperature",
+        "--top-p",
+        "--seed",
+        "--parses",
+        "--seconds",
+        "--megabytes",
+        "--workers",
         "--json",
     },
     "report": {"run", "--format"},

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from omnitune.commands.infer import infer
     from omnitune.commands.retrieve import Retriever
     from omnitune.commands.search import search
+    from omnitune.commands.solve import solve
     from omnitune.commands.zero_shot import ZeroShot
     from omnitune.data.table import Table
     from omnitune.errors import Mistake
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from omnitune.modalities.series import Series
     from omnitune.modalities.set import Set
     from omnitune.modalities.text import Text
+    from omnitune.nn.control import Control
     from omnitune.nn.writing import Sampling
     from omnitune.recipe import Data, Recipe, Train
     from omnitune.tasks.choose import Choose
@@ -72,11 +74,11 @@ if TYPE_CHECKING:
     from omnitune.tuning.probe import Probe
 
 __all__ = [
-    "BERT", "GPT", "Artifact", "Attend", "Audio", "Auto", "Behaviour", "Bias", "Category", "Choose", "Classify", "Concat", "Contrast", "Cross",
-    "Data", "Date", "Denoise", "Extract", "Forecast", "Freeze", "Full", "Gated", "Generate", "Image", "Items", "Label", "Late", "LoRA",
+    "BERT", "GPT", "Artifact", "Attend", "Audio", "Auto", "Behaviour", "Bias", "Category", "Choose", "Classify", "Concat", "Contrast", "Control",
+    "Cross", "Data", "Date", "Denoise", "Extract", "Forecast", "Freeze", "Full", "Gated", "Generate", "Image", "Items", "Label", "Late", "LoRA",
     "MaskedImage", "MaskedText", "Match", "Mistake", "NextSentence", "Number", "Ordinal", "Prefer", "Pretrained", "Probe", "Quantile", "Rank",
     "Recipe", "Reconstruct", "Regress", "Report", "Retriever", "Sampling", "Series", "Set", "Spectrogram", "Table", "Tag", "Text", "Train",
-    "Transcribe", "TransformerXL", "ViT", "ZeroShot", "alone", "check", "compare", "fit", "generate", "index", "infer", "load", "search",
+    "Transcribe", "TransformerXL", "ViT", "ZeroShot", "alone", "check", "compare", "fit", "generate", "index", "infer", "load", "search", "solve",
 ]  # fmt: skip
 
 _HOMES = {
@@ -84,11 +86,13 @@ _HOMES = {
     "backbones.spectrogram": ("Spectrogram",), "backbones.transformer_xl": ("TransformerXL",), "backbones.vit": ("ViT",),
     "commands.alone": ("alone",), "commands.check": ("check",), "commands.compare": ("compare",), "commands.fit": ("fit",),
     "commands.generate": ("generate",), "commands.index": ("index",), "commands.infer": ("infer",), "commands.retrieve": ("Retriever",),
-    "commands.search": ("search",), "commands.zero_shot": ("ZeroShot",), "data.table": ("Table",), "errors": ("Mistake",),
+    "commands.search": ("search",), "commands.solve": ("solve",),
+    "commands.zero_shot": ("ZeroShot",), "data.table": ("Table",), "errors": ("Mistake",),
     "evaluation.report": ("Report",), "fusion.attend": ("Attend",), "fusion.concat": ("Concat",), "fusion.cross": ("Cross",),
     "fusion.gated": ("Gated",), "fusion.late": ("Late",), "modalities.audio": ("Audio",), "modalities.behaviour": ("Behaviour", "Items"),
     "modalities.category": ("Category",), "modalities.date": ("Date",), "modalities.image": ("Image",), "modalities.number": ("Number",),
-    "modalities.series": ("Series",), "modalities.set": ("Set",), "modalities.text": ("Text",), "nn.writing": ("Sampling",),
+    "modalities.series": ("Series",), "modalities.set": ("Set",), "modalities.text": ("Text",),
+    "nn.control": ("Control",), "nn.writing": ("Sampling",),
     "recipe": ("Data", "Recipe", "Train"), "tasks.choose": ("Choose",), "tasks.classify": ("Classify",), "tasks.contrast": ("Contrast",),
     "tasks.denoise": ("Denoise",), "tasks.extract": ("Extract",), "tasks.forecast": ("Forecast",), "tasks.generate": ("Generate",),
     "tasks.label": ("Label",), "tasks.masked_image": ("MaskedImage",), "tasks.masked_text": ("MaskedText",), "tasks.match": ("Match",),

@@ -130,6 +130,8 @@ class Predictor:
 
 
 def _told(written: Written) -> Row:
-    """A text as an answer, with its tokens and how likely each was, and of speech when what was said where that was asked for."""
-    told = {"value": written.text, "tokens": [list(pair) for pair in zip(written.tokens, written.probabilities, strict=False)]}
+    """A text as an answer, with its tokens and how likely each was; where it was held to something, whether it `meets` that; and of speech when
+    what was said, where that was asked for."""
+    told: Row = {"value": written.text, "tokens": [list(pair) for pair in zip(written.tokens, written.probabilities, strict=False)]}
+    told |= {} if written.meets is None else {"meets": written.meets}
     return told | ({} if written.segments is None else {"segments": [{"start": a, "end": b, "text": text} for a, b, text in written.segments]})

@@ -3,20 +3,28 @@
 Shape letters: B rows, L tokens of the longest prompt, V vocabulary.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from omnitune.errors import Mistake
 from omnitune.nn import checkpoints
+from omnitune.nn.chances import drawing, likely
+from omnitune.nn.control import Control
 from omnitune.nn.decoder import Decoder
 from omnitune.nn.encoder import Encoder
+from omnitune.nn.parsing import parsed, python
+from omnitune.nn.streaming import Tell, streamer
 
-Tell = Callable[[str], None]
+if TYPE_CHECKING:
+    from omnitune.nn.guide import Guide
+
+WARM, APART = 0.8, 7919
+"""How texts are drawn again that do not parse: the temperature where the likeliest token was taken, and how far seeds lie apart."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,7 @@ class Sampling:
         num_beams: texts that are followed at once.
         stop_strings: texts at which to stop.
         seed: of the draws.
+        control: what texts must be; what the recipe says of the task where it is left out.
     """
 
     max_new_tokens: int = 100
@@ -44,11 +53,12 @@ class Sampling:
     num_beams: int = 1
     stop_strings: tuple[str, ...] = ()
     seed: int = 0
+    control: Control | None = None
 
     def options(self, tokenizer: Any) -> dict[str, Any]:
         """For `generate` of transformers. Raises one `Mistake` for all values that cannot be meant."""
         self._check()
-        chosen = {k: v for k, v in asdict(self).items() if k not in ("seed", "stop_strings", "temperature")}
+        chosen = {k: v for k, v in asdict(self).items() if k not in ("seed", "stop_strings", "temperature", "control")}
         stops = {"stop_strings": list(self.stop_strings), "tokenizer": tokenizer} if self.stop_strings else {}
         if not self.temperature:
             chosen = {k: v for k, v in chosen.items() if k not in ("top_k", "top_p", "min_p")} | {"do_sample": False}
@@ -77,12 +87,14 @@ class Written:
         tokens: each as the tokenizer spells it, the end too where there is one.
         probabilities: of each, by the model as it is: before temperature and all that narrows the choice. Empty of several beams.
         segments: of speech, the first and last second of each stretch and its text; None where no times are told.
+        meets: whether it is what a `Control` says; None where there is none.
     """
 
     text: str
     tokens: tuple[str, ...]
     probabilities: tuple[float, ...]
     segments: tuple[tuple[float, float, str], ...] | None = None
+    meets: bool | None = None
 
 
 class Writer:
@@ -103,33 +115,60 @@ class Writer:
         self.unknown = sorted(set(range(self.model.config.vocab_size)) - set(tokenizer.get_vocab().values()))
         """Rows of the table that are no word, there to make its size a round number."""
 
-    @torch.inference_mode()
     def write(self, rows: Sequence[Sequence[int]], sampling: Sampling, tell: Tell | None = None) -> list[Written]:
-        """What follows each of these rows of tokens, each of one at least; `tell` is given a single text as it is written."""
+        """What follows each of these rows of tokens, each of one at least; `tell` is given a single text as it is written, or once it is kept."""
+        control = sampling.control
+        if control is None or control.parses is None:
+            return self._once(rows, sampling, tell)
+        warm = replace(sampling, temperature=sampling.temperature or WARM, num_beams=1)
+        tries = [sampling, *(replace(warm, seed=sampling.seed + number * APART) for number in range(1, control.tries))]
+        made = parsed(lambda some, number: self._once(some, tries[number]), rows, control.tries, lambda one: one.meets is True)
+        if tell and len(made) == 1:
+            tell(made[0].text)
+        return made
+
+    @torch.inference_mode()
+    def _once(self, rows: Sequence[Sequence[int]], sampling: Sampling, tell: Tell | None = None) -> list[Written]:
         options = sampling.options(self.tokenizer)
         if not rows:
             return []
         longest, device = max(map(len, rows)), self.encoder.model.device
         ids_BL, mask_BL = (torch.tensor(padded, device=device) for padded in _padded(rows, longest, self.tokenizer.pad_token_id, self.apart))
-        read = 0 if self.apart else longest
+        start, read = (1, 0) if self.apart else (longest, longest)
         room = sampling.max_new_tokens if self.limit is None else min(sampling.max_new_tokens, self.limit - read)
         options |= {"use_cache": self.caches, "suppress_tokens": self.unknown or None, "max_new_tokens": room}
         options |= {} if self.end is None else {"eos_token_id": self.end}
-        streamer = _Told(self.tokenizer, tell) if tell and len(rows) == 1 and sampling.num_beams == 1 else None
+        options |= {"streamer": streamer(self.tokenizer, tell)} if tell and len(rows) == 1 and sampling.num_beams == 1 else {}
+        guide = self._guide(sampling, start, room)
+        options |= {"logits_processor": [guide]} if guide else {}
         with self._alone(sampling.seed), likely(self.model) as chances:
-            made_BL = self.model.generate(ids_BL, attention_mask=mask_BL, pad_token_id=self.tokenizer.pad_token_id, streamer=streamer, **options)[
-                :, 1 if self.apart else longest :
-            ]
-        chances_BL = chances(made_BL) if sampling.num_beams == 1 else None
-        return [self._written(row, None if chances_BL is None else chances_BL[i]) for i, row in enumerate(made_BL.tolist())]
+            made_BL = self.model.generate(ids_BL, attention_mask=mask_BL, pad_token_id=self.tokenizer.pad_token_id, **options)[:, start:]
+        chances_BL = chances(made_BL) if sampling.num_beams == 1 else [[]] * len(rows)
+        return [self._written(row, some, guide, sampling.control) for row, some in zip(made_BL.tolist(), chances_BL, strict=True)]
 
-    def _written(self, ids: list[int], likely: list[float] | None) -> Written:
+    def _guide(self, sampling: Sampling, start: int, room: int) -> "Guide | None":
+        """What holds texts to their `Control`; None where there is nothing to hold to."""
+        control = sampling.control
+        if control is None or not (control.grammar or control.min_tokens):
+            return None
+        from omnitune.nn.guide import Guide
+
+        return Guide(control, self._signs, sorted(self._ends()), start, room, sampling.num_beams)
+
+    @cached_property
+    def _signs(self) -> Any:
+        from omnitune.nn.signs import signs
+
+        return signs(self.tokenizer, self.model.config.vocab_size, sorted(self._ends()))
+
+    def _written(self, ids: list[int], likely: list[float], guide: "Guide | None", control: Control | None) -> Written:
         """The text of one row, up to its end."""
         ends = self._ends()
         stop = next((place + 1 for place, number in enumerate(ids) if number in ends), len(ids))
         text: str = self.tokenizer.decode(ids[:stop], skip_special_tokens=True)
         tokens = tuple(self.tokenizer.convert_ids_to_tokens(ids[:stop]))
-        return Written(text, tokens, () if likely is None else tuple(likely[:stop]))
+        meets = None if control is None else (guide is None or guide.meets(ids[:stop])) and (control.parses is None or python(text))
+        return Written(text, tokens, tuple(likely[:stop]), meets=meets)
 
     def _ends(self) -> set[int]:
         found = self.model.generation_config.eos_token_id if self.end is None else self.end
@@ -153,41 +192,6 @@ class Writer:
         """Meanwhile, `model` is one that `generate` of transformers takes."""
         head = self.encoder.lm_head
         return head.around(self.encoder.model) if isinstance(head, Decoder) else nullcontext()
-
-
-@contextmanager
-def drawing(seed: int, device: torch.device) -> Iterator[None]:
-    """Draws from `seed` meanwhile; then the generator is as it was."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
-
-
-@contextmanager
-def likely(model: Any) -> Iterator[Callable[[Tensor], list[list[float]]]]:
-    """Gives what tells how likely each token was that `model` wrote meanwhile, (B, L). The logits of one place at a time are kept."""
-    last: list[Tensor] = []
-    found: list[Tensor] = []
-
-    def note(ids_B: Tensor) -> None:
-        if last:
-            found.append(last.pop().gather(1, ids_B[:, None])[:, 0])
-
-    def look(_: Any, __: Any, options: dict[str, Any], out: Any) -> None:
-        ids_BL = next(options[name] for name in ("decoder_input_ids", "input_ids") if options.get(name) is not None)
-        note(ids_BL[:, -1])
-        last.append(out.logits[:, -1].float().softmax(1))
-
-    def chances(made_BL: Tensor) -> list[list[float]]:
-        note(made_BL[:, -1])
-        told: list[list[float]] = torch.stack(found, 1).tolist()
-        return told
-
-    hook = model.register_forward_hook(look, with_kwargs=True)
-    try:
-        yield chances
-    finally:
-        hook.remove()
 
 
 def _padded(rows: Sequence[Sequence[int]], longest: int, pad: int, right: bool) -> tuple[list[list[int]], list[list[int]]]:
@@ -214,24 +218,3 @@ def _speaking(encoder: Encoder) -> Any:
     if made.get_output_embeddings() is not None:  # a Transformer-XL has none, and says words by its table itself
         made.get_output_embeddings().weight = base.get_input_embeddings().weight
     return made.eval()
-
-
-class _Told:
-    """Hands over text as it becomes certain, in the form that transformers wants of a streamer."""
-
-    def __init__(self, tokenizer: Any, tell: Tell) -> None:
-        from transformers import TextStreamer
-
-        class Streamer(TextStreamer):  # type: ignore[misc]
-            def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
-                tell(text)
-
-        self.streamer = Streamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
-
-    def put(self, value: Any) -> None:
-        """Takes new tokens."""
-        self.streamer.put(value)
-
-    def end(self) -> None:
-        """Hands over the rest."""
-        self.streamer.end()

@@ -36,6 +36,7 @@ class Writing:
         self.device, self.precision, self.columns = model.device, recipe.train.precision, recipe.read_by(name)
         self.free = int(schema.tasks[name][FREE])
         self.prompts = modality.prompts(task.prompts, self.free, facts)
+        self.control = task.control
         self.writer = Writer(model.pretrained[task.of], modality.backbone.tokenizer(facts), self.prompts.end)
 
     def __call__(self, rows: Sequence[Mapping[str, Any]], sampling: Sampling = GREEDY) -> list[Written]:
@@ -43,15 +44,21 @@ class Writing:
 
         Args:
             rows: what is not there is missing.
-            sampling: how tokens are chosen; never more are written than training kept free for an answer.
+            sampling: how tokens are chosen; never more are written than training kept free for an answer. What it leaves out of `control` is as the
+                task says.
+
+        Raises:
+            Mistake: there is no room for what must be written.
         """
         texts = [{name: cells.text(row.get(column)) for name, column in self.columns.items()} for row in rows]
         ids = [asked.ids for asked in self.prompts.read(texts, [None] * len(rows))]
         order = np.argsort([len(row) for row in ids], kind="stable").tolist()
-        sampling = replace(sampling, max_new_tokens=min(sampling.max_new_tokens, self.free))
+        control = self.control if sampling.control is None else sampling.control
+        sampling = replace(sampling, max_new_tokens=min(sampling.max_new_tokens, self.free), control=control)
+        lead = self.prompts.lead or (" " if control and control.formed else "")
         found: dict[int, Written] = {}
         for start in range(0, len(order), ROWS):
             some = order[start : start + ROWS]
             with autocast(self.device, self.precision):
                 found |= dict(zip(some, self.writer.write([ids[i] for i in some], replace(sampling, seed=sampling.seed + start)), strict=True))
-        return [replace(found[i], text=found[i].text.removeprefix(self.prompts.lead)) for i in range(len(rows))]
+        return [replace(found[i], text=found[i].text.removeprefix(lead)) for i in range(len(rows))]
