@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from omnitune.data.columns import Column
 from omnitune.data.prepared import Prepared
+from omnitune.evaluation import nearest
 from omnitune.evaluation.answers import answer
 from omnitune.evaluation.before import sample
 from omnitune.evaluation.measure import Predictions, measure
@@ -39,11 +40,13 @@ class Texts:
         rows: their numbers.
         true: the answers, one at least a row.
         said: by model, what it writes.
+        words: what the models are.
     """
 
     rows: Array
     true: list[list[str]]
     said: dict[str, list[str]]
+    words: dict[str, str] = field(default_factory=lambda: WORDS)
 
 
 def before(model: Model, prepared: Prepared, name: str) -> Texts | None:
@@ -52,8 +55,13 @@ def before(model: Model, prepared: Prepared, name: str) -> Texts | None:
     rows = some(prepared, name, prepared.parts["test"], task.samples)
     if not len(rows):
         return None
-    rival = {"simple": _firsts(prepared, name, rows)} if task.prompts else {"constant": _commonest(prepared, name, len(rows))}
-    return Texts(rows, [[text] for text in true(prepared, name, rows)], rival | {"before": write(model, prepared, name, rows)})
+    rival, words = {"constant": _commonest(prepared, name, len(rows))}, WORDS
+    if prepared.recipe.shown(name):
+        said, told = nearest.answers(model, prepared, name, rows)
+        rival, words = {"simple": said}, WORDS | {"simple": told}
+    elif task.prompts:
+        rival = {"simple": _firsts(prepared, name, rows)}
+    return Texts(rows, [[text] for text in true(prepared, name, rows)], rival | {"before": write(model, prepared, name, rows)}, words)
 
 
 def some(prepared: Prepared, name: str, rows: Array, most: int) -> Array:
@@ -108,7 +116,7 @@ def told(model: Model, prepared: Prepared, name: str, texts: Texts) -> dict[str,
     said, judge = texts.said | {"after": (quote if task.quotes else write)(model, prepared, name, texts.rows)}, task.judge()
     given = {model: Predictions(np.zeros(len(texts.rows)), judge.counts(of, _nearest(of, texts.true)), texts.rows) for model, of in said.items()}
     shown = [{"true": texts.true[i][0]} | {model: of[i] for model, of in said.items()} for i in range(min(SHOWN, len(texts.rows)))]
-    words = {model: what for model, what in WORDS.items() if model in said}
+    words = {model: what for model, what in texts.words.items() if model in said}
     return {"metrics": measure(judge.metrics(), given, prepared.recipe.train.seed), "examples": shown, "baselines": words}
 
 
@@ -140,4 +148,5 @@ def _values(prepared: Prepared, name: str, rows: Array) -> Mapping[str, list[Any
     if task.prompts is None:
         column = recipe.column(task.of)
         return {column: Column(prepared.table, column, rows, recipe.inputs[task.of].media)[:]}
-    return {column: Column(prepared.table, column, rows)[:] for column in recipe.read_by(name).values()}
+    columns = dict.fromkeys(recipe.read_by(name).values(), False) | {recipe.column(of): recipe.inputs[of].media for of in recipe.shown(name)}
+    return {column: Column(prepared.table, column, rows, media)[:] for column, media in columns.items()}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from omnitune.errors import Mistake
-from omnitune.nn import checkpoints
+from omnitune.nn import checkpoints, inlay
 from omnitune.nn.decoder import Decoder
 from omnitune.nn.encoder import Encoder
 
@@ -104,8 +104,9 @@ class Writer:
         """Rows of the table that are no word, there to make its size a round number."""
 
     @torch.inference_mode()
-    def write(self, rows: Sequence[Sequence[int]], sampling: Sampling, tell: Tell | None = None) -> list[Written]:
-        """What follows each of these rows of tokens, each of one at least; `tell` is given a single text as it is written."""
+    def write(self, rows: Sequence[Sequence[int]], sampling: Sampling, tell: Tell | None = None, vectors: Tensor | None = None) -> list[Written]:
+        """What follows each of these rows of tokens, each of one at least; `tell` is given a single text as it is written. Numbers beyond words stand
+        for `vectors` (K, D), see `inlay`."""
         options = sampling.options(self.tokenizer)
         if not rows:
             return []
@@ -116,7 +117,9 @@ class Writer:
         options |= {"use_cache": self.caches, "suppress_tokens": self.unknown or None, "max_new_tokens": room}
         options |= {} if self.end is None else {"eos_token_id": self.end}
         streamer = _Told(self.tokenizer, tell) if tell and len(rows) == 1 and sampling.num_beams == 1 else None
-        with self._alone(sampling.seed), likely(self.model) as chances:
+        if vectors is not None and (penalty := options.pop("repetition_penalty")) != 1:
+            options["logits_processor"] = [inlay.Repetition(penalty)]
+        with self._alone(sampling.seed), likely(self.model) as chances, inlay.reading(self.encoder.model, vectors):
             made_BL = self.model.generate(ids_BL, attention_mask=mask_BL, pad_token_id=self.tokenizer.pad_token_id, streamer=streamer, **options)[
                 :, 1 if self.apart else longest :
             ]
