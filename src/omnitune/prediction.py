@@ -42,7 +42,7 @@ class Predictor:
         self, model: Model, recipe: Recipe, schema: Schema, precision: str, batch: int = 32, weights: bool = False, sampling: Sampling = GREEDY
     ) -> None:
         self.model, self.recipe, self.schema, self.precision = model.eval(), recipe, schema, precision
-        self.reader = Reader(recipe, schema, list(recipe.inputs), batch, recipe.columns)
+        self.reader = Reader(recipe, schema, [name for name in recipe.inputs if name != recipe.unread], batch, recipe.columns)
         self.tasks = {name: task for name, task in recipe.tasks.items() if task.answers}
         self.asked = [name for name, task in self.tasks.items() if task.prompts]
         self.weights, self.sampling = weights, sampling

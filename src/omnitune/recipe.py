@@ -146,6 +146,11 @@ class Train(Settings):
     seed: Annotated[int, Field(ge=0)] = 0
 
 
+def _in_prompt(task: Task) -> tuple[str, ...]:
+    """The names in the prompt of a task."""
+    return task.prompts.template.names if task.prompts else ()
+
+
 def _named(data: dict[str, Any]) -> dict[str, Any]:
     """A table's plain values; data handed over in Python stand as the name of their type alone."""
     source = data["source"]
@@ -248,17 +253,32 @@ class Recipe(Settings):
         return {of: [name for name in self.inputs if self.reader(name) == of] for of in self.inputs if self.reader(of) == of}
 
     def read_by(self, task: str) -> dict[str, str]:
-        """The column of every name in the prompt of `task`: that of an input, else one of this name; none where it has no prompt. Where it asks about
-        windows of its input, that one too."""
-        prompt, of = self.tasks[task].prompts, self.tasks[task]
+        """The column of every name that is written into the prompt of `task`: that of an input, else one of this name; none where it has no prompt.
+        Where it asks about windows of its input, that one too."""
+        of, shown = self.tasks[task], self.shown(task)
         beside = (of.of,) if isinstance(of, SelfSupervised) and of.windows else ()
-        return {name: self.column(name) if name in self.inputs else name for name in (*(prompt.template.names if prompt else ()), *beside)}
+        written = [name for name in _in_prompt(of) if name not in shown]
+        return {name: self.column(name) if name in self.inputs else name for name in (*written, *beside)}
+
+    def shown(self, task: str) -> tuple[str, ...]:
+        """The inputs in the prompt of `task` where not their value is written, but what their backbones make of it stands."""
+        return tuple(name for name in _in_prompt(self.tasks[task]) if name in self.inputs and self.inputs[name].shows)
+
+    @property
+    def unread(self) -> str | None:
+        """The input whose column nobody reads: there is one task, and its prompt, which stands in the place of the value, names others and not it."""
+        name, *others = self.tasks
+        task = self.tasks[name]
+        named = _in_prompt(task)
+        if others or not named or not isinstance(task, SelfSupervised) or task.windows or task.of in named:
+            return None
+        return task.of
 
     @property
     def columns(self) -> set[str]:
         """All that a prediction reads: the columns of inputs, of names in prompts, and what tasks need besides."""
         named = {column for task in self.tasks for column in (*self.read_by(task).values(), *self.tasks[task].needs())}
-        return named | {self.column(name) for name in self.inputs}
+        return named | {self.column(name) for name in self.inputs if name != self.unread}
 
     @property
     def beside(self) -> dict[str, str]:
@@ -295,6 +315,7 @@ def check(recipe: Recipe) -> None:
         *_tables(recipe),
         *_pieces(recipe),
         *_named_in_prompts(recipe),
+        *_tuned(recipe),
         *_balanced(recipe),
     )
     wrong = [*between, *_metric_names(recipe), *_backbones(recipe)]
@@ -329,12 +350,14 @@ def _asked_inputs(recipe: Recipe) -> Iterable[Mistake]:
 
 def _named_in_prompts(recipe: Recipe) -> Iterable[Mistake]:
     for name in recipe.tasks:
-        for named in recipe.read_by(name):
-            modality = recipe.inputs.get(named)
-            if modality is not None and (modality.media or modality.lists):
-                wrong = f"{named!r} is an input of kind {modality.kind}, whose values cannot be written into a text"
-                yield Mistake(f"tasks.{name}.prompt", wrong, "Name texts, numbers or categories")
         task = recipe.tasks[name]
+        shows = isinstance(task, SelfSupervised) and task.shows
+        for named in _in_prompt(task):
+            modality = recipe.inputs.get(named)
+            if modality is not None and (modality.media or modality.lists) and not (shows and modality.shows):
+                wrong = f"{named!r} is an input of kind {modality.kind}, whose values cannot be written into a text"
+                fix = f"Name texts, numbers or categories{', pictures or sounds' if shows else ''}"
+                yield Mistake(f"tasks.{name}.prompt", wrong, fix)
         if task.prompts and getattr(recipe.inputs.get(task.of), "token_dropout", 0):
             yield Mistake(f"inputs.{task.of}.token_dropout", f"no token of a prompt is dropped, which is what tasks.{name} reads", "Leave it out")
 
@@ -371,6 +394,7 @@ def _several(recipe: Recipe) -> Iterable[Mistake]:
     """Questions about one value are not put to a cell that may hold several."""
     asked = {task.of: f"tasks.{name} asks it about itself" for name, task in recipe.tasks.items() if isinstance(task, SelfSupervised)}
     asked |= {named: f"tasks.{name} writes it into a prompt" for name in recipe.tasks for named in recipe.read_by(name)}
+    asked |= {named: f"tasks.{name} has one stand in its prompt" for name in recipe.tasks for named in recipe.shown(name)}
     asked |= {name: "it is read in pieces" for name, modality in recipe.inputs.items() if getattr(modality, "pieces", False)}
     for name, modality in recipe.inputs.items():
         if modality.several and name in asked:
@@ -454,6 +478,16 @@ def _of_texts(recipe: Recipe, task: str, rounds: bool) -> Iterable[str]:
         return ()
     asked = recipe.tasks[task]
     return asked.judge().metrics() if asked.writes or asked.quotes else ()
+
+
+def _tuned(recipe: Recipe) -> Iterable[Mistake]:
+    """A tuning of some backbones names inputs that have one."""
+    fit = [name for name in recipe.readers if hasattr(recipe.inputs[name], "backbone")]
+    for name in recipe.tuning.of:
+        if name not in fit:
+            yield Mistake("tuning.of", f"{name!r} is no input with a backbone of its own", did_you_mean(name, fit))
+    if recipe.tuning.of and not recipe.tuning.apart:
+        yield Mistake("tuning.of", f"{recipe.tuning.kind} is for all backbones", "Leave it out, or choose full, freeze, bias or lora")
 
 
 def _balanced(recipe: Recipe) -> Iterable[Mistake]:

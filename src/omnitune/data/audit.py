@@ -30,7 +30,7 @@ class BadRow:
 
 def columns_exist(recipe: Recipe, table: Table) -> None:
     """Raises one `Mistake` naming every column the recipe reads and the table lacks."""
-    wanted = {f"inputs.{name}": [recipe.column(name)] for name in recipe.inputs}
+    wanted = {f"inputs.{name}": [recipe.column(name)] for name in recipe.inputs if name != recipe.unread}
     wanted |= {f"tasks.{name}": [*task.columns(), *task.beside()] for name, task in recipe.tasks.items()} | {"data.by": list(recipe.data.by)}
     wanted |= {f"tasks.{name}.options": [*task.needs()] for name, task in recipe.tasks.items()}
     wanted |= {f"tasks.{name}.prompt": [*recipe.read_by(name).values()] for name in recipe.tasks}
@@ -70,6 +70,8 @@ def _bad_rows(recipe: Recipe, table: Table, decoded: Mapping[str, Decoded]) -> I
     every = np.arange(len(table))
     for name, modality in recipe.inputs.items():
         column = recipe.column(name)
+        if name == recipe.unread:
+            continue
         yield from (BadRow(r, column, p) for r, p in Column(table, column, every, modality.media).problems(modality.check, decoded.get(name)))
     for name, task in recipe.tasks.items():
         for column in {*recipe.read_by(name).values()} - {recipe.column(of) for of in recipe.inputs}:

@@ -228,7 +228,9 @@ def _pieced(recipe: Recipe, name: str, table: Table, rows: Rows, schema: Schema)
 def _texts_there(recipe: Recipe, table: Table, rows: Rows) -> None:
     """Raises `Mistake` where a task asks about words and no row has any."""
     for name, task in recipe.tasks.items():
-        if isinstance(task, SelfSupervised) and all(missing(value) for value in Column(table, recipe.column(task.of), rows)):
+        if not isinstance(task, SelfSupervised) or task.of == recipe.unread:
+            continue
+        if all(missing(value) for value in Column(table, recipe.column(task.of), rows)):
             where = f"{table.name}, column {recipe.column(task.of)}"
             raise Mistake(where, f"no row has a value, so tasks.{name} has nothing to ask", "Give values that are not empty")
 
@@ -237,13 +239,18 @@ def identity(recipe: Recipe) -> list[str]:
     """Columns whose values make two rows the same: as the recipe says, else texts and pictures, else every input."""
     if recipe.data.by:
         return list(recipe.data.by)
-    inputs = {recipe.column(name): modality for name, modality in recipe.inputs.items()}
-    return [column for column, modality in inputs.items() if modality.content] or list(inputs)
+    inputs = {recipe.column(name): modality for name, modality in recipe.inputs.items() if name != recipe.unread}
+    return [column for column, modality in inputs.items() if modality.content] or list(inputs) or _asked_with(recipe)
 
 
 def content(recipe: Recipe) -> tuple[list[str], set[str], list[str]]:
     """What `digests` must know of a recipe's columns: those that decide, those that hold files, and those that decide where the first say nothing."""
-    return identity(recipe), media(recipe), [recipe.column(name) for name in recipe.inputs]
+    return identity(recipe), media(recipe), [recipe.column(name) for name in recipe.inputs if name != recipe.unread] or _asked_with(recipe)
+
+
+def _asked_with(recipe: Recipe) -> list[str]:
+    """The columns that are written into prompts."""
+    return [column for task in recipe.tasks for column in recipe.read_by(task).values()]
 
 
 def media(recipe: Recipe) -> set[str]:

@@ -58,7 +58,7 @@ def _right(prepared: Prepared, name: str, rows: Array) -> tuple[Array, Array]:
 
 
 def _filled(prepared: Prepared, name: str, rows: Array) -> dict[str, list[Any]]:
-    """What the prompt says of each row."""
+    """What the prompt says of each row, in words."""
     read = {named: Column(prepared.table, column, rows)[:] for named, column in prepared.recipe.read_by(name).items()}
-    body = prepared.recipe.tasks[name].prompts.body
-    return {"prompt": [body.filled({named: cells.text(values[i]) for named, values in read.items()})[0] for i in range(len(rows))]}
+    body, blank = prepared.recipe.tasks[name].prompts.body, dict.fromkeys(prepared.recipe.shown(name), "")
+    return {"prompt": [body.filled({named: cells.text(values[i]) for named, values in read.items()} | blank)[0] for i in range(len(rows))]}

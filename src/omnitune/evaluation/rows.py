@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import torch
 
 from omnitune.data.columns import Column
 from omnitune.data.pieced import Pieced
@@ -157,12 +158,21 @@ def _reasons(prepared: Prepared, name: str, rows: Any) -> Iterator[Caution]:
             yield caution("unasked", f"tasks.{name}", f"Of {len(rows):,} rows {count:,} {task.reasons[code]}")
 
 
+def _there(prepared: Prepared, name: str, rows: Any) -> dict[str, dict[str, torch.Tensor]]:
+    """Of pictures and sounds in the prompt of task `name`, which rows have one; no file is opened."""
+    recipe, found = prepared.recipe, {}
+    for of in recipe.shown(name):
+        values = Column(prepared.table, recipe.column(of), rows)[:]
+        found[of] = {"present": torch.tensor([value is not None for value in values], dtype=torch.bool)}
+    return found
+
+
 def _question(prepared: Prepared, name: str, rows: Any) -> tuple[Batch, Target]:
     """What task `name` asks a text about itself, or by its prompt, of some rows as they are."""
     task, columns = prepared.recipe.tasks[name], {}
     for column in (*task.columns(), *task.needs(), *prepared.recipe.read_by(name).values()):
         columns[column] = Column(prepared.table, column, rows)[:]
-    batch = Batch({}, rows)
+    batch = Batch(_there(prepared, name, rows), rows)
     if task.prompts is None:
         of, learned = prepared.recipe.inputs[task.of], prepared.schema.inputs[task.of]
         batch = Batch({task.of: of.encode(Column(prepared.table, prepared.recipe.column(task.of), rows)[:], learned)}, rows)

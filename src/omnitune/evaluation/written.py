@@ -10,6 +10,7 @@ import numpy as np
 
 from omnitune.data.columns import Column
 from omnitune.data.prepared import Prepared
+from omnitune.evaluation import nearest
 from omnitune.evaluation.answers import answer
 from omnitune.evaluation.before import sample
 from omnitune.evaluation.measure import Predictions, measure
@@ -43,12 +44,14 @@ class Texts:
         true: the answers, one at least a row.
         said: by model, what it writes.
         known: by model, how likely it took each text and whether that is what it was to be, (n, 2); models without are not there.
+        words: what the models are.
     """
 
     rows: Array
     true: list[list[str]]
     said: dict[str, list[str]]
     known: dict[str, Array] = field(default_factory=dict)
+    words: dict[str, str] = field(default_factory=lambda: WORDS)
 
 
 def before(model: Model, prepared: Prepared, name: str) -> Texts | None:
@@ -57,9 +60,14 @@ def before(model: Model, prepared: Prepared, name: str) -> Texts | None:
     rows = some(prepared, name, prepared.parts["test"], task.samples)
     if not len(rows):
         return None
-    rival = {"simple": _firsts(prepared, name, rows)} if task.prompts else {"constant": _commonest(prepared, name, len(rows))}
+    rival, words = {"constant": _commonest(prepared, name, len(rows))}, WORDS
+    if prepared.recipe.shown(name):
+        alike, told = nearest.answers(model, prepared, name, rows)
+        rival, words = {"simple": alike}, WORDS | {"simple": told}
+    elif task.prompts:
+        rival = {"simple": _firsts(prepared, name, rows)}
     said, known = write(model, prepared, name, rows)
-    return Texts(rows, [[text] for text in true(prepared, name, rows)], rival | {"before": said}, {"before": known})
+    return Texts(rows, [[text] for text in true(prepared, name, rows)], rival | {"before": said}, {"before": known}, words)
 
 
 def some(prepared: Prepared, name: str, rows: Array, most: int) -> Array:
@@ -120,7 +128,7 @@ def told(model: Model, prepared: Prepared, name: str, texts: Texts) -> dict[str,
         for model, of in said.items()
     }
     shown = [{"true": texts.true[i][0]} | {model: of[i] for model, of in said.items()} for i in range(min(SHOWN, len(texts.rows)))]
-    words = {model: what for model, what in WORDS.items() if model in said}
+    words = {model: what for model, what in texts.words.items() if model in said}
     return {"metrics": measure(task.judge().metrics(), given, prepared.recipe.train.seed), "examples": shown, "baselines": words}
 
 
@@ -158,4 +166,5 @@ def _values(prepared: Prepared, name: str, rows: Array) -> Mapping[str, list[Any
     if task.prompts is None:
         column = recipe.column(task.of)
         return {column: Column(prepared.table, column, rows, recipe.inputs[task.of].media)[:]}
-    return {column: Column(prepared.table, column, rows)[:] for column in recipe.read_by(name).values()}
+    columns = dict.fromkeys(recipe.read_by(name).values(), False) | {recipe.column(of): recipe.inputs[of].media for of in recipe.shown(name)}
+    return {column: Column(prepared.table, column, rows, media)[:] for column, media in columns.items()}

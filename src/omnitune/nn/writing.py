@@ -10,9 +10,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from omnitune.errors import Mistake
-from omnitune.nn import checkpoints
+from omnitune.nn import checkpoints, inlay
 from omnitune.nn.chances import drawing, likely
 from omnitune.nn.control import Control
 from omnitune.nn.decoder import Decoder
@@ -115,20 +116,21 @@ class Writer:
         self.unknown = sorted(set(range(self.model.config.vocab_size)) - set(tokenizer.get_vocab().values()))
         """Rows of the table that are no word, there to make its size a round number."""
 
-    def write(self, rows: Sequence[Sequence[int]], sampling: Sampling, tell: Tell | None = None) -> list[Written]:
-        """What follows each of these rows of tokens, each of one at least; `tell` is given a single text as it is written, or once it is kept."""
+    def write(self, rows: Sequence[Sequence[int]], sampling: Sampling, tell: Tell | None = None, vectors: Tensor | None = None) -> list[Written]:
+        """What follows each of these rows of tokens, each of one at least; `tell` is given a single text as it is written, or once it is kept.
+        Numbers beyond words stand for `vectors` (K, D), see `inlay`."""
         control = sampling.control
         if control is None or control.parses is None:
-            return self._once(rows, sampling, tell)
+            return self._once(rows, sampling, tell, vectors)
         warm = replace(sampling, temperature=sampling.temperature or WARM, num_beams=1)
         tries = [sampling, *(replace(warm, seed=sampling.seed + number * APART) for number in range(1, control.tries))]
-        made = parsed(lambda some, number: self._once(some, tries[number]), rows, control.tries, lambda one: one.meets is True)
+        made = parsed(lambda some, number: self._once(some, tries[number], None, vectors), rows, control.tries, lambda one: one.meets is True)
         if tell and len(made) == 1:
             tell(made[0].text)
         return made
 
     @torch.inference_mode()
-    def _once(self, rows: Sequence[Sequence[int]], sampling: Sampling, tell: Tell | None = None) -> list[Written]:
+    def _once(self, rows: Sequence[Sequence[int]], sampling: Sampling, tell: Tell | None, vectors: Tensor | None) -> list[Written]:
         options = sampling.options(self.tokenizer)
         if not rows:
             return []
@@ -140,8 +142,9 @@ class Writer:
         options |= {} if self.end is None else {"eos_token_id": self.end}
         options |= {"streamer": streamer(self.tokenizer, tell)} if tell and len(rows) == 1 and sampling.num_beams == 1 else {}
         guide = self._guide(sampling, start, room)
-        options |= {"logits_processor": [guide]} if guide else {}
-        with self._alone(sampling.seed), likely(self.model) as chances:
+        penalty = None if vectors is None else inlay.Repetition(options.pop("repetition_penalty"))
+        options |= {"logits_processor": [one for one in (penalty, guide) if one is not None]}
+        with self._alone(sampling.seed), likely(self.model) as chances, inlay.reading(self.encoder.model, vectors):
             made_BL = self.model.generate(ids_BL, attention_mask=mask_BL, pad_token_id=self.tokenizer.pad_token_id, **options)[:, start:]
         chances_BL = chances(made_BL) if sampling.num_beams == 1 else [[]] * len(rows)
         return [self._written(row, some, guide, sampling.control) for row, some in zip(made_BL.tolist(), chances_BL, strict=True)]

@@ -172,6 +172,8 @@ class SelfSupervised(Task, ABC):
     """Why a row may not be asked about, as a sentence about several, by the numbers of `why` (B,) in a target."""
     forks: ClassVar[bool] = False
     """Whether several texts are read behind each prompt, see `behind`."""
+    shows: ClassVar[bool] = False
+    """Whether pictures and sounds may stand in its prompt."""
     windows: ClassVar[bool] = False
     """Whether its prompt is a question that is read beside the input's own value, in overlapping windows of that."""
     ends: ClassVar[bool] = True

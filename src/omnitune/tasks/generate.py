@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import pydantic
 from pydantic import Field
@@ -41,7 +41,9 @@ class Generate(SelfSupervised):
 
     Args:
         of: the text input that is continued, or whose backbone answers.
-        prompt: the question, with inputs or other columns in braces; `{{` stands for a brace. A missing value reads as nothing.
+        prompt: the question, with inputs or other columns in braces; `{{` stands for a brace. A missing value reads as nothing. In the place of a
+            picture or a sound stands what its backbone makes of it, through a projector that learns (Liu et al. 2023,
+            https://arxiv.org/abs/2304.08485); a missing one is a learned vector.
         target: the column of the answers.
         chat: whether the prompt is a user's message in the checkpoint's own chat template.
         system: a message before it, in a chat.
@@ -50,6 +52,8 @@ class Generate(SelfSupervised):
         samples: test rows whose answers are written before and after training, to be compared with the true ones; 0 for none.
         control: what written answers must be, in measuring and in prediction; see `Control`.
     """
+
+    shows: ClassVar[bool] = True
 
     prompt: str | None = None
     target: Annotated[str | None, Field(validate_default=True)] = None

@@ -71,7 +71,7 @@ def _epochs(recipe: Recipe, rows: int, device: torch.device) -> tuple[float, str
 
 def _lr(recipe: Recipe, rows: int, device: torch.device) -> tuple[float, str]:
     """Smaller models bear larger steps: the rate falls with the square of the width (measured, docs/log.md 2026-11-23)."""
-    shapes = _shapes(recipe)
+    shapes = [shape for name, shape in _shaped(recipe).items() if not recipe.tuning.of or recipe.reader(name) in recipe.tuning.of]
     if recipe.tuning.kind not in FACTORS or not shapes:
         return HIGHEST, "no pretrained weight learns"
     factor, reason = FACTORS[recipe.tuning.kind]
@@ -92,6 +92,8 @@ def _lr(recipe: Recipe, rows: int, device: torch.device) -> tuple[float, str]:
 
 
 def _head_lr(recipe: Recipe, rows: int, device: torch.device) -> tuple[float, str]:
+    if any(recipe.shown(task) for task in recipe.tasks):
+        return HIGHEST, "a projector of pictures or sounds into prompts (Liu et al. 2023, section 4)"
     if recipe.fusion.deep:
         return 5e-4, "a Transformer from scratch does not bear the 3e-3 of a linear layer (measured, docs/log.md 2026-11-23)"
     if any(part.deep for part in (*recipe.tasks.values(), *recipe.inputs.values())):
