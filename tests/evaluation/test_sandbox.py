@@ -75,6 +75,15 @@ def test_it_writes_nowhere_else(tmp_path: Path) -> None:
     assert there.read_text() == "as it was" and list(tmp_path.iterdir()) == [there]
 
 
+def test_it_reads_only_what_is_of_the_system_and_of_python(tmp_path: Path) -> None:
+    if not isolated().files:
+        pytest.skip("this kernel has no Landlock")
+    (tmp_path / "secret.txt").write_text("secret")
+    assert run(f"open({str(tmp_path / 'secret.txt')!r}).read()", LONG) == "PermissionError"
+    assert run(f"import os; os.listdir({str(tmp_path)!r})", LONG) == "PermissionError"
+    assert run("import json, sqlite3, zoneinfo; open('/etc/passwd').read(); open('program.py').read()", LONG) == "passed"
+
+
 def test_it_reaches_no_network() -> None:
     import socket
 
