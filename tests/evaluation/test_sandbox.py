@@ -107,3 +107,18 @@ def test_where_the_kernel_lends_no_spaces_the_limits_still_hold(monkeypatch: pyt
     assert not [one for one in Path("/proc").glob("[0-9]*/cmdline") if _read(one) == mark]
     monkeypatch.setattr(sandbox, "isolated", sandbox.isolated.__wrapped__)
     assert sandbox.isolated().network is sandbox.isolated().others is False
+
+
+def test_what_runs_already_is_not_counted_against_a_program() -> None:
+    import threading
+
+    from omnitune.evaluation.confined import running
+
+    stop = threading.Event()
+    before, threads = running(), [threading.Thread(target=stop.wait) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    try:
+        assert running() >= before + 10, "others may end meanwhile"
+    finally:
+        stop.set()

@@ -75,7 +75,7 @@ def _run(folder: str, seconds: float, memory: int, most: int, write: int) -> Non
         keep_to(folder)
         for what, limit in (
             (resource.RLIMIT_AS, memory), (resource.RLIMIT_CPU, int(seconds) + 1), (resource.RLIMIT_FSIZE, LARGEST_FILE),
-            (resource.RLIMIT_NOFILE, OPEN_FILES), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_NPROC, most),
+            (resource.RLIMIT_NOFILE, OPEN_FILES), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_NPROC, most + running()),
         ):  # fmt: skip
             resource.setrlimit(what, (limit, limit))
         exec(compile(source, "program.py", "exec"), {"__name__": "__main__"})
@@ -105,6 +105,15 @@ def keep_to(folder: str) -> bool:
     done = int(libc.syscall(RESTRICT, ruleset, 0)) == 0
     os.close(ruleset)
     return done
+
+
+def running() -> int:
+    """Threads of this user that can be seen, which the system counts beside those that are started."""
+    found, user = 0, os.getuid()
+    for number in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            found += len(os.listdir(f"/proc/{number}/task")) if os.stat(f"/proc/{number}").st_uid == user else 0
+    return found
 
 
 def _others() -> Iterator[int]:

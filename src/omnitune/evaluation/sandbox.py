@@ -32,7 +32,7 @@ class Limits:
     Args:
         seconds: of the clock.
         megabytes: of memory that each of its processes may ask for.
-        processes: that it may start; of an ordinary user all processes count where the kernel lends no space of their own.
+        processes: that it may start.
     """
 
     seconds: float = 10.0
