@@ -57,10 +57,18 @@ def _purpose(report: "Report") -> str:
 
 
 def _example(report: "Report") -> str:
-    row = {settings.get("column") or name: None for name, settings in report.recipe.get("inputs", {}).items()}
+    inputs = {name: settings for name, settings in report.recipe.get("inputs", {}).items() if name != _unread(report)}
+    row = {settings.get("column") or name: None for name, settings in inputs.items()}
     row |= dict.fromkeys(name for task in report.recipe.get("tasks", {}).values() for name in _named(report, task))
     filled = ", ".join(f"{name!r}: ..." for name in row)
     return f'from omnitune import load\n\nmodel = load("path/of/this/folder")\nmodel.predict([{{{filled}}}])'
+
+
+def _unread(report: "Report") -> str | None:
+    """See `Recipe.unread`."""
+    task, *others = report.recipe.get("tasks", {}).values() or ({},)
+    names = Template(task.get("prompt") or "").names
+    return task["of"] if names and not others and task["of"] not in names else None
 
 
 def _named(report: "Report", task: dict[str, Any]) -> list[str]:
