@@ -174,7 +174,7 @@ def test_a_language_model_needs_no_column_of_its_own(tmp_path: Path) -> None:
         (["inputs.photo.most=3"], r"inputs\.photo\.most: a cell may hold several values, and tasks\.says has one stand in its prompt"),
         (["inputs.photo={kind: series}"], r"'photo' is an input of kind series.*Name texts, numbers or categories, pictures or sounds"),
         (["tasks.says={kind: extract, of: place, question: '{photo}?', target: says}"], r"'photo' is an input of kind image.*numbers or categories"),
-        (["tasks.says={kind: prefer, of: place, prompt: '{photo}', chosen: says, rejected: no}"], r"'photo' is an input of kind image"),
+        (["tasks.says={kind: prefer, of: place, prompt: '{photo}', chosen: says, rejected: worse}"], r"'photo' is an input of kind image"),
         (["tuning={kind: lora, of: [foto]}"], r"tuning\.of: 'foto' is no input with a backbone of its own. Did you mean 'photo'"),
         (["tuning={kind: probe, of: [photo]}"], r"tuning\.of: probe is for all backbones"),
         (["tasks.says.prompt='{phot} says'"], r"no column 'phot'"),
