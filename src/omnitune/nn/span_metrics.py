@@ -6,7 +6,7 @@ from omnitune.nn.metrics import Array, Metric, calibration_error, defined
 
 
 def span_metrics() -> dict[str, Metric]:
-    """For y (n, 2 G), where the right parts of a text start and stop, 0 where nothing answers, and p (n, 4), see `quoted.SpanHead.predict`. `overlap`: F1 of
+    """For y (n, 2 G), where the right parts of a text start and stop, 0 where nothing answers, and p (n, 4), see `SpanHead.predict`. `overlap`: F1 of
     characters; `exact_span`: the same first and last one; `answerable`: whether it is right that there is an answer."""
     return {
         "overlap": Metric(defined(lambda y, p: float(_overlap(y, p).mean()))),

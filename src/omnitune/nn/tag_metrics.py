@@ -7,7 +7,7 @@ from omnitune.nn.metrics import Array, Metric, defined
 
 
 def tag_metrics(labels: int) -> dict[str, Metric]:
-    """For y (n, K + 2), how many parts of each label there are, tokens, and those outside, and p (n, 2 K + 1), see `tagged.TagHead.measure`, NaN for what a
+    """For y (n, K + 2), how many parts of each label there are, tokens, and those outside, and p (n, 2 K + 1), see `TagHead.measure`, NaN for what a
     rival cannot be asked. A part is right where its first and last character and its label are (Tjong Kim Sang and De Meulder 2003,
     https://aclanthology.org/W03-0419); figures are over all parts, and `macro_f1` is the mean over labels. Tokens that stand in two windows count
     twice."""
