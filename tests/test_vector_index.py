@@ -131,15 +131,24 @@ def test_a_row_that_is_as_near_is_as_good() -> None:
     np.testing.assert_array_equal(kept(exact_qk, found_qk), [1.0, 0.5, np.nan])
 
 
-def test_many_equal_vectors_are_all_found(tmp_path: Path) -> None:
-    made = index(tmp_path, np.concatenate([np.repeat(vectors(1), 400, 0), vectors(600, 1)]), {}, 1000, approximate=True)
-    assert made.about.approximation is not None and made.about.approximation.recall > 0.95
-    scores, _ = made.search(vectors(1), 50)
-    np.testing.assert_allclose(scores, 1, atol=2e-5)
+def test_equal_vectors_are_all_found_and_hide_no_other(tmp_path: Path) -> None:
+    """In a graph they would have links with each other alone: of the ten nearest of others half would be missed."""
+    whole = np.concatenate([np.repeat(vectors(1), 400, 0), vectors(600, 1), vectors(3, 1)])
+    made = index(tmp_path, whole, {1: "missing"}, 1000, approximate=True)
+    how = made.about.approximation
+    assert how is not None and how.recall > 0.95 and how.looked < 1024
+    own = np.array([0, 400, 1001])
+    scores, rows = made.search(whole[own], 50, own)
+    exact_scores, _ = made.search(whole[own], 50, own, exact=True)
+    assert rows[0].tolist() == list(range(2, 52)), "in the order of the table, without itself and what is missing"
+    assert rows[1, 0] == 1000 and rows[2, 0] == 401
+    np.testing.assert_allclose(scores[:, :10], exact_scores[:, :10], atol=2e-5)
+    others = vectors(50, 7)
+    assert kept(made.search(others, 10, exact=True)[0], made.search(others, 10)[0]).mean() > 0.95
 
 
 def test_too_few_rows_for_a_graph_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(Mistake, match="too few for it"):
+    with pytest.raises(Mistake, match="9 different vectors are too few for it"):
         index(tmp_path, vectors(9), {}, approximate=True)
 
 

@@ -2,7 +2,8 @@
 
 index.json                  what the vectors are of, and which rows have none
 vectors-00000.safetensors   `vectors` (n, P) float32 of up to 65,536 rows, and so on
-graph.voyager               of an approximate index: the vectors and their links, in the format of voyager
+graph.voyager               of an approximate index: different vectors and their links, in the format of voyager
+copies.safetensors          beside it: `first` (n,), the first row that has the vector of each
 SHA256SUMS                  of all
 
 Shape letters: n rows, q queries, P width, k found.
@@ -19,11 +20,11 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from omnitune import checksums
-from omnitune.approximation import ASKED, NEAREST, Approximation, chosen
+from omnitune.approximation import Approximation
 from omnitune.embedding import Embedded
 from omnitune.errors import Mistake
-from omnitune.vector_graph import BUILDING, LINKS, Graph, named
-from omnitune.vector_search import best, nearest
+from omnitune.vector_search import nearest
+from omnitune.vector_walk import Walk
 
 Array = np.ndarray[Any, Any]
 FORMAT = 1
@@ -31,7 +32,6 @@ BLOCK = 65_536
 """Rows that are in memory at once."""
 QUERIES = 256
 """Queries that are compared with a block at once."""
-GRAPH = "graph.voyager"
 
 
 @dataclass(frozen=True)
@@ -128,14 +128,14 @@ class VectorIndex:
         if how is None:
             found = [nearest(some, self._vectors(), self.about.problems, k, but) for some, but in asked]
         else:
-            found = [_walked(self.graph, some, k, but, how.looked) for some, but in asked]
+            found = [self.walk.search(some, k, how.looked, but) for some, but in asked]
         scores, rows = (np.concatenate(several) for several in zip(*found, strict=True))
         return scores, rows
 
     @cached_property
-    def graph(self) -> Graph:
+    def walk(self) -> Walk:
         """Of an approximate index, read once."""
-        return Graph.read(self.path / GRAPH)
+        return Walk.read(self.path)
 
     def _vectors(self) -> Iterator[tuple[int, Array]]:
         """Blocks of rows, and the number of the first of each."""
@@ -146,34 +146,10 @@ class VectorIndex:
             start += len(block_nP)
 
     def _linked(self) -> About:
-        """With a graph beside the vectors, and what it finds for some of them, asked before they are in it: a search for a vector that is a part of
-        the graph ends at its own links, and finds more than one for any other."""
-        about, graph = self.about, Graph.empty(self.about.width, self.about.rows)
-        rows_n = np.setdiff1d(np.arange(about.rows), list(about.problems))
-        asked_q = np.sort(np.random.default_rng(0).permutation(rows_n)[: min(ASKED, len(rows_n) // 4)])
-        if len(rows_n) - len(asked_q) < NEAREST or len(asked_q) < 2:
-            raise Mistake("--approximate", f"{len(rows_n)} rows with a vector are too few for it", "Leave it out")
-        self._add(graph, np.setdiff1d(rows_n, asked_q))
-        queries_qP = np.concatenate([block_nP[_inside(asked_q, start, block_nP) - start] for start, block_nP in self._vectors()])
-        exact_qk, _ = nearest(queries_qP, self._vectors(), {*about.problems, *asked_q.tolist()}, NEAREST)
-        looked, recall, queries = chosen(lambda looked: _walked(graph, queries_qP, NEAREST, None, looked)[0], exact_qk)
-        self._add(graph, asked_q)
-        graph.save(self.path / GRAPH)
-        return replace(about, approximation=Approximation(named(), LINKS, BUILDING, looked, recall, NEAREST, queries))
-
-    def _add(self, graph: Graph, rows_n: Array) -> None:
-        for start, block_nP in self._vectors():
-            here = _inside(rows_n, start, block_nP)
-            graph.add(block_nP[here - start], here)
-
-
-def _inside(rows: Array, start: int, block_nP: Array) -> Array:
-    """Those that a block holds."""
-    return rows[(rows >= start) & (rows < start + len(block_nP))]
-
-
-def _walked(graph: Graph, queries_qP: Array, k: int, but_q: Array | None, looked: int) -> tuple[Array, Array]:
-    return best(*graph.search(queries_qP, k + (but_q is not None), looked), k, but_q)
+        """With a graph beside the vectors."""
+        walk, how = Walk.made(self._vectors, self.about.rows, self.about.width, self.about.problems)
+        walk.save(self.path)
+        return replace(self.about, approximation=how)
 
 
 def _blocks(embedded: Iterable[Embedded], problems: dict[int, str]) -> Iterator[Array]:
