@@ -24,8 +24,8 @@ COMMANDS = {
     "infer": {"table", "changes", "--target", "-t", "--out", "--json"},
     "check": {"recipe", "changes", "--json"},
     "predict": {"--beams", "--seed", "--temperature", "--tokens", "--top-k", "--top-p", "run", "rows", "--out", "--int8", "--weights", "--json"},
-    "index": {"run", "table", "--of", "--out", "--task", "--json"},
-    "retrieve": {"index", "query", "--by", "--table", "--same", "-k", "--show", "--run", "--indexed", "--json"},
+    "index": {"run", "table", "--of", "--out", "--task", "--approximate", "--json"},
+    "retrieve": {"index", "query", "--by", "--table", "--same", "-k", "--exact", "--show", "--run", "--indexed", "--json"},
     "zero-shot": {"run", "rows", "--class", "-c", "--template", "--of", "--target", "-t", "--task", "--json"},
     "generate": {
         "run",
