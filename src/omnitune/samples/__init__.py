@@ -11,6 +11,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -257,7 +258,15 @@ SAMPLES: dict[str, Sample] = {
         *MOVIELENS,
         movielens.films,
     ),
-}
+} | {
+    f"movielens-100k-u{fold}": Sample(
+        "table",
+        f"MovieLens 100k, parted as its authors did: like movielens-100k, with the ratings of their u{fold}.test for testing.",
+        *MOVIELENS,
+        partial(movielens.published, fold=fold),
+    )
+    for fold in range(1, 1 + movielens.FOLDS)
+}  # fmt: skip
 
 
 def folder() -> Path:
