@@ -93,15 +93,15 @@ def test_a_projector_alone_learns_and_the_frozen_picture_is_computed_once(
     rows: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMNITUNE_CACHE", str(tmp_path / "cache"))
-    recipe = captions.recipe(rows, "train.epochs=3", "tuning=probe", "tasks.says.samples=3", backbone=str(tiny_llama()))
+    recipe = captions.recipe(rows[:50], "train.epochs=2", "tuning=probe", "tasks.says.samples=3", backbone=str(tiny_llama()))
     kept, again = (fit(recipe, tmp_path / name) for name in ("kept", "again"))
-    assert "all of it: 90 rows computed" in kept.report.cost["frozen part of photo"]
+    assert "all of it: 50 rows computed" in kept.report.cost["frozen part of photo"]
     assert "0 rows computed" in again.report.cost["frozen part of photo"]
     assert again.report.tasks == kept.report.tasks
     plain = fit(recipe.replace(train=recipe.train.replace(cache=0)), tmp_path / "plain")
     assert kept.report.value("says", "bits_per_byte") == pytest.approx(plain.report.value("says", "bits_per_byte"), rel=1e-3)
     models = kept.report.tasks["says"]["metrics"]["models"]
-    assert models["after"]["bits_per_byte"]["value"] < 0.9 * models["before"]["bits_per_byte"]["value"]
+    assert models["after"]["bits_per_byte"]["value"] < 0.95 * models["before"]["bits_per_byte"]["value"]
     assert all(not p.requires_grad for backbone in kept.model.backbones.values() for p in backbone.parameters())
 
 
@@ -174,7 +174,7 @@ def test_a_language_model_needs_no_column_of_its_own(tmp_path: Path) -> None:
         (["inputs.photo.most=3"], r"inputs\.photo\.most: a cell may hold several values, and tasks\.says has one stand in its prompt"),
         (["inputs.photo={kind: series}"], r"'photo' is an input of kind series.*Name texts, numbers or categories, pictures or sounds"),
         (["tasks.says={kind: extract, of: place, question: '{photo}?', target: says}"], r"'photo' is an input of kind image.*numbers or categories"),
-        (["tasks.says={kind: prefer, of: place, prompt: '{photo}', chosen: says, rejected: worse}"], r"'photo' is an input of kind image"),
+        (["tasks.says={kind: prefer, of: place, prompt: '{photo}', chosen: says, rejected: other}"], r"'photo' is an input of kind image"),
         (["tuning={kind: lora, of: [foto]}"], r"tuning\.of: 'foto' is no input with a backbone of its own. Did you mean 'photo'"),
         (["tuning={kind: probe, of: [photo]}"], r"tuning\.of: probe is for all backbones"),
         (["tasks.says.prompt='{phot} says'"], r"no column 'phot'"),
