@@ -74,6 +74,17 @@ def test_what_is_required_is_written_where_there_is_just_room(writing: Writing) 
     assert all(29 <= len(one.tokens) <= 32 for one in said), "this model never ends by itself"
 
 
+@pytest.mark.parametrize("sampling", [GREEDY, DRAWN], ids=["greedy", "drawn"])
+def test_every_row_is_held_to_it_where_rows_take_the_places_of_others(writing: Writing, sampling: Sampling) -> None:
+    control = Control(regex="[a-h]{2}-([0-9]{1,9}|x[a-z]{0,7})")
+    assert writing.writer.refills
+    said = write(writing, control, sampling, rows=40)
+    assert all(re.fullmatch(control.regex or "", one.text) and one.meets for one in said), said
+    assert len({len(one.tokens) for one in said}) > 1
+    fewer = write(writing, control, sampling, rows=18)
+    assert [one.tokens for one in said[:18]] == [one.tokens for one in fewer], "whatever is written beside them"
+
+
 def test_too_few_tokens_are_told(writing: Writing) -> None:
     said = write(writing, Control(regex="[a-z]{60}"))
     assert not any(one.meets for one in said) and all(re.fullmatch("[a-z]+", one.text) for one in said)
