@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from omnitune.backbones.transformer_xl import TransformerXL
     from omnitune.backbones.vit import ViT
     from omnitune.commands.alone import alone
+    from omnitune.commands.augment import augment
     from omnitune.commands.check import check
     from omnitune.commands.compare import compare
     from omnitune.commands.fit import fit
@@ -78,13 +79,15 @@ __all__ = [
     "Cross", "Data", "Date", "Denoise", "Extract", "Forecast", "Freeze", "Full", "Gated", "Generate", "Image", "Items", "Label", "Late", "LoRA",
     "MaskedImage", "MaskedText", "Match", "Mistake", "NextSentence", "Number", "Ordinal", "Prefer", "Pretrained", "Probe", "Quantile", "Rank",
     "Recipe", "Reconstruct", "Regress", "Report", "Retriever", "Sampling", "Series", "Set", "Spectrogram", "Table", "Tag", "Text", "Train",
-    "Transcribe", "TransformerXL", "ViT", "ZeroShot", "alone", "check", "compare", "fit", "generate", "index", "infer", "load", "search", "solve",
+    "Transcribe", "TransformerXL", "ViT", "ZeroShot", "alone", "augment", "check", "compare", "fit", "generate", "index", "infer", "load", "search",
+    "solve",
 ]  # fmt: skip
 
 _HOMES = {
     "artifact": ("Artifact", "load"), "backbones.bert": ("BERT",), "backbones.gpt": ("GPT",), "backbones.pretrained": ("Pretrained",),
     "backbones.spectrogram": ("Spectrogram",), "backbones.transformer_xl": ("TransformerXL",), "backbones.vit": ("ViT",),
-    "commands.alone": ("alone",), "commands.check": ("check",), "commands.compare": ("compare",), "commands.fit": ("fit",),
+    "commands.alone": ("alone",), "commands.augment": ("augment",),
+    "commands.check": ("check",), "commands.compare": ("compare",), "commands.fit": ("fit",),
     "commands.generate": ("generate",), "commands.index": ("index",), "commands.infer": ("infer",), "commands.retrieve": ("Retriever",),
     "commands.search": ("search",), "commands.solve": ("solve",),
     "commands.zero_shot": ("ZeroShot",), "data.table": ("Table",), "errors": ("Mistake",),

@@ -393,6 +393,35 @@ def generate(
 
 
 @verb()
+def augment(
+    run: Run,
+    writer: Annotated[str, typer.Option(help="Folder of a run that writes, or a checkpoint: a directory, a hub name, sample:NAME.")],
+    way: Annotated[Literal["back_generate", "paraphrase", "mask_fill"], typer.Option(help="From other columns, the text, or with words hidden.")],
+    out: Annotated[Path, typer.Option(help="New file for the rows: .parquet or .jsonl.")],
+    rows: Annotated[int | None, typer.Option(help="Texts to write; one for each training row where it is left out.")] = None,
+    keep: Annotated[float, typer.Option(help="Keep a text where the run takes the answer of its row as likely as this.")] = 0.5,
+    prompt: Annotated[str | None, typer.Option("--prompt", "-p", help="What the writer is asked, with columns in braces.")] = None,
+    share: Annotated[float | None, typer.Option(help="Of words that mask_fill hides; 0.3 where it is left out.")] = None,
+    of: Annotated[str | None, typer.Option("--of", help="The text input, where the run has several.")] = None,
+    tokens: Annotated[int, typer.Option(help="Written at most for a text.")] = 100_000,
+    temperature: Annotated[float, typer.Option(help="Divides the logits; 0 takes the likeliest token always.")] = 1.0,
+    top_k: Annotated[int, typer.Option(help="Choose among so many of the likeliest; 0: among all.")] = 0,
+    top_p: Annotated[float, typer.Option(help="Among the likeliest that hold this share of the probability.")] = 0.95,
+    seed: Annotated[int, typer.Option(help="Of the rows and the draws.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Write rows like the training rows of a run, and keep those whose answers the run sees in them, for data.synthetic of a recipe."""
+    from omnitune.commands.augment import augment
+    from omnitune.nn.writing import Sampling
+
+    found = augment(
+        run, writer, out, way, rows=rows, keep=keep, prompt=prompt, share=share, of=of,
+        sampling=Sampling(tokens, temperature, top_k, top_p, seed=seed), tell=lambda line: typer.echo(line, err=True),
+    )  # fmt: skip
+    show(found.to_dict()) if as_json else typer.echo(str(found))
+
+
+@verb()
 def solve(
     run: Run,
     rows: Annotated[str, typer.Argument(help="A table, as for fit, with a column of tests.")],

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omnitune import yaml_files
-from omnitune.evaluation import document
+from omnitune.evaluation import document, synthetic
 from omnitune.evaluation.tables import escape
 from omnitune.nn.template import Template
 
@@ -22,7 +22,7 @@ def card(report: "Report") -> str:
     parts += ["## Use", f"```python\n{_example(report)}\n```", "## Results", document.METHOD]
     for name, task in report.tasks.items():
         parts += [f"### {escape(name)}", *document.results(task)]
-    parts += ["## Training data", *document.data(report)]
+    parts += ["## Training data", *map(escape, synthetic.made(report)), *document.data(report)]
     limits = document.cautions(report) or ["No warning was raised. The figures hold for rows like the test rows, and for no others."]
     return "\n\n".join([*parts, "## Limits", *limits, "`report.html` shows calibration, confusions and the course of training."]) + "\n"
 

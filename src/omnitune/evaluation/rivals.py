@@ -86,7 +86,8 @@ def truth(prepared: Prepared, task: str, rows: Array) -> Truth:
 
 
 def rivals(model: Model, prepared: Prepared) -> dict[str, Rivals]:
-    """The rivals of every task. `model` stands as it was before training."""
+    """The rivals of every task, which learn from real rows alone. `model` stands as it was before training."""
+    prepared = prepared.real()
     supervised = {name: task.supervised for name, task in prepared.recipe.tasks.items()}
     probed = _probed(prepared) if any(supervised.values()) else {}
     frozen = _features(model, prepared, probed) if probed and model.backbones and len(prepared.parts["test"]) else None

@@ -11,6 +11,7 @@ from omnitune.data.columns import Column
 from omnitune.data.pieced import Pieced
 from omnitune.data.prepared import Prepared
 from omnitune.data.prompted import alone, prompted
+from omnitune.evaluation import synthetic
 from omnitune.evaluation.before import sample
 from omnitune.evaluation.cautions import LEAK_ROWS, Caution, caution, few_rows, leaks, missing_classes
 from omnitune.evaluation.rivals import truth
@@ -26,13 +27,15 @@ TEXTS, CHUNK = 5000, 256
 
 
 def facts(prepared: Prepared) -> dict[str, Any]:
-    """`rows` by part, `classes` by task, part and class; how many rows are `duplicates`, were `equal_documents_left_out` or `dropped`; the share
-    `truncated` by input; and of `documents` that are read in pieces, how many there are and their `tokens`, by part."""
+    """`rows` by part, and where a model wrote some what `synthetic.facts` says; `classes` by task, part and class; how many rows are `duplicates`,
+    were `equal_documents_left_out` or `dropped`; the share `truncated` by input; and of `documents` that are read in pieces, how many there are and
+    their `tokens`, by part."""
     keys = prepared.keys(np.concatenate(list(prepared.sources().values())))
     return {
         "rows": prepared.schema.rows,
         **_of_pieces(prepared),
         **_of_tables(prepared),
+        **synthetic.facts(prepared),
         "classes": {name: _classes(prepared.of(name), name) for name, task in prepared.recipe.tasks.items() if _counted(task)},
         "duplicates": len(keys) - len(set(keys)),
         "equal_documents_left_out": prepared.equal,
@@ -93,6 +96,7 @@ def doubts(prepared: Prepared, data: dict[str, Any]) -> list[Caution]:
     for part, rows in prepared.straddling().items():
         if rows:
             found.append(caution("straddling", f"data.{part}", f"{rows:,} {part} rows also stand in training: figures are too good."))
+    found += synthetic.doubts(data)
     if equal := data["equal_documents_left_out"]:
         text = f"{equal:,} documents say letter by letter what one before them says; they neither teach nor measure."
         found.append(caution("equal", "data", text))

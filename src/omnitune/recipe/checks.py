@@ -22,6 +22,7 @@ def check(recipe: Recipe) -> None:
         *_several(recipe),
         *_tables(recipe),
         *_pieces(recipe),
+        *_synthetic(recipe),
         *_named_in_prompts(recipe),
         *_tuned(recipe),
         *_balanced(recipe),
@@ -121,6 +122,18 @@ def _pieces(recipe: Recipe) -> Iterable[Mistake]:
         same = [other for other in recipe.inputs if other != name and recipe.column(other) == recipe.column(name)]
         if same:
             yield Mistake(f"inputs.{name}.pieces", f"input {same[0]!r} reads the same column", "Copy the column under another name")
+
+
+def _synthetic(recipe: Recipe) -> Iterable[Mistake]:
+    """Rows that a model wrote belong to one table, and to nobody's history."""
+    tables = {MAIN: recipe.data} | {f"tables.{name}": data for name, data in recipe.tables.items()}
+    given = [where for where, data in tables.items() if data.synthetic is not None]
+    if given and recipe.tables:
+        yield Mistake(f"{given[0]}.synthetic", "synthetic rows are of the one table `data`", "Leave out `tables`, or synthetic")
+    if histories := [name for name, modality in recipe.inputs.items() if modality.kind == "behaviour"]:
+        fix = f"Leave synthetic out, or input {histories[0]!r}"
+        if given:
+            yield Mistake(f"{given[0]}.synthetic", f"{histories[0]!r} reads what people did, which nobody wrote", fix)
 
 
 def _shared_backbones(recipe: Recipe) -> Iterable[Mistake]:

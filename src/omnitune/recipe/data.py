@@ -1,5 +1,6 @@
 """Data: where the rows of a run come from, and how they are parted."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pydantic
@@ -8,6 +9,10 @@ from pydantic import Field
 from omnitune.settings import Settings, settings
 
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _as_text(path: Any) -> Any:
+    return str(path) if isinstance(path, Path) else path
 
 
 @settings
@@ -19,6 +24,8 @@ class Data(Settings):
             a sample of so many rows; in Python also a pandas, Arrow or `datasets` table or a list of rows.
         split: shares of training, validation and test rows by a hash of the content, or `given`: the source's own parts.
         by: columns whose values decide the side of a row (a customer's rows stay together); content columns (text, pictures) by default.
+        synthetic: a file of rows that a model wrote, as `omnitune augment` makes it: they join the training part alone. A row that says what a
+            validation or test row says is left out, and counted.
         bad_rows: `refuse` a table with rows that cannot be read, or `skip` them, counted and listed.
     """
 
@@ -26,6 +33,7 @@ class Data(Settings):
     split: tuple[Share, Share, Share] | Literal["given"] = (0.8, 0.1, 0.1)
     by: tuple[str, ...] = ()
     bad_rows: Literal["refuse", "skip"] = "refuse"
+    synthetic: Annotated[str, Field(min_length=1), pydantic.BeforeValidator(_as_text)] | None = None
 
     @pydantic.field_validator("source")
     @classmethod
