@@ -49,8 +49,13 @@ def best(scores: Array, rows: Array, k: int, but_q: Array | None = None) -> tupl
 
 
 def _of_block(queries_qP: Array, block_nP: Array, never: Array, start: int, k: int) -> tuple[Array, Array]:
-    """(q, k) cosines and row numbers, in no order."""
+    """(q, k) cosines and row numbers, in no order; of those that tie with the last one the first rows of the table."""
     cosines_qn = torch.from_numpy(queries_qP) @ torch.from_numpy(block_nP).T
     cosines_qn[:, torch.from_numpy(never)] = -torch.inf
     scores, places = cosines_qn.topk(min(k, len(block_nP)), sorted=False)
+    if places.shape[1]:
+        last_q1 = scores.min(1, keepdim=True).values.round(decimals=DIGITS) - 0.5 * 10**-DIGITS
+        for query in ((cosines_qn >= last_q1).sum(1) > places.shape[1]).nonzero()[:, 0].tolist():
+            places[query] = cosines_qn[query].round(decimals=DIGITS).sort(descending=True, stable=True).indices[: places.shape[1]]
+            scores[query] = cosines_qn[query, places[query]]
     return scores.numpy(), places.numpy() + start
