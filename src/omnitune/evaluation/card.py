@@ -66,9 +66,9 @@ def _example(report: "Report") -> str:
 
 def _unread(report: "Report") -> str | None:
     """See `Recipe.unread`."""
-    task, *others = report.recipe.get("tasks", {}).values() or ({},)
-    names = Template(task.get("prompt") or "").names
-    return task["of"] if names and not others and task["of"] not in names else None
+    tasks = list(report.recipe.get("tasks", {}).values())
+    names = Template(tasks[0].get("prompt") or "").names if len(tasks) == 1 else ()
+    return str(tasks[0]["of"]) if names and tasks[0]["of"] not in names else None
 
 
 def _named(report: "Report", task: dict[str, Any]) -> list[str]:
