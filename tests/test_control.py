@@ -95,6 +95,7 @@ def test_words_that_are_gone_on_from_are_held_too(trained: Artifact) -> None:
     [
         ({"regex": "("}, r"tasks\.means\.control: regex cannot be held to"),
         ({"chocies": ["a"]}, r"tasks\.means\.control\.chocies: unexpected field.*Did you mean 'choices'"),
+        ({"tries": 3}, r"tasks\.means\.control: tries is of use with parses only"),
         ({"tries": 0, "choices": "a"}, r"tasks\.means\.control\.choices.*\n.*tasks\.means\.control\.tries"),
     ],
 )

@@ -42,6 +42,7 @@ def test_answers_do_not_depend_on_the_rows_beside_them(trained: Artifact, rows: 
     some = rows[:20]
     some[3] = some[3] | {"place": "a long way " * 30}
     together = trained.predict(some)
+    assert sum(a["says"]["value"] == row["says"] for a, row in zip(trained.predict(some, int8=True), some, strict=True)) > 15
     assert [trained.predict(row)["says"]["value"] for row in some[2:6]] == [answer["says"]["value"] for answer in together[2:6]]
     assert load(trained.path).predict(some) == together
 
@@ -92,15 +93,15 @@ def test_a_projector_alone_learns_and_the_frozen_picture_is_computed_once(
     rows: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMNITUNE_CACHE", str(tmp_path / "cache"))
-    recipe = captions.recipe(rows, "train.epochs=3", "tuning=probe", "tasks.says.samples=3", backbone=str(tiny_llama()))
+    recipe = captions.recipe(rows[:50], "train.epochs=2", "tuning=probe", "tasks.says.samples=3", backbone=str(tiny_llama()))
     kept, again = (fit(recipe, tmp_path / name) for name in ("kept", "again"))
-    assert "all of it: 90 rows computed" in kept.report.cost["frozen part of photo"]
+    assert "all of it: 50 rows computed" in kept.report.cost["frozen part of photo"]
     assert "0 rows computed" in again.report.cost["frozen part of photo"]
     assert again.report.tasks == kept.report.tasks
     plain = fit(recipe.replace(train=recipe.train.replace(cache=0)), tmp_path / "plain")
     assert kept.report.value("says", "bits_per_byte") == pytest.approx(plain.report.value("says", "bits_per_byte"), rel=1e-3)
     models = kept.report.tasks["says"]["metrics"]["models"]
-    assert models["after"]["bits_per_byte"]["value"] < 0.9 * models["before"]["bits_per_byte"]["value"]
+    assert models["after"]["bits_per_byte"]["value"] < 0.95 * models["before"]["bits_per_byte"]["value"]
     assert all(not p.requires_grad for backbone in kept.model.backbones.values() for p in backbone.parameters())
 
 
@@ -162,6 +163,7 @@ def test_a_language_model_needs_no_column_of_its_own(tmp_path: Path) -> None:
     rows = [{name: row[name] for name in ("photo", "says")} for row in captions.rows(40)]
     made = fit(captions.recipe(rows, "train.epochs=0.2", backbone=str(tiny_llama()), prompt="{photo} says", samples=2), tmp_path / "run")
     assert isinstance(made.predict({"photo": rows[0]["photo"]})["says"]["value"], str)
+    assert "model.predict([{'photo': ...}])" in (made.path / "README.md").read_text(encoding="utf-8")
     with pytest.raises(Mistake, match="no column 'place'"):
         fit(captions.recipe(rows, "train.epochs=0.2", backbone=str(tiny_llama())), tmp_path / "asked")
 
@@ -172,6 +174,7 @@ def test_a_language_model_needs_no_column_of_its_own(tmp_path: Path) -> None:
         (["inputs.photo.most=3"], r"inputs\.photo\.most: a cell may hold several values, and tasks\.says has one stand in its prompt"),
         (["inputs.photo={kind: series}"], r"'photo' is an input of kind series.*Name texts, numbers or categories, pictures or sounds"),
         (["tasks.says={kind: extract, of: place, question: '{photo}?', target: says}"], r"'photo' is an input of kind image.*numbers or categories"),
+        (["tasks.says={kind: prefer, of: place, prompt: '{photo}', chosen: says, rejected: other}"], r"'photo' is an input of kind image"),
         (["tuning={kind: lora, of: [foto]}"], r"tuning\.of: 'foto' is no input with a backbone of its own. Did you mean 'photo'"),
         (["tuning={kind: probe, of: [photo]}"], r"tuning\.of: probe is for all backbones"),
         (["tasks.says.prompt='{phot} says'"], r"no column 'phot'"),
@@ -206,3 +209,15 @@ def test_adapters_may_be_for_the_language_model_alone(rows: list[dict[str, Any]]
     assert (made.path / "inputs" / "place_" / "adapter_model.safetensors").exists()
     assert not (made.path / "inputs" / "photo_" / "adapter_model.safetensors").exists()
     assert load(made.path).predict(rows[:3]) == made.predict(rows[:3])
+
+
+def test_a_ladder_begins_with_the_projector_alone(rows: list[dict[str, Any]], tmp_path: Path) -> None:
+    made = fit(captions.recipe(rows, "train.epochs=1", "tuning=auto", samples=0, backbone=str(tiny_llama())), tmp_path / "run")
+    first, *_ = made.report.cost["rungs"]
+    assert first["rung"] == "probe" and "not begun" not in first["result"]
+
+
+def test_a_model_that_cannot_read_vectors_is_refused(rows: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("omnitune.nn.encoder.Encoder.takes_vectors", lambda _: False)  # no family of transformers is known that does not
+    with pytest.raises(Mistake, match="GPT does not read vectors in the place of words"):
+        fit(captions.recipe(rows), tmp_path / "run")

@@ -27,8 +27,8 @@ COMMANDS = {
     "check": {"recipe", "changes", "--json"},
     "predict": {"--beams", "--seed", "--temperature", "--tokens", "--top-k", "--top-p", "run", "rows", "--out", "--int8", "--weights", "--json"}
     | CONTROL,
-    "index": {"run", "table", "--of", "--out", "--task", "--json"},
-    "retrieve": {"index", "query", "--by", "--table", "--same", "-k", "--show", "--run", "--indexed", "--json"},
+    "index": {"run", "table", "--of", "--out", "--task", "--approximate", "--json"},
+    "retrieve": {"index", "query", "--by", "--table", "--same", "-k", "--exact", "--show", "--run", "--indexed", "--json"},
     "zero-shot": {"run", "rows", "--class", "-c", "--template", "--of", "--target", "-t", "--task", "--json"},
     "generate": {
         "run",

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from omnitune import Artifact, Mistake, Tag, compare, fit, load
-from omnitune.nn.tagged import counted, joined, tag_metrics, tags
+from omnitune.nn.tag_metrics import tag_metrics
+from omnitune.nn.tagged import counted, joined, tags
 from omnitune.recipe import Recipe, read
 from omnitune.tasks.tag import read as read_cell
 from runs import ready

@@ -8,6 +8,7 @@ import functools
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -264,20 +265,24 @@ def index(
     of: Annotated[str, typer.Option("--of", help="The input that is read: one that a task `match` compares.")],
     out: Annotated[Path | None, typer.Option(help="New folder of the index; RUN-INPUT.index where it is left out.")] = None,
     task: Annotated[str | None, typer.Option(help="The task that compares it, where several do.")] = None,
+    approximate: Annotated[bool, typer.Option("--approximate", help="Search along a graph: quicker, and misses some; how many is measured.")] = False,
     as_json: Json = False,
 ) -> None:
     """Make the vectors of a table once, to be searched with `retrieve`."""
     from omnitune.commands.index import index
 
-    made = index(run, table, of, out or run.with_name(f"{run.name}-{of}.index"), task)
+    made = index(run, table, of, out or run.with_name(f"{run.name}-{of}.index"), task, approximate)
     about = made.about
     if as_json:
-        show({"index": str(made.path), "rows": about.rows, "width": about.width, "problems": about.problems})
+        how = about.approximation and asdict(about.approximation)
+        show({"index": str(made.path), "rows": about.rows, "width": about.width, "problems": about.problems, "approximation": how})
         return
     for row, problem in list(about.problems.items())[:5]:
         typer.echo(f"row {row + 1}: {problem}", err=True)
     without = f", {len(about.problems):,} of them without a vector" if about.problems else ""
     typer.echo(f"{about.rows:,} rows{without}, {about.width} numbers each, in {made.path}")
+    if about.approximation:
+        typer.echo(str(about.approximation))
 
 
 @verb()
@@ -288,6 +293,7 @@ def retrieve(
     table: Annotated[str | None, typer.Option(help="A table of queries, as for fit.")] = None,
     same: Annotated[str | None, typer.Option(help="Column that says what is right: measure, for a table of queries.")] = None,
     k: Annotated[int, typer.Option("-k", help="How many to find.")] = 10,
+    exact: Annotated[bool, typer.Option("--exact", help="Look at all rows of an approximate index too.")] = False,
     display: Annotated[list[str] | None, typer.Option("--show", help="Column to print beside the indexed one; may be given several times.")] = None,
     run: Annotated[Path | None, typer.Option(help="Folder of the model, where it has moved.")] = None,
     indexed: Annotated[str | None, typer.Option(help="The table that was indexed, where it has moved.")] = None,
@@ -300,7 +306,7 @@ def retrieve(
         raise Mistake("retrieve", "one query or a table of them is wanted", "Give a text or a file, or --table")
     if same and table is None:
         raise Mistake("--same", "measures a table of queries", "Give one with --table")
-    retriever = Retriever(index, run, indexed, by)
+    retriever = Retriever(index, run, indexed, by, exact)
     if same:
         found = retriever.recall(table, same, k)
         show(found.to_dict()) if as_json else typer.echo(str(found))

@@ -75,6 +75,15 @@ def test_it_writes_nowhere_else(tmp_path: Path) -> None:
     assert there.read_text() == "as it was" and list(tmp_path.iterdir()) == [there]
 
 
+def test_it_reads_only_what_is_of_the_system_and_of_python(tmp_path: Path) -> None:
+    if not isolated().files:
+        pytest.skip("this kernel has no Landlock")
+    (tmp_path / "secret.txt").write_text("secret")
+    assert run(f"open({str(tmp_path / 'secret.txt')!r}).read()", LONG) == "PermissionError"
+    assert run(f"import os; os.listdir({str(tmp_path)!r})", LONG) == "PermissionError"
+    assert run("import json, sqlite3, zoneinfo; open('/etc/passwd').read(); open('program.py').read()", LONG) == "passed"
+
+
 def test_it_reaches_no_network() -> None:
     import socket
 
@@ -98,3 +107,18 @@ def test_where_the_kernel_lends_no_spaces_the_limits_still_hold(monkeypatch: pyt
     assert not [one for one in Path("/proc").glob("[0-9]*/cmdline") if _read(one) == mark]
     monkeypatch.setattr(sandbox, "isolated", sandbox.isolated.__wrapped__)
     assert sandbox.isolated().network is sandbox.isolated().others is False
+
+
+def test_what_runs_already_is_not_counted_against_a_program() -> None:
+    import threading
+
+    from omnitune.evaluation.confined import running
+
+    stop = threading.Event()
+    before, threads = running(), [threading.Thread(target=stop.wait) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    try:
+        assert running() >= before + 10, "others may end meanwhile"
+    finally:
+        stop.set()

@@ -75,6 +75,7 @@ def test_json_is_of_its_schema() -> None:
         ({"choices": ("a",), "regex": "b"}, "a text cannot be held to choices and regex at once"),
         ({"json_schema": {}, "forbid": ("a",)}, "words are not looked for in JSON"),
         ({"choices": ("",)}, "choices"),
+        ({"tries": 3}, "tries is of use with parses only"),
         ({"require": (" a",)}, "no white space around"),
         ({"min_tokens": -1}, "min_tokens"),
     ],

@@ -74,6 +74,17 @@ def test_what_is_required_is_written_where_there_is_just_room(writing: Writing) 
     assert all(29 <= len(one.tokens) <= 32 for one in said), "this model never ends by itself"
 
 
+@pytest.mark.parametrize("sampling", [GREEDY, DRAWN], ids=["greedy", "drawn"])
+def test_every_row_is_held_to_it_where_rows_take_the_places_of_others(writing: Writing, sampling: Sampling) -> None:
+    control = Control(regex="[a-h]{2}-([0-9]{1,9}|x[a-z]{0,7})")
+    assert writing.writer.refills
+    said = write(writing, control, sampling, rows=40)
+    assert all(re.fullmatch(control.regex or "", one.text) and one.meets for one in said), said
+    assert len({len(one.tokens) for one in said}) > 1
+    fewer = write(writing, control, sampling, rows=18)
+    assert [one.tokens for one in said[:18]] == [one.tokens for one in fewer], "whatever is written beside them"
+
+
 def test_too_few_tokens_are_told(writing: Writing) -> None:
     said = write(writing, Control(regex="[a-z]{60}"))
     assert not any(one.meets for one in said) and all(re.fullmatch("[a-z]+", one.text) for one in said)
@@ -113,3 +124,13 @@ def test_no_room_is_said(writing: Writing, control: Control, message: str) -> No
 def test_what_cannot_be_spelled_is_said() -> None:
     with pytest.raises(Mistake, match=r"control\.choices: 'Stop!' cannot be spelled by the tokens of this model"):
         write(_writing(str(checkpoints.tiny_sentinel_t5())), Control(choices=("Stop", "Stop!")))
+
+
+def test_what_a_preferred_answer_must_be_is_said_in_its_task() -> None:
+    rows = [row | {"worse": "no idea"} for row in ROWS]
+    values = instructions.recipe(rows).to_dict() | {"data": {"from": rows}}
+    task = {"kind": "prefer", "of": "place", "prompt": "{light}:", "chosen": "means", "rejected": "worse", "loss": "simpo"}
+    model, prepared = ready(read(values | {"tasks": {"better": task | {"control": {"choices": ["go on"]}}}}))
+    (said,) = Writing(model.eval(), prepared.recipe, prepared.schema, "better")(rows[:1])
+    assert said.text == "go on" and said.meets
+    assert "meets" in prepared.recipe.tasks["better"].judge().metrics()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from omnitune.errors import Mistake
-from omnitune.nn.control import Control
+from omnitune.nn.control import TRIES, Control
 
 
 def control(
@@ -23,7 +23,7 @@ def control(
     schema = None if json_schema is None else _schema(json_schema)
     said: dict[str, Any] = {"choices": tuple(choices or ()), "regex": regex, "json_schema": schema, "forbid": tuple(forbid or ())}
     said |= {"require": tuple(require or ()), "min_tokens": min_tokens, "parses": parses}
-    return Control(**said, tries=tries) if any(value not in ((), None, 0) for value in said.values()) else None
+    return Control(**said, tries=tries) if tries != TRIES or any(value not in ((), None, 0) for value in said.values()) else None
 
 
 def _schema(path: Path) -> dict[str, Any]:

@@ -57,10 +57,18 @@ def _purpose(report: "Report") -> str:
 
 
 def _example(report: "Report") -> str:
-    row = {settings.get("column") or name: None for name, settings in report.recipe.get("inputs", {}).items()}
+    inputs = {name: settings for name, settings in report.recipe.get("inputs", {}).items() if name != _unread(report)}
+    row = {settings.get("column") or name: None for name, settings in inputs.items()}
     row |= dict.fromkeys(name for task in report.recipe.get("tasks", {}).values() for name in _named(report, task))
     filled = ", ".join(f"{name!r}: ..." for name in row)
     return f'from omnitune import load\n\nmodel = load("path/of/this/folder")\nmodel.predict([{{{filled}}}])'
+
+
+def _unread(report: "Report") -> str | None:
+    """See `Recipe.unread`."""
+    tasks = [*report.recipe.get("tasks", {}).values()]
+    names = Template(tasks[0].get("prompt") or "").names if len(tasks) == 1 else ()
+    return tasks[0]["of"] if names and tasks[0]["of"] not in names else None
 
 
 def _named(report: "Report", task: dict[str, Any]) -> list[str]:

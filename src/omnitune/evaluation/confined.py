@@ -18,6 +18,9 @@ RULESET, ADD_RULE, RESTRICT = 444, 445, 446
 """Numbers of the system calls of Landlock, on every processor (https://docs.kernel.org/userspace-api/landlock.html)."""
 WRITES = {1: 0b1111111110010, 2: 0b11111111110010, 3: 0b111111111110010}
 """The bits of what writes, removes, makes, moves or cuts files, by version of Landlock; later ones know no more of that kind."""
+READS = 0b1100
+READABLE = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/etc", "/proc", "/sys", "/dev", "/opt", sys.prefix, sys.base_prefix)
+"""Folders of the system and of Python."""
 DEVICE = 1 << 1 | 1 << 14
 LARGEST_FILE = 1 << 24
 OPEN_FILES = 64
@@ -72,7 +75,7 @@ def _run(folder: str, seconds: float, memory: int, most: int, write: int) -> Non
         keep_to(folder)
         for what, limit in (
             (resource.RLIMIT_AS, memory), (resource.RLIMIT_CPU, int(seconds) + 1), (resource.RLIMIT_FSIZE, LARGEST_FILE),
-            (resource.RLIMIT_NOFILE, OPEN_FILES), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_NPROC, most),
+            (resource.RLIMIT_NOFILE, OPEN_FILES), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_NPROC, most + running()),
         ):  # fmt: skip
             resource.setrlimit(what, (limit, limit))
         exec(compile(source, "program.py", "exec"), {"__name__": "__main__"})
@@ -86,13 +89,14 @@ def _run(folder: str, seconds: float, memory: int, most: int, write: int) -> Non
 
 
 def keep_to(folder: str) -> bool:
-    """Forbids this process and those that it starts to write elsewhere; says whether the kernel can."""
+    """Forbids this process and those that it starts to write elsewhere, or to read elsewhere than in `READABLE`; says whether the kernel can."""
     version = int(libc.syscall(RULESET, None, 0, 1))
     if version < 1:
         return False
     rights = WRITES[min(version, max(WRITES))]
-    ruleset = int(libc.syscall(RULESET, ctypes.byref(ctypes.c_uint64(rights)), 8, 0))
-    for place, some in ((folder, rights), (os.devnull, rights & DEVICE)):
+    ruleset = int(libc.syscall(RULESET, ctypes.byref(ctypes.c_uint64(rights | READS)), 8, 0))
+    readable = [(place, READS) for place in READABLE if os.path.isdir(place)]
+    for place, some in [(folder, rights | READS), (os.devnull, rights & DEVICE), *readable]:
         where = os.open(place, os.O_PATH)
         rule = some.to_bytes(8, sys.byteorder) + where.to_bytes(4, sys.byteorder)
         libc.syscall(ADD_RULE, ruleset, 1, ctypes.c_char_p(rule), 0)
@@ -101,6 +105,15 @@ def keep_to(folder: str) -> bool:
     done = int(libc.syscall(RESTRICT, ruleset, 0)) == 0
     os.close(ruleset)
     return done
+
+
+def running() -> int:
+    """Threads of this user that can be seen, which the system counts beside those that are started."""
+    found, user = 0, os.getuid()
+    for number in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            found += len(os.listdir(f"/proc/{number}/task")) if os.stat(f"/proc/{number}").st_uid == user else 0
+    return found
 
 
 def _others() -> Iterator[int]:

@@ -7,18 +7,16 @@ import torch
 
 from omnitune.data.columns import Column
 from omnitune.data.prepared import Prepared
-from omnitune.evaluation.before import sample
+from omnitune.evaluation.before import ROWS, sample
 from omnitune.nn import values as cells
 from omnitune.training.device import autocast
 from omnitune.training.model import Model
 
 Array = np.ndarray[Any, Any]
-ROWS = 5000
-"""Training rows that are looked at."""
 
 
 def answers(model: Model, prepared: Prepared, name: str, rows: Array) -> tuple[list[str], str]:
-    """What stands as the answer of the nearest of up to 5,000 training rows, by the cosine between what the backbones make of what stands in the
+    """What stands as the answer of the nearest of up to 2,000 training rows, by the cosine between what the backbones make of what stands in the
     prompt of task `name`, before training; and what that is, in words.
 
     Args:

@@ -2,7 +2,7 @@
 
 What always holds, on Linux: seconds, memory, processes and the size of files are limited, the environment is empty, standard input is closed, and all
 that the program started is killed. What holds where the kernel allows it, and `isolated` tells: no network, no sight of other processes, and no
-writing outside its folder. It may read whatever its user may read.
+files but those of its folder, and to read those of the system and of Python.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ class Limits:
     Args:
         seconds: of the clock.
         megabytes: of memory that each of its processes may ask for.
-        processes: that it may start; of an ordinary user all processes count where the kernel lends no space of their own.
+        processes: that it may start.
     """
 
     seconds: float = 10.0
@@ -47,7 +47,7 @@ class Isolation:
     Args:
         network: any of it.
         others: to see or stop processes that are not theirs.
-        files: to write outside their folder.
+        files: to write outside their folder, or to read elsewhere than in the folders of the system and of Python.
     """
 
     network: bool

@@ -9,6 +9,7 @@ from omnitune.errors import Mistake
 from omnitune.nn import grammar
 from omnitune.settings import Settings, in_our_words, problem, settings
 
+TRIES = 4
 Words = tuple[Annotated[str, Field(min_length=1)], ...]
 
 
@@ -35,7 +36,7 @@ class Control(Settings):
     require: Words = ()
     min_tokens: Annotated[int, Field(ge=0)] = 0
     parses: Literal["python"] | None = None
-    tries: Annotated[int, Field(ge=1)] = 4
+    tries: Annotated[int, Field(ge=1)] = TRIES
 
     @pydantic.field_validator("forbid", "require")
     @classmethod
@@ -51,6 +52,8 @@ class Control(Settings):
             raise problem(f"a text cannot be held to {' and '.join(forms)} at once", "Keep one of them")
         if forms == ["json_schema"] and (self.forbid or self.require):
             raise problem("words are not looked for in JSON", "Say it in json_schema, by pattern, enum or const")
+        if self.parses is None and self.tries != TRIES:
+            raise problem("tries is of use with parses only", "Leave it out, or set parses: python")
         try:
             wrong = None if self.grammar is None else grammar.problem(self.grammar)
         except Mistake as mistake:

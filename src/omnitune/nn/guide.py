@@ -45,15 +45,15 @@ class Guide(LogitsProcessor):  # type: ignore[misc]
         signs: see `omnitune.nn.signs`.
         ends: tokens that end a text, as `signs` know them.
         start: tokens in a row before what is written.
-        room: tokens that are written at most.
+        rooms: of each row, tokens that are written at most.
         beams: of each row.
 
     Raises:
         Mistake: there is no room for a choice or for the required words.
     """
 
-    def __init__(self, control: Control, signs: Any, ends: Sequence[int], start: int, room: int, beams: int) -> None:
-        self.control, self.signs, self.ends, self.start, self.room, self.beams = control, signs, list(ends), start, room, beams
+    def __init__(self, control: Control, signs: Any, ends: Sequence[int], start: int, rooms: Sequence[int], beams: int) -> None:
+        self.control, self.signs, self.ends, self.start, self.rooms, self.beams = control, signs, list(ends), start, rooms, beams
         text = control.grammar
         self.root = None if text is None else grammar.matcher(signs, text)
         assert self.root is None or not self.root.is_error(), "what is wrong with it was said before"
@@ -63,11 +63,17 @@ class Guide(LogitsProcessor):  # type: ignore[misc]
         self._check()
 
     def __call__(self, ids_BL: Tensor, scores_BV: Tensor) -> Tensor:
-        """The scores, minus infinity where a token may not be; as they are in rows that are over, or where nothing that may be has a score."""
-        rows = [(i // self.beams, tuple(row)) for i, row in enumerate(ids_BL[:, self.start :].tolist())]
-        self.states = {row: self._state(*row) for row in dict.fromkeys(rows)}
+        """The scores of all rows, by `mask`."""
+        return self.mask([(i // self.beams, tuple(row)) for i, row in enumerate(ids_BL[:, self.start :].tolist())], scores_BV)
+
+    def mask(self, rows: Sequence[tuple[int, tuple[int, ...]]], scores_BV: Tensor) -> Tensor:
+        """The scores of some rows, by their numbers and what they have written: minus infinity where a token may not be; as they are in rows that are
+        over, or where nothing that may be has a score. Each row is asked about once a token."""
+        others, asked = self.states, {item for item, _ in rows}
+        new = {row: self._state(*row) for row in dict.fromkeys(rows)}
+        self.states = {row: state for row, state in others.items() if row[0] not in asked} | new
         best_B = scores_BV.argmax(1).tolist()
-        allowed = [self._allowed(self.states[row], row[1], best, scores_BV.shape[1]) for row, best in zip(rows, best_B, strict=True)]
+        allowed = [self._allowed(new[row], *row, best, scores_BV.shape[1]) for row, best in zip(rows, best_B, strict=True)]
         allowed_BV = torch.from_numpy(np.stack(allowed)).to(scores_BV.device)
         masked_BV = scores_BV.masked_fill(~allowed_BV, -torch.inf)
         return torch.where(masked_BV.isneginf().all(1, keepdim=True), scores_BV, masked_BV)
@@ -94,12 +100,12 @@ class Guide(LogitsProcessor):  # type: ignore[misc]
         taken = matcher is None or self.signs.is_special_token(token) or matcher.consume_token(token)
         return State(matcher, forced, not taken)
 
-    def _allowed(self, state: State, written: tuple[int, ...], best: int, words: int) -> Array:
+    def _allowed(self, state: State, item: int, written: tuple[int, ...], best: int, words: int) -> Array:
         """Which tokens may come next, (V,) bool."""
         if state.over:
             return np.ones(words, bool)
         allowed = np.ones(words, bool) if state.matcher is None else _bits(state.matcher.compute_bitmask(), words)
-        late = best in self.ends or len(written) >= self.room - self.need - WITHIN
+        late = best in self.ends or len(written) >= self.rooms[item] - self.need - WITHIN
         if self.words and late and not state.forced and not allowed[self.ends[0]]:
             state.forced = (*self._lacking(written), self.ends[0])
         if state.forced and allowed[state.forced[0]]:
@@ -128,10 +134,8 @@ class Guide(LogitsProcessor):  # type: ignore[misc]
             ("require", "all of it", self.need), ("min_tokens", "the least", least),
             *(("choices", repr(one), len(self._spelled(one))) for one in choices),
         ):  # fmt: skip
-            if tokens > self.room:
-                raise Mistake(
-                    f"control.{name}", f"{what} takes {tokens} tokens, and {self.room} are written at most", "Shorten it, or allow for more"
-                )
+            if tokens > (room := min(self.rooms)):
+                raise Mistake(f"control.{name}", f"{what} takes {tokens} tokens, and {room} are written at most", "Shorten it, or allow for more")
 
     def _strange(self) -> list[tuple[str, str]]:
         named = [("control.choices", one) for one in self.control.choices] + [("control.require", one) for one in self.control.require]

@@ -58,11 +58,11 @@ def of_form(form: Form, names: Sequence[str]) -> dict[str, Metric]:
     if form == "preferences":
         return preference_metrics()
     if form == "spans":
-        from omnitune.nn.quoted import span_metrics
+        from omnitune.nn.span_metrics import span_metrics
 
         return span_metrics()
     if form == "tags":
-        from omnitune.nn.tagged import tag_metrics
+        from omnitune.nn.tag_metrics import tag_metrics
 
         return tag_metrics(outputs)
     if form == "choices":

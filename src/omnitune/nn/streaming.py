@@ -3,6 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
+from omnitune.nn.refill import Text
+
 Tell = Callable[[str], None]
 
 
@@ -15,3 +19,18 @@ def streamer(tokenizer: Any, tell: Tell) -> Any:
             tell(text)
 
     return Streamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
+
+
+def streamed(tokenizer: Any, tell: Tell, over: Callable[[Text], bool]) -> Callable[[Text], bool]:
+    """For `Refill` what `over` is, whether a text is done; on the way `tell` is given it as it becomes certain."""
+    stream = streamer(tokenizer, tell)
+    stream.put(torch.zeros(1, dtype=torch.int64))  # in the place of the prompt, which is skipped
+
+    def look(text: Text) -> bool:
+        stream.put(torch.tensor(text.written[-1:]))
+        done = over(text)
+        if done or len(text.written) == text.room:
+            stream.end()
+        return done
+
+    return look

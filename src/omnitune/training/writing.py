@@ -20,7 +20,7 @@ from omnitune.training.showing import Showing
 GREEDY = Sampling(max_new_tokens=100_000, temperature=0)
 """The likeliest token always, as many as training kept free for an answer."""
 ROWS = 16
-"""That are written together."""
+"""That are written together where they are as long as the longest, or have pictures or sounds in their prompts."""
 
 
 class Writing:
@@ -44,7 +44,7 @@ class Writing:
         self.showing = Showing(model, recipe, schema, name) if self.prompts.shown else None
 
     def __call__(self, rows: Sequence[Mapping[str, Any]], sampling: Sampling = GREEDY) -> list[Written]:
-        """The answers to rows, values by column, in their order; rows of like length are written together.
+        """The answers to rows, values by column, in their order.
 
         Args:
             rows: what is not there is missing.
@@ -57,15 +57,16 @@ class Writing:
         texts = [{name: cells.text(row.get(column)) for name, column in self.columns.items()} for row in rows]
         asked = self.prompts.read(texts, [None] * len(rows))
         order = np.argsort([len(one.ids) for one in asked], kind="stable").tolist()
+        together = len(rows) if self.writer.refills and sampling.num_beams == 1 and self.showing is None else ROWS
         control = self.control if sampling.control is None else sampling.control
         sampling = replace(sampling, max_new_tokens=min(sampling.max_new_tokens, self.free), control=control)
         lead = self.prompts.lead or (" " if control and control.formed else "")
         found: dict[int, Written] = {}
-        for start in range(0, len(order), ROWS):
-            some = order[start : start + ROWS]
+        for start in range(0, len(order), together):
+            some = order[start : start + together]
             with autocast(self.device, self.precision), torch.no_grad():
                 ids, vectors = self._read([asked[i] for i in some], [rows[i] for i in some])
-                said = self.writer.write(ids, replace(sampling, seed=sampling.seed + start), vectors=vectors)
+                said = self.writer.write(ids, sampling, vectors=vectors, numbers=some)
             found |= dict(zip(some, said, strict=True))
         return [replace(found[i], text=found[i].text.removeprefix(lead)) for i in range(len(rows))]
 
