@@ -225,6 +225,7 @@ def test_what_cannot_be_meant_is_said_before_anything_is_written(home: Path, tmp
         ("has no column 'moood'. Did you mean 'mood'", {"way": "back_generate", "prompt": "{moood}:"}),
         ("--share: back_generate hides no words", {"way": "back_generate", "share": 0.2}),
         ("--prompt: mask_fill asks nothing", {"way": "mask_fill", "prompt": "{mood}"}),
+        ("--way: there is no way 'mask'. Did you mean 'mask_fill'", {"way": "mask"}),
         ("1.5 is no probability", {"way": "back_generate", "keep": 1.5}),
         ("0 is no number of texts", {"way": "back_generate", "rows": 0}),
         ("input 'thing': is no text input", {"way": "back_generate", "of": "thing"}),

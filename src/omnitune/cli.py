@@ -403,7 +403,7 @@ def augment(
     prompt: Annotated[str | None, typer.Option("--prompt", "-p", help="What the writer is asked, with columns in braces.")] = None,
     share: Annotated[float | None, typer.Option(help="Of words that mask_fill hides; 0.3 where it is left out.")] = None,
     of: Annotated[str | None, typer.Option("--of", help="The text input, where the run has several.")] = None,
-    tokens: Annotated[int, typer.Option(help="Written at most for a text.")] = 100_000,
+    tokens: Annotated[int, typer.Option(help="Of prompts: written at most for a text.")] = 100_000,
     temperature: Annotated[float, typer.Option(help="Divides the logits; 0 takes the likeliest token always.")] = 1.0,
     top_k: Annotated[int, typer.Option(help="Choose among so many of the likeliest; 0: among all.")] = 0,
     top_p: Annotated[float, typer.Option(help="Among the likeliest that hold this share of the probability.")] = 0.95,

@@ -11,7 +11,9 @@ import pytest
 import moods
 from omnitune.data.prepared import Prepared, prepare
 from omnitune.data.synthetic import Augmented, about
+from omnitune.data.table import read as read_table
 from omnitune.errors import Mistake
+from omnitune.evaluation.synthetic import facts
 from omnitune.recipe import read
 from runs import rows, table_recipe, write_csv
 
@@ -29,7 +31,7 @@ def more(folder: Path, *texts: str | None, **columns: Any) -> Path:
     return path
 
 
-def grown(table: Path, file: Path, *overrides: str) -> Prepared:
+def grown(table: Path, file: Path | str, *overrides: str) -> Prepared:
     return prepare(moods.telling(table, f"data.synthetic={file}", *overrides))
 
 
@@ -115,5 +117,21 @@ def test_they_are_of_one_table_and_of_nobodys_history(table: Path) -> None:
     assert "data.synthetic: 'past' reads what people did, which nobody wrote" in str(told.value)
 
 
-def test_a_file_without_a_word_about_itself_has_none(table: Path, tmp_path: Path) -> None:
-    assert about(more(tmp_path, "a new coat")) == {} == about(tmp_path / "none.parquet") == about(table)
+def test_a_file_says_of_itself_what_its_metadata_say(table: Path, tmp_path: Path) -> None:
+    plain = more(tmp_path, "a new coat", "a newer coat")
+    assert about(read_table(plain)) == {} == about(read_table(table))
+    told = pq.read_table(plain).replace_schema_metadata({b"omnitune": b'{"way": "paraphrase"}'})
+    pq.write_table(told, tmp_path / "told.parquet")
+    assert about(read_table(f"{tmp_path / 'told.parquet'}#1")) == {"way": "paraphrase"}
+    assert len(grown(table, f"{tmp_path / 'told.parquet'}#1").parts["train"]) == len(prepare(moods.telling(table)).parts["train"]) + 1
+
+
+def test_documents_in_pieces_are_counted_by_their_rows(table: Path, tmp_path: Path) -> None:
+    pieces = ("inputs.text.pieces=true", "inputs.text.max_tokens=16", "tasks.words={kind: generate, of: text}", "inputs.text.backbone.context=16")
+    plain = prepare(moods.telling(table, *pieces))
+    prepared = grown(table, more(tmp_path, "a new coat " * 20), *pieces)
+    taught = prepared.parts["train"]
+    written = taught[prepared.table.origin(taught) == 160]
+    assert len(written) > 3 and len(taught) == len(plain.parts["train"]) + len(written)
+    assert len(prepared.real().parts["train"]) == len(plain.parts["train"])
+    assert facts(prepared)["synthetic"]["rows"] == {"train": 1, "validation": 0, "test": 0}

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from omnitune.commands._sift import REASONS, sift
 from omnitune.commands._sources import Sources
 from omnitune.commands._synthetic_file import new_file, write
 from omnitune.commands._writers import Masking, Prompting, Texts
-from omnitune.errors import Mistake
+from omnitune.errors import Mistake, did_you_mean
 from omnitune.nn.writing import Sampling
 
 Way = Literal["back_generate", "paraphrase", "mask_fill"]
@@ -121,7 +121,8 @@ def _opened(way: Way, writer: str | Path | Artifact, prompt: str | None, share: 
 
 
 def _meant(way: Way, rows: int | None, keep: float, prompt: str | None, share: float | None) -> None:
-    wrong = [Mistake("--rows", f"{rows} is no number of texts", "Give 1 or more")] if rows is not None and rows < 1 else []
+    wrong = [Mistake("--way", f"there is no way {way!r}", did_you_mean(way, get_args(Way)))] if way not in get_args(Way) else []
+    wrong += [Mistake("--rows", f"{rows} is no number of texts", "Give 1 or more")] if rows is not None and rows < 1 else []
     wrong += [] if 0 <= keep <= 1 else [Mistake("--keep", f"{keep} is no probability", "Give a number from 0 to 1")]
     wrong += [Mistake("--prompt", "mask_fill asks nothing", "Leave it out")] if prompt is not None and way == "mask_fill" else []
     wrong += [Mistake("--share", f"{way} hides no words", "Leave it out")] if share is not None and way != "mask_fill" else []

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Collection, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -84,15 +83,15 @@ def unheld(recipe: Recipe, table: Table, rows: Rows, held: Rows) -> Rows:
     return rows[kept]
 
 
-def about(path: str | Path) -> dict[str, Any]:
+def about(written: Table) -> dict[str, Any]:
     """What stands in a Parquet file about its rows: how they were written, and kept; nothing of other files."""
     import pyarrow.parquet as pq
 
-    try:
-        written = (pq.read_schema(Path(path).expanduser()).metadata or {}).get(KEY)
-        return dict(json.loads(written)) if written else {}
-    except (pa.ArrowException, OSError, ValueError):
+    path = written.pieces[0].path
+    if path is None or path.suffix.lower() != ".parquet":
         return {}
+    found = (pq.read_schema(path).metadata or {}).get(KEY)
+    return dict(json.loads(found)) if found else {}
 
 
 def _decoded(table: pa.Table) -> pa.Table:

@@ -24,8 +24,7 @@ def facts(prepared: Prepared) -> Facts:
     if not isinstance(source, Augmented):
         return {}
     rows = {part: int((numbers >= len(source.own)).sum()) for part, numbers in prepared.sources().items()}
-    file = str(prepared.recipe.data.synthetic)
-    return {"synthetic": about(file) | {"rows": rows, "left_out": prepared.copies, "file": Path(file).name}}
+    return {"synthetic": about(source.written) | {"rows": rows, "left_out": prepared.copies, "file": source.written.name}}
 
 
 def doubts(data: Facts) -> Iterator[Caution]:
@@ -46,11 +45,11 @@ def compared(report: Report, folder: Path) -> Report:
         return report
     try:
         run = _filtered(found)
-        tasks = compare(run, folder)["tasks"]
+        tasks, beside = compare(run, folder)["tasks"], _beside(report, run)
     except Mistake as mistake:
         return _noting(report, f"Whether they helped was not measured: {mistake}")
     mine = {name: report.tasks[name] | {"synthetic": _between(of)} for name, of in tasks.items() if name in report.tasks}
-    return _noting(replace(report, tasks=dict(report.tasks) | mine), _beside(report, run))
+    return _noting(replace(report, tasks=dict(report.tasks) | mine), beside)
 
 
 def words(report: Report) -> list[str]:
