@@ -140,7 +140,8 @@ def collected(name: str, part: Any, runs: Path) -> Record:
         if part.paired and first in sides and words != first:
             made[words]["against"] = differences(sides[first], cases)
     lacking = {words: why for words, side in part.sides.items() if words not in sides and (why := side.lacks())}
-    return {"title": part.title, "about": part.about, "cases": part.cases, "sides": made, "lacking": lacking, "unfair": list(part.unfair)}
+    told = {"title": part.title, "about": part.about, "cases": part.cases, "paired": part.paired, "unfair": list(part.unfair)}
+    return told | {"sides": made, "lacking": lacking}
 
 
 if __name__ == "__main__":

@@ -29,19 +29,21 @@ def section(part: Record) -> list[str]:
 
 
 def table(part: Record) -> list[str]:
-    """A line a side: mean and range over cases, the best mean of a figure in bold."""
-    names = list(next(iter(part["sides"].values()))["figures"])
-    means = {name: [side["figures"][name]["mean"] for side in part["sides"].values()] for name in names}
-    best = {name: (min if name.endswith(LOWER) else max)(of) for name, of in means.items()}
+    """A line a side: mean and range over cases; the best mean of a figure in bold, unless sides were asked about different rows."""
+    sides = part["sides"].values()
+    names = list(next(iter(sides))["figures"])
+    means = {name: [side["figures"][name]["mean"] for side in sides] for name in names}
+    alike = part["paired"] or len({tuple(side["cases"]) for side in sides}) == 1
+    best = {name: (min if name.endswith(LOWER) else max)(of) if alike else None for name, of in means.items()}
     lines = [f"| | {' | '.join(names)} | {part['cases']} | seconds (cpu) |", "|---|" + "---|" * (len(names) + 2)]
     for words, side in part["sides"].items():
         cells = [cell(side["figures"][name], len(side["cases"]), best[name]) for name in names]
         took = f"{side['seconds']:,.0f} ({side['cpu']:,.0f})" if side["seconds"] else ""
-        lines.append(f"| {words} | {' | '.join(cells)} | {len(side['cases'])} | {took} |")
+        lines.append(f"| {words} | {' | '.join(cells)} | {', '.join(side['cases'])} | {took} |")
     return lines
 
 
-def cell(figure: Mapping[str, float], cases: int, best: float) -> str:
+def cell(figure: Mapping[str, float], cases: int, best: float | None) -> str:
     """Mean and range of a figure."""
     mean = f"{figure['mean']:.3f}"
     mean = f"**{mean}**" if figure["mean"] == best else mean

@@ -28,7 +28,7 @@ factorisation on these or on random fifths: RMSE .93 to .95, for strong models .
 UNFAIR = (
     "Means and matrix factorisation learn from training and validation rows together once validation has chosen their settings; omnitune "
     "stops by its validation rows, and learns from a tenth fewer.",
-    "omnitune is told more: titles, genres and years of films, ages and occupations, and what was rated before. Factorisation knows who rated what.",
+    "omnitune is told more: genres and years of films, ages and occupations, and what was rated before. Factorisation knows who rated what.",
     "omnitune ran with one seed; the range is that of the folds.",
 )
 

@@ -3,7 +3,7 @@
     python peers/widedeep.py WORK.json OUT.json
 
 A perceptron over embedded categories and scaled numbers (`TabMlp`) beside a model of the text: `rnn` learns words from nothing, built as
-in the authors' example for this table; `hf` is its `HFModel` with the backbone, whose last block learns. `HFModel` makes a model of a
+in the authors' example for this table; `hf` is its `HFModel` with the backbone, whose last two blocks learn. `HFModel` makes a model of a
 checkpoint's configuration and leaves its weights out (1.7.0); they are put into it here. The best round on validation is kept. Importing
 and a first small fit are not timed.
 """
@@ -82,7 +82,7 @@ def _text(work: TableWork, frames: dict[str, Any], column: str, place: Path) -> 
     read = {part: tokenizer(frames[part][column].tolist(), **told)["input_ids"] for part in PARTS}
     weights = AutoModel.from_pretrained(work.backbone).state_dict()
     last = max(int(name.split(".")[2]) for name in weights if name.startswith("encoder.layer."))
-    reads = HFModel(str(named), use_cls_token=False, trainable_parameters=[f"encoder.layer.{last}."])
+    reads = HFModel(str(named), use_cls_token=False, trainable_parameters=[f"encoder.layer.{last - 1}.", f"encoder.layer.{last}."])
     reads.model.load_state_dict(weights)  # it makes the model of the configuration, with random weights
     return read, reads
 

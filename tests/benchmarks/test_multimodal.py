@@ -117,12 +117,12 @@ def test_a_peer_gets_the_rows_and_answers_that_omnitune_has(place: Path) -> None
         for part, rows in prepared.parts.items():
             columns = getattr(work, part)
             assert columns == {name: prepared.table.take(name, rows) for name in reviews.INPUTS} | {Y: prepared.table.take(task, rows)}
-    assert work.of("number") == ["age", "positive_feedback"]
+    assert work.of("number") == ["age"]
     assert few(work.train, "classes", 4)[Y][:2] == [0, 1] and few(work.train, "value", 4) == {name: of[:4] for name, of in work.train.items()}
 
 
 def test_every_run_of_omnitune_tests_the_same_rows(place: Path) -> None:
-    wanted = [reviews.recipe(SMALL, 0), reviews.recipe(SMALL, 1, ("age", "positive_feedback")), reviews.recipe(SMALL, 0, tasks=["rating"])]
+    wanted = [reviews.recipe(SMALL, 0), reviews.recipe(SMALL, 1, ["age"]), reviews.recipe(SMALL, 0, tasks=["rating"])]
     rows = [ours.prepare(one).parts["test"].tolist() for one in wanted]
     assert rows[0] == rows[1] == rows[2] and len(rows[0]) > 30
 
@@ -174,7 +174,7 @@ def test_what_is_there_is_not_run_again_and_what_fails_is_told(tmp_path: Path, m
     whole = json.loads((tmp_path / "found.json").read_text())
     assert whole["parts"]["reviews"]["sides"]["ours"]["figures"]["a.mae"] == {"mean": 0.5, "min": 0.0, "max": 1.0}
     page = (tmp_path / "found.md").read_text()
-    assert "| ours | 0.500 (0.000 to 1.000) | 2 | 3 (2) |" in page and "| theirs | **0.000** | 1 | 3 (2) |" in page
+    assert "| ours | 0.500 (0.000 to 1.000) | 0, 1 | 3 (2) |" in page and "| theirs | **0.000** | 0 | 3 (2) |" in page
     assert "| theirs | +0.250 [-0.240, +0.740] |" in page and "Not run: absent: it is not installed." in page and "- to somebody" in page
     fails: Any = part_of(asked, fails=True)
     given.runs = tmp_path / "other"
@@ -182,11 +182,15 @@ def test_what_is_there_is_not_run_again_and_what_fails_is_told(tmp_path: Path, m
     assert said[0] == "reviews: ours, 0: ValueError: no luck" and len(said) == 3 and not given.runs.exists()
 
 
-def test_a_page_without_comparisons_has_none() -> None:
-    side = summary({"u1": Found({"rating.rmse": 0.9}), "u2": Found({"rating.rmse": 1.0})})
-    part = {"title": "Stars", "about": "", "cases": "folds", "sides": {"a": side}, "lacking": {}, "unfair": []}
-    page = "\n".join(multimodal_page.section(part))
-    assert "| a | **0.950** (0.900 to 1.000) | 2 |  |" in page and "How much more" not in page
+def test_a_page_of_folds_compares_the_same_folds_alone() -> None:
+    both, one = ({name: Found({"rating.rmse": 0.9 + 0.1 * i}) for i, name in enumerate(names)} for names in (["u1", "u2"], ["u1"]))
+    part = {"title": "Stars", "about": "", "cases": "folds", "paired": False, "lacking": {}, "unfair": []}
+    lines = multimodal_page.section(part | {"sides": {"a": summary(both), "b": summary(one)}})
+    assert (
+        "| a | 0.950 (0.900 to 1.000) | u1, u2 |  |" in lines and "| b | 0.900 | u1 |  |" in lines and not any("How much" in line for line in lines)
+    )
+    lines = multimodal_page.section(part | {"sides": {"a": summary(both), "b": summary(both)}})
+    assert "| a | **0.950** (0.900 to 1.000) | u1, u2 |  |" in lines
 
 
 def test_threads_of_a_peer_are_those_of_torch(place: Path) -> None:

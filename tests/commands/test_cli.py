@@ -13,7 +13,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import checkpoints
-from omnitune.cli import _line, app
+from omnitune.cli import app
+from omnitune.cli.asking import _line
 from omnitune.commands.predict import flat, predict, unread
 from omnitune.errors import Mistake
 from runs import rows, write_csv

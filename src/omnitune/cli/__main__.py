@@ -1,0 +1,5 @@
+"""`python -m omnitune.cli`."""
+
+from omnitune.cli import main
+
+main()
