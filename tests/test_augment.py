@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,10 @@ def test_rows_are_written_from_training_rows_and_kept_where_the_run_sees_their_m
     rows, table, run = kept(home), moods.rows(), load(home / "run")
     _, prepared = ready(run.recipe)
     assert written["written"] == 120 == written["kept"] + sum(written["dropped"].values())
-    assert len(rows) == written["kept"] == sum(written["classes"]["mood"].values()) > 20
+    assert len(rows) == written["kept"] > 20
+    classes = written["classes"]["mood"]
+    assert {name: of["kept"] for name, of in classes.items()} == Counter(row["mood"] for row in rows)
+    assert sum(of["written"] for of in classes.values()) == 120
     assert {row["source_row"] for row in rows} <= set(prepared.parts["train"].tolist())
     texts = [row["text"] for row in rows]
     assert len(set(texts)) == len(texts) and not set(texts) & {row["text"] for row in table}

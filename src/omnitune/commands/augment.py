@@ -1,7 +1,7 @@
 """augment: rows like the training rows of a run, written by a language model and filtered by the run, for training alone."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -14,6 +14,7 @@ from omnitune.commands._sift import REASONS, sift
 from omnitune.commands._sources import Sources
 from omnitune.commands._synthetic_file import new_file, write
 from omnitune.commands._writers import Masking, Prompting, Texts
+from omnitune.data.table import Rows
 from omnitune.errors import Mistake, did_you_mean
 from omnitune.nn.writing import Sampling
 
@@ -34,7 +35,7 @@ class Augmentation:
         written: texts.
         kept: of them.
         dropped: the others by reason, see `REASONS`.
-        classes: kept rows by task and class.
+        classes: by task and class of the source row, how many texts are `kept` of those `written`.
     """
 
     file: Path
@@ -43,7 +44,7 @@ class Augmentation:
     written: int
     kept: int
     dropped: dict[str, int]
-    classes: dict[str, dict[str, int]]
+    classes: dict[str, dict[str, dict[str, int]]]
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values."""
@@ -53,7 +54,8 @@ class Augmentation:
         lines = [f"{self.written:,} texts from {self.sources:,} training rows ({self.way}): {self.kept:,} kept in {self.file}"]
         lines += [f"  {count:,} {reason}: {REASONS[reason]}" for reason, count in self.dropped.items() if count]
         for task, counts in self.classes.items():
-            lines.append(f"  kept, by {task}: {', '.join(f'{name} {count:,}' for name, count in counts.items())}")
+            shares = (f"{name} {of['kept']:,} of {of['written']:,}" for name, of in counts.items())
+            lines.append(f"  kept, by {task}: {', '.join(shares)}")
         return "\n".join(lines)
 
 
@@ -107,11 +109,17 @@ def augment(
     dropped = {reason: counts[reason] for reason in REASONS}
     if not len(kept):
         raise Mistake(str(path), f"none of {len(made):,} texts is kept: {_shown(dropped)}", "Lower --keep, or choose another writer or prompt")
-    classes = {task: dict(sorted(Counter(sources.answer(task, numbers[kept])).items())) for task in sources.tasks}
+    classes = {task: _by_class(sources.answer(task, numbers), kept) for task in sources.tasks}
     found = Augmentation(path, way, len(np.unique(numbers)), len(made), len(kept), dropped, classes)
     about = _about(artifact, writer, found, {"keep": keep, "prompt": prompt, "doubt": texts.doubt}, sampling)
     write(path, sources.filled(numbers[kept], [made[i] for i in kept]), numbers[kept], chances[kept], about)
     return found
+
+
+def _by_class(answers: Sequence[str], kept: Rows) -> dict[str, dict[str, int]]:
+    """See `Augmentation.classes`; answers of all texts, and places of those that are kept."""
+    written, there = Counter(answers), Counter(answers[place] for place in kept)
+    return {name: {"kept": there[name], "written": written[name]} for name in sorted(written)}
 
 
 def _opened(way: Way, writer: str | Path | Artifact, prompt: str | None, share: float | None, sources: Sources) -> Texts:
@@ -146,6 +154,6 @@ def _about(artifact: Artifact, writer: str | Path | Artifact, found: Augmentatio
     """What the file says of itself; its run is found again by it."""
     named = str(writer.path if isinstance(writer, Artifact) else writer)
     drawn = {"temperature": sampling.temperature, "seed": sampling.seed}
-    counts = {"written": found.written, "kept": found.kept, "dropped": found.dropped}
+    counts = {"written": found.written, "kept": found.kept, "dropped": found.dropped, "classes": found.classes}
     where = {"run": str(artifact.path.resolve()), "recipe": artifact.lineage["recipe"], "writer": named, "way": found.way}
     return where | asked | drawn | counts
