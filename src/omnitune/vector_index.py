@@ -1,25 +1,30 @@
-"""Vector index: a folder with a vector for every row of a table, and exact search in it, block by block.
+"""Vector index: a folder with a vector for every row of a table, and search in it: all rows looked at, or along the links of a graph.
 
 index.json                  what the vectors are of, and which rows have none
 vectors-00000.safetensors   `vectors` (n, P) float32 of up to 65,536 rows, and so on
-SHA256SUMS                  of both
+graph.voyager               of an approximate index: different vectors and their links, in the format of voyager
+copies.safetensors          beside it: `first` (n,), the first row that has the vector of each
+SHA256SUMS                  of all
 
 Shape letters: n rows, q queries, P width, k found.
 """
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from safetensors.numpy import load_file, save_file
 
 from omnitune import checksums
+from omnitune.approximation import Approximation
 from omnitune.embedding import Embedded
 from omnitune.errors import Mistake
+from omnitune.vector_search import nearest
+from omnitune.vector_walk import Walk
 
 Array = np.ndarray[Any, Any]
 FORMAT = 1
@@ -27,8 +32,6 @@ BLOCK = 65_536
 """Rows that are in memory at once."""
 QUERIES = 256
 """Queries that are compared with a block at once."""
-DIGITS = 5
-"""Of a cosine: what is closer ties, and the row that stands first in the table comes first."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class About:
         rows: n.
         width: P.
         problems: by number of a row, why it has no vector. It is never found.
+        approximation: how it is searched, and what is lost by it; None where all rows are looked at.
     """
 
     run: str
@@ -55,6 +59,7 @@ class About:
     rows: int = 0
     width: int = 0
     problems: dict[int, str] = field(default_factory=dict)
+    approximation: Approximation | None = None
 
 
 @dataclass(frozen=True)
@@ -80,11 +85,12 @@ class VectorIndex:
         if facts.pop("format") != FORMAT:
             raise Mistake(str(path), f"is not of format {FORMAT}, which this version reads", "Make it again with `omnitune index`")
         problems = {int(row): why for row, why in facts.pop("problems").items()}
-        return cls(folder, About(**facts, problems=problems))
+        how = facts.pop("approximation", None)
+        return cls(folder, About(**facts, problems=problems, approximation=how and Approximation(**how)))
 
     @classmethod
-    def write(cls, path: Path, about: About, embedded: Iterable[Embedded]) -> "VectorIndex":
-        """Writes vectors as they come; the folder has its name once it is whole."""
+    def write(cls, path: Path, about: About, embedded: Iterable[Embedded], approximate: bool = False) -> "VectorIndex":
+        """Writes vectors as they come, with a graph where search is to be approximate; the folder has its name once it is whole."""
         part = path.with_name(f"{path.name}.part")
         part.mkdir(parents=True, exist_ok=True)
         for left in part.iterdir():
@@ -94,34 +100,42 @@ class VectorIndex:
         for number, block_nP in enumerate(_blocks(embedded, problems)):
             save_file({"vectors": block_nP}, part / f"vectors-{number:05d}.safetensors")
             rows, width = rows + len(block_nP), block_nP.shape[1]
-        facts = asdict(about) | {"rows": rows, "width": width, "problems": problems}
+        made = cls(part, replace(about, rows=rows, width=width, problems=problems))
+        facts = asdict(made._linked() if approximate else made.about)
         (part / "index.json").write_text(json.dumps({"format": FORMAT, **facts}, indent=1, ensure_ascii=False), encoding="utf-8")
         checksums.note(part, sorted(file for file in part.iterdir()))
         part.replace(path)
         return cls.read(path)
 
-    def search(self, queries_qP: Array, k: int, but_q: Array | None = None) -> tuple[Array, Array]:
-        """The nearest rows by cosine, all of them looked at.
+    def search(self, queries_qP: Array, k: int, but_q: Array | None = None, exact: bool = False) -> tuple[Array, Array]:
+        """The nearest rows by cosine; in an approximate index those that its graph leads to.
 
         Args:
             queries_qP: vectors of length 1.
             k: how many, at most as many as can be found.
             but_q: of each query a row that is not to be found.
+            exact: look at all rows of an approximate index too.
 
         Returns:
             Cosines and row numbers, (q, k) each, best first, those of one cosine in the order of the table; -inf and -1 behind the last one.
+
+        Raises:
+            Mistake: the index is approximate, and its library is missing or its graph does not lead to k rows.
         """
+        how = None if exact else self.about.approximation
         starts = range(0, max(1, len(queries_qP)), QUERIES)
-        found = [self._some(queries_qP[at : at + QUERIES], k, None if but_q is None else but_q[at : at + QUERIES]) for at in starts]
+        asked = [(queries_qP[at : at + QUERIES], None if but_q is None else but_q[at : at + QUERIES]) for at in starts]
+        if how is None:
+            found = [nearest(some, self._vectors(), self.about.problems, k, but) for some, but in asked]
+        else:
+            found = [self.walk.search(some, k, how.looked, but) for some, but in asked]
         scores, rows = (np.concatenate(several) for several in zip(*found, strict=True))
         return scores, rows
 
-    def _some(self, queries_qP: Array, k: int, but_q: Array | None) -> tuple[Array, Array]:
-        scores, rows = np.zeros((len(queries_qP), 0), np.float32), np.zeros((len(queries_qP), 0), np.int64)
-        for start, block_nP in self._vectors():
-            more = _nearest(queries_qP, block_nP, self._never(start, len(block_nP)), start, k + (but_q is not None))
-            scores, rows = _best(np.hstack([scores, more[0]]), np.hstack([rows, more[1]]), k, but_q)
-        return scores, rows
+    @cached_property
+    def walk(self) -> Walk:
+        """Of an approximate index, read once."""
+        return Walk.read(self.path)
 
     def _vectors(self) -> Iterator[tuple[int, Array]]:
         """Blocks of rows, and the number of the first of each."""
@@ -131,8 +145,11 @@ class VectorIndex:
             yield start, block_nP
             start += len(block_nP)
 
-    def _never(self, start: int, size: int) -> Array:
-        return np.array([row - start for row in self.about.problems if start <= row < start + size], np.int64)
+    def _linked(self) -> About:
+        """With a graph beside the vectors."""
+        walk, how = Walk.made(self._vectors, self.about.rows, self.about.width, self.about.problems)
+        walk.save(self.path)
+        return replace(self.about, approximation=how)
 
 
 def _blocks(embedded: Iterable[Embedded], problems: dict[int, str]) -> Iterator[Array]:
@@ -149,20 +166,3 @@ def _blocks(embedded: Iterable[Embedded], problems: dict[int, str]) -> Iterator[
             waiting = [whole[BLOCK:]]
     if sum(map(len, waiting)) or not rows:
         yield np.concatenate(waiting) if waiting else np.zeros((0, 0), np.float32)
-
-
-def _nearest(queries_qP: Array, block_nP: Array, never: Array, start: int, k: int) -> tuple[Array, Array]:
-    """Of a block, (q, k) cosines and row numbers, in no order."""
-    cosines_qn = torch.from_numpy(queries_qP) @ torch.from_numpy(block_nP).T
-    cosines_qn[:, torch.from_numpy(never)] = -torch.inf
-    scores, places = cosines_qn.topk(min(k, len(block_nP)), sorted=False)
-    return scores.numpy(), places.numpy() + start
-
-
-def _best(scores: Array, rows: Array, k: int, but_q: Array | None) -> tuple[Array, Array]:
-    scores = np.round(scores, DIGITS)
-    if but_q is not None:
-        scores = np.where(rows == but_q[:, None], -np.inf, scores)
-    rows = np.where(np.isneginf(scores), -1, rows)
-    order = np.lexsort((rows, -scores), axis=1)[:, :k]
-    return np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)

@@ -1,6 +1,7 @@
 """A table is embedded once and searched by texts, by pictures and by tables; classes are texts."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,23 @@ def test_what_stands_for_nothing_has_no_vector(tmp_path: Path) -> None:
     found = made.embedder("tags").all(source)
     assert [i for i, problem in enumerate(found.problems) if problem == "missing"] == list(range(0, 40, 8))
     assert not found.vectors_nP[::8].any() and np.allclose(np.linalg.norm(found.vectors_nP[1:8], axis=1), 1)
+
+
+def test_an_approximate_index_says_what_it_finds_of_the_nearest(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = str(place / "table.parquet")
+    made = index(place / "run", table, "text", tmp_path / "index", approximate=True)
+    approximate, exact = Retriever(made.path), Retriever(made.path, exact=True)
+    found, wanted = (retriever.recall(table, "pair", k=5).metrics for retriever in (approximate, exact))
+    assert found["kept@5"]["value"] > 0.9 and "kept@5" not in wanted
+    assert found["recall@5"]["value"] == pytest.approx(wanted["recall@5"]["value"], abs=0.05)
+    assert next(approximate(["lovely dress"], k=3)) == next(exact(["lovely dress"], k=3))
+    assert list(approximate([None])) == [{"error": "missing"}]
+    monkeypatch.setitem(sys.modules, "voyager", None)
+    with pytest.raises(Mistake, match=r"pip install 'omnitune\[approximate\]'"):
+        Retriever(made.path)
+    with pytest.raises(Mistake, match="not installed"):
+        index(place / "run", table, "text", tmp_path / "other", approximate=True)
+    assert not (tmp_path / "other").exists() and next(Retriever(made.path, exact=True)(["lovely dress"]))["found"]
 
 
 def test_a_row_does_not_find_itself(place: Path) -> None:
@@ -214,6 +232,10 @@ def test_on_the_command_line(place: Path, pictures: Path, tmp_path: Path) -> Non
     assert len(lines) == 2 and "row " in lines[0]
     assert "recall@10" in run("retrieve", place / "index", "--table", place / "table.parquet", "--same", "pair")
     assert len(run("retrieve", place / "index", "--table", place / "table.parquet", "--json").splitlines()) == 320
+    told = run("index", place / "run", place / "table.parquet", "--of", "text", "--approximate", "--out", tmp_path / "near")
+    assert "% of the 10 nearest rows are found" in told.splitlines()[-1]
+    assert "kept@10" in run("retrieve", tmp_path / "near", "--table", place / "table.parquet", "--same", "pair")
+    assert "kept@10" not in run("retrieve", tmp_path / "near", "--table", place / "table.parquet", "--same", "pair", "--exact")
     assert "accuracy" in run("zero-shot", pictures / "run", pictures / "table.parquet", "--target", "kind", "--template", "it is {}")
     told = run("zero-shot", pictures / "run", pictures / "table.parquet", "-c", "even", "-c", "odd").splitlines()
     assert len(told) == 25 and told[0].startswith("class: ") and told[24].startswith("error: ")

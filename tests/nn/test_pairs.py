@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch.nn.functional import cross_entropy, logsigmoid
+from torch.nn.functional import cross_entropy, logsigmoid, normalize
 
+from omnitune.nn.dropout import Dropout
 from omnitune.nn.pairs import PairHead
 from omnitune.nn.tokens import Tokens, View, beside
 
@@ -132,3 +133,16 @@ def test_measured_with_negatives_are_the_rows_own_values() -> None:
     known = np.ones(6, bool)
     found, wanted = (made.together(asked["y"].numpy(), x.detach().numpy(), known) for x in (p, both))
     assert all(np.array_equal(x, y) for x, y in zip(found, wanted, strict=True))
+
+
+def test_dropout_hides_pooled_values_in_training_alone() -> None:
+    torch.manual_seed(1)
+    made, seen = PairHead(("a", "b"), (12, 16), 8, dropout=0.5), view()
+    for name, plain in zip("ab", head().vectors(seen), strict=True):
+        torch.testing.assert_close(made.eval().embed(name, seen.streams[name]), plain)
+    torch.manual_seed(2)
+    found = made.train().embed("a", seen.streams["a"])
+    torch.manual_seed(2)
+    dropped = Dropout(0.5)(seen.streams["a"].pooled())
+    torch.testing.assert_close(found, normalize(made.projections[0](dropped), dim=1))
+    assert 0.2 < (dropped == 0).float().mean() < 0.8

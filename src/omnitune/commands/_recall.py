@@ -13,6 +13,7 @@ from omnitune.data.table import Table
 from omnitune.errors import Mistake, did_you_mean
 from omnitune.evaluation.measure import Predictions, measure, shown
 from omnitune.nn.hits import hit_metrics
+from omnitune.nn.metrics import Metric
 
 Array = np.ndarray[Any, Any]
 
@@ -81,12 +82,27 @@ class Right:
         return np.where(self.wanted_n >= 0, found_n, 0)
 
 
-def recalled(hits_nk: Array, right_n: Array, unread_n: Array, k: int) -> Recall:
-    """The figures of `hits`, of queries that could be read and that something is right for."""
+def recalled(hits_nk: Array, right_n: Array, unread_n: Array, k: int, kept_n: Array | None = None) -> Recall:
+    """The figures of `hits`, of queries that could be read and that something is right for.
+
+    Args:
+        hits_nk: which answers are right.
+        right_n: how many rows are.
+        unread_n: queries without a vector.
+        k: how far down was looked.
+        kept_n: the share of what exact search finds, where search was approximate.
+    """
     there = ~unread_n & (right_n > 0)
     p_nk = np.pad(hits_nk, ((0, 0), (0, max(0, k - hits_nk.shape[1]))))[there].astype(np.float64)
-    found = measure(hit_metrics(k), {"found": Predictions(right_n[there, None], p_nk, np.flatnonzero(there))})
-    return Recall(int(there.sum()), int(unread_n.sum()), int((~unread_n & (right_n <= 0)).sum()), found["models"]["found"])
+    figures = _figures(hit_metrics(k), right_n[there, None], p_nk)
+    if kept_n is not None:
+        figures |= _figures({f"kept@{k}": Metric(lambda y, p: float(p.mean()) if len(p) else float("nan"))}, right_n[there, None], kept_n[there])
+    return Recall(int(there.sum()), int(unread_n.sum()), int((~unread_n & (right_n <= 0)).sum()), figures)
+
+
+def _figures(metrics: dict[str, Metric], y: Array, p: Array) -> dict[str, Any]:
+    made: dict[str, Any] = measure(metrics, {"found": Predictions(y, p, np.arange(len(y)))})["models"]["found"]
+    return made
 
 
 def _numbered(table: Table, column: str, groups: dict[str, int]) -> Array:

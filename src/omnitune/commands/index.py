@@ -12,6 +12,7 @@ from omnitune.commands._files import told
 from omnitune.data.table import read
 from omnitune.embedding import Embedded
 from omnitune.errors import Mistake
+from omnitune.vector_graph import library
 from omnitune.vector_index import About, VectorIndex
 
 
@@ -21,6 +22,7 @@ def index(
     of: str,
     out: str | Path,
     task: str | None = None,
+    approximate: bool = False,
     batch: int = 32,
     tell: Callable[[int, int], None] | None = None,
 ) -> VectorIndex:
@@ -32,15 +34,19 @@ def index(
         of: the input that is read.
         out: a new folder.
         task: that compares the input; may be left out where only one does.
+        approximate: search along the links of a graph instead of looking at all rows. Quicker, and some of the nearest rows are missed; how many is
+            measured and noted in the index (`about.approximation`). Wants the extra `omnitune[approximate]`.
         batch: as for `Artifact.predict`.
         tell: is told how many rows are done, and of how many.
 
     Raises:
-        Mistake: no such run, input, task or table, or the folder is there already or cannot be written.
+        Mistake: no such run, input, task or table, the folder is there already or cannot be written, or the library of `approximate` is missing.
     """
     path = Path(out)
     if path.exists():
         raise Mistake(str(path), "exists", "Give another --out")
+    if approximate:
+        library()
     artifact = run if isinstance(run, Artifact) else artifacts.load(run)
     embedder = artifact.embedder(of, task, batch)
     rows = read(table, texts={embedder.column})
@@ -48,7 +54,7 @@ def index(
     about = About(str(artifact.path), fingerprint(artifact.path), embedder.task, of, named, rows.fingerprint)
     with told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        return VectorIndex.write(path, about, _counted(embedder(rows), len(rows), tell))
+        return VectorIndex.write(path, about, _counted(embedder(rows), len(rows), tell), approximate)
 
 
 def fingerprint(run: Path) -> str:

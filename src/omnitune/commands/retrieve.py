@@ -1,22 +1,41 @@
 """retrieve: what in an index is nearest to a text, a picture or a sound, or to every row of a table; and how often that is right."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from omnitune import artifact as artifacts
+from omnitune.approximation import kept
 from omnitune.artifact import Artifact
 from omnitune.commands._recall import Recall, Right, recalled
 from omnitune.commands.index import fingerprint
 from omnitune.data.table import Table, read
 from omnitune.embedding import Embedder
 from omnitune.errors import Mistake, did_you_mean
+from omnitune.vector_graph import library
 from omnitune.vector_index import VectorIndex
 
 Array = np.ndarray[Any, Any]
 Answer = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is nearest to some queries.
+
+    Args:
+        scores, rows: cosines and row numbers, (q, k) each, best first; -1 is no row.
+        problems: of each query, why nothing was found.
+        kept: of an approximate index the share of the nearest rows that is among them, (q,), where that was asked for.
+    """
+
+    scores: Array
+    rows: Array
+    problems: list[str | None]
+    kept: Array | None
 
 
 class Retriever:
@@ -27,14 +46,20 @@ class Retriever:
         run: the model, where it has moved since.
         table: the rows that were indexed, where they have moved since, or were in memory.
         by: the input that queries are of; the other one of the task where it is left out.
+        exact: look at all rows of an approximate index too.
 
     Raises:
-        Mistake: no index, run or table, or another model or table than the index was made with.
+        Mistake: no index, run or table, or another model or table than the index was made with, or the library of an approximate index is missing.
     """
 
-    def __init__(self, index: str | Path, run: str | Path | Artifact | None = None, table: Any = None, by: str | None = None) -> None:
-        self.index = VectorIndex.read(index)
+    def __init__(
+        self, index: str | Path, run: str | Path | Artifact | None = None, table: Any = None, by: str | None = None, exact: bool = False
+    ) -> None:
+        self.index, self.exact = VectorIndex.read(index), exact
         about = self.index.about
+        self.approximate = about.approximation is not None and not exact
+        if self.approximate:
+            library()
         artifact = run if isinstance(run, Artifact) else artifacts.load(run or about.run)
         if fingerprint(artifact.path) != about.model:
             raise Mistake(
@@ -66,11 +91,12 @@ class Retriever:
         wrong = [Mistake("show", f"no column {c!r}", did_you_mean(c, self.table.columns)) for c in show if c not in self.table.columns]
         if wrong:
             raise Mistake.together(wrong)
-        for scores, rows, problems in self._found(self._queries(queries), k):
-            yield from self._told(scores, rows, problems, [self.column, *show])
+        for found in self._found(self._queries(queries), k):
+            yield from self._told(found, [self.column, *show])
 
     def recall(self, queries: Any, same: str, k: int = 10) -> Recall:
-        """How often what is found is right: rows that have the value of the query in a column.
+        """How often what is found is right: rows that have the value of the query in a column. Of an approximate index also
+        `kept@k`, the share of what exact search finds.
 
         Args:
             queries: a table with that column and that of the input `by`.
@@ -78,13 +104,15 @@ class Retriever:
             k: how far down is looked.
         """
         asked = self._queries(queries)
-        hits: list[Array] = []
+        hits, kept_parts = list[Array](), list[Array]()
         unread: list[bool] = []
         right = Right(self.table, asked, same, self.index.about.problems, self._own(asked))
-        for _, rows, problems in self._found(asked, k):
-            hits.append(right.hits(rows, len(unread)))
-            unread += [problem is not None for problem in problems]
-        return recalled(np.concatenate(hits), right.how_many(), np.array(unread), k)
+        for found in self._found(asked, k, compared=self.approximate):
+            hits.append(right.hits(found.rows, len(unread)))
+            kept_parts += [] if found.kept is None else [found.kept]
+            unread += [problem is not None for problem in found.problems]
+        kept_n = np.concatenate(kept_parts) if kept_parts else None
+        return recalled(np.concatenate(hits), right.how_many(), np.array(unread), k, kept_n)
 
     def _own(self, asked: Table) -> bool:
         return self.by == self.index.about.of and asked.fingerprint == self.index.about.fingerprint
@@ -95,29 +123,30 @@ class Retriever:
             queries = [{column: _opened(query) if self.embedder.media else query} for query in queries]
         return read(queries, texts={column}, name="" if isinstance(queries, (str, Path)) else "queries")
 
-    def _found(self, asked: Table, k: int) -> Iterator[tuple[Array, Array, list[str | None]]]:
-        """Scores and row numbers, (q, k) each, and why a query has none, a chunk at a time."""
+    def _found(self, asked: Table, k: int, compared: bool = False) -> Iterator[Found]:
+        """A chunk at a time, where it is to be `compared` with exact search."""
         if k < 1:
             raise Mistake("k", f"{k} is none", "Ask for one or more")
         own, start = self._own(asked), 0
         for one in self.embedder(asked):
             but_q = np.arange(start, start + len(one.problems)) if own else None
-            scores, rows = self.index.search(one.vectors_nP, k, but_q)
+            scores, rows = self.index.search(one.vectors_nP, k, but_q, self.exact)
+            share = kept(self.index.search(one.vectors_nP, k, but_q, exact=True)[0], scores) if compared else None
             unread = np.array([problem is not None for problem in one.problems])
             rows[unread] = -1
-            yield scores, rows, one.problems
+            yield Found(scores, rows, one.problems, share)
             start += len(one.problems)
 
-    def _told(self, scores: Array, rows: Array, problems: list[str | None], columns: list[str]) -> Iterator[Answer]:
-        numbers = np.unique(rows[rows >= 0])
+    def _told(self, found: Found, columns: list[str]) -> Iterator[Answer]:
+        numbers = np.unique(found.rows[found.rows >= 0])
         values = {column: dict(zip(numbers.tolist(), self.table.take(column, numbers), strict=True)) for column in dict.fromkeys(columns)}
-        for score_k, row_k, problem in zip(scores.tolist(), rows.tolist(), problems, strict=True):
-            found = [
+        for score_k, row_k, problem in zip(found.scores.tolist(), found.rows.tolist(), found.problems, strict=True):
+            answers = [
                 {"row": row + 1, "score": round(score, 5)} | {column: _plain(of[row]) for column, of in values.items()}
                 for score, row in zip(score_k, row_k, strict=True)
                 if row >= 0
             ]
-            yield {"found": found} if problem is None else {"error": problem}
+            yield {"found": answers} if problem is None else {"error": problem}
 
 
 def _opened(query: Any) -> Any:

