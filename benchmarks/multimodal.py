@@ -139,7 +139,7 @@ def collected(name: str, part: Any, runs: Path) -> Record:
     for words, cases in sides.items():
         if part.paired and first in sides and words != first:
             made[words]["against"] = differences(sides[first], cases)
-    lacking = {words: why for words, side in part.sides.items() if words not in sides and (why := side.lacks())}
+    lacking = {words: side.lacks() or "not run yet" for words, side in part.sides.items() if words not in sides}
     told = {"title": part.title, "about": part.about, "cases": part.cases, "paired": part.paired, "unfair": list(part.unfair)}
     return told | {"sides": made, "lacking": lacking}
 
