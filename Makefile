@@ -6,8 +6,9 @@ STAMP := $(VENV)/installed
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 AUTOML := .venv-automl
+TRL := .trl
 
-.PHONY: install demo test check format recipes reference bench bench-automl history clean
+.PHONY: install demo test check format recipes reference bench bench-automl bench-trl history clean
 
 install: $(STAMP)
 
@@ -61,6 +62,13 @@ $(AUTOML)/installed: benchmarks/peers/automl.txt
 	test -x $(AUTOML)/bin/python || $(PYTHON) -m venv $(AUTOML)
 	$(AUTOML)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers/automl.txt
 	touch $(AUTOML)/installed
+
+# TRL, for the race prefer of benchmarks/writing.py, in a folder of its own beside what omnitune has (1 MB)
+bench-trl: $(TRL)/installed
+
+$(TRL)/installed: benchmarks/peers/trl.txt install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(TRL) -r benchmarks/peers/trl.txt
+	touch $(TRL)/installed
 
 clean:
 	rm -rf build dist runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
