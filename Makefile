@@ -7,8 +7,9 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 AUTOML := .venv-automl
 WIDEDEEP := .venv-widedeep
+TRL := .trl
 
-.PHONY: install demo test check format recipes reference bench bench-multimodal bench-automl bench-widedeep history clean
+.PHONY: install demo test check format recipes reference bench bench-multimodal bench-automl bench-widedeep bench-trl history clean
 
 install: $(STAMP)
 
@@ -68,13 +69,10 @@ $(AUTOML)/installed: benchmarks/peers/automl.txt
 	$(AUTOML)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers/automl.txt
 	touch $(AUTOML)/installed
 
-# pytorch-widedeep, for bench-multimodal, in an environment of its own
-bench-widedeep: $(WIDEDEEP)/installed
+WIDEDEEP := .venv-widedeep
+TRL := .trl
 
-$(WIDEDEEP)/installed: benchmarks/peers/widedeep.txt
-	test -x $(WIDEDEEP)/bin/python || $(PYTHON) -m venv $(WIDEDEEP)
-	$(WIDEDEEP)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers/widedeep.txt
-	touch $(WIDEDEEP)/installed
+.PHONY: install demo test check format recipes reference bench bench-multimodal bench-automl bench-widedeep bench-trl history clean
 
 clean:
 	rm -rf build dist runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
