@@ -6,8 +6,9 @@ STAMP := $(VENV)/installed
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 AUTOML := .venv-automl
+WIDEDEEP := .venv-widedeep
 
-.PHONY: install demo test check format recipes reference bench bench-automl history clean
+.PHONY: install demo test check format recipes reference bench bench-multimodal bench-automl bench-widedeep history clean
 
 install: $(STAMP)
 
@@ -49,18 +50,31 @@ reference: install
 bench: install
 	$(BIN)/python benchmarks/run.py $(JOBS) $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds $(ROUNDS))
 
+# two multimodal tables beside AutoGluon, pytorch-widedeep, trees and matrix factorisation, on one thread (about an hour); what is finished stays in
+# runs/multimodal | make bench-multimodal QUICK=1: that everything runs | make bench-multimodal PARTS=reviews
+bench-multimodal: install
+	$(BIN)/python benchmarks/multimodal.py $(PARTS) $(if $(QUICK),--quick)
+
 # the lineage pre-trained on the same text, and what it is worth downstream; what is finished stays in runs/history
 # make history: hours on two cores | make history SIZE=tiny: about half an hour | SIZE=gpt2: for a GPU
 history: install
 	$(BIN)/python benchmarks/history.py $(if $(SIZE),--size $(SIZE))
 
-# AutoGluon, for the job automl_text, in an environment of its own: it wants older packages than omnitune (2.3 GB, two minutes)
+# AutoGluon, for the job automl_text and for bench-multimodal, in an environment of its own: it wants older packages than omnitune (2.3 GB, two minutes)
 bench-automl: $(AUTOML)/installed
 
 $(AUTOML)/installed: benchmarks/peers/automl.txt
 	test -x $(AUTOML)/bin/python || $(PYTHON) -m venv $(AUTOML)
 	$(AUTOML)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers/automl.txt
 	touch $(AUTOML)/installed
+
+# pytorch-widedeep, for bench-multimodal, in an environment of its own
+bench-widedeep: $(WIDEDEEP)/installed
+
+$(WIDEDEEP)/installed: benchmarks/peers/widedeep.txt
+	test -x $(WIDEDEEP)/bin/python || $(PYTHON) -m venv $(WIDEDEEP)
+	$(WIDEDEEP)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers/widedeep.txt
+	touch $(WIDEDEEP)/installed
 
 clean:
 	rm -rf build dist runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from inputs import BATCH, new_reviews, recipe, resolved
+from inputs import new_reviews, recipe, resolved
 from inputs import work as plain_work
 from jobs import JOBS, Job
 from sides import Took, timed
@@ -21,7 +21,7 @@ from work import Work
 from omnitune import samples
 from omnitune.artifact import Artifact, load
 from omnitune.data.prepared import Prepared, prepare
-from omnitune.evaluation.answers import answer
+from omnitune.evaluation.answers import Answers, answer
 from omnitune.evaluation.assess import choose
 from omnitune.evaluation.validate import Validate
 from omnitune.recipe import Recipe, Train
@@ -113,6 +113,13 @@ def cold(place: Path) -> None:
 
 
 def train(asked: Recipe) -> list[int]:
+    """Trains, and the classes that the first task says of the test rows."""
+    prepared, answers = answered(asked)
+    task = next(iter(answers))
+    return classes(prepared, task, answers[task].p)
+
+
+def answered(asked: Recipe) -> tuple[Prepared, dict[str, Answers]]:
     """Trains, with a validation each epoch where there are validation rows, and answers the test rows."""
     with closing(resolved(asked)) as prepared:
         settings = prepared.recipe.train
@@ -120,19 +127,20 @@ def train(asked: Recipe) -> list[int]:
         model = Model(prepared.recipe, prepared.schema)
         tune(model, prepared.recipe)
         with closing(Frozen(model, prepared)) as frozen:
-            return _train(model, frozen.prepared, settings)
+            _train(model, frozen.prepared, settings)
+            return prepared, answer(model, frozen.prepared.batches("test", int(settings.micro_batch)), settings.precision)
 
 
-def _train(model: Model, prepared: Prepared, settings: Train) -> list[int]:
-    task = next(iter(prepared.recipe.tasks))
+def _train(model: Model, prepared: Prepared, settings: Train) -> None:
     validate = Validate(model, prepared)
     measured = validate if len(prepared.parts["validation"]) else None
-    loop = Loop(model, prepared.batches("train", BATCH, settings.seed), settings, {task: 1.0}, measured)
+    weights = {name: task.weight for name, task in prepared.recipe.tasks.items()}
+    batches = prepared.batches("train", int(settings.batch), settings.seed)
+    loop = Loop(model, batches, settings, weights, measured, validate.higher(settings.stop_on))
     for _ in loop:
         pass
     if measured:
         choose(loop, validate)
-    return classes(prepared, task, answer(model, prepared.batches("test", BATCH), settings.precision)[task].p)
 
 
 def classes(prepared: Prepared, task: str, p: np.ndarray[Any, Any]) -> list[int]:

@@ -8,11 +8,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 from work import Work
 
+if TYPE_CHECKING:
+    from table_work import TableWork
+
 HERE = Path(__file__).parent
 AUTOML = Path(os.environ.get("OMNITUNE_BENCH_AUTOML") or HERE.parent / ".venv-automl") / "bin" / "python"
+WIDEDEEP = Path(os.environ.get("OMNITUNE_BENCH_WIDEDEEP") or HERE.parent / ".venv-widedeep") / "bin" / "python"
 
 
 @dataclass(frozen=True)
@@ -82,17 +88,21 @@ def pipeline_sorted(work: Work) -> Took:
 
 def automl(work: Work) -> Took:
     """See `peers/automl.py`; it times itself, in a process and an environment of its own."""
-    from tempfile import TemporaryDirectory
+    found = apart(AUTOML, "automl", work)
+    return Took(found["said"], found["seconds"], found["peak_mb"])
 
+
+def apart(python: Path, script: str, work: "Work | TableWork") -> dict[str, Any]:
+    """What a peer in an environment of its own says of `work`, as its script in `peers` writes it down."""
     with TemporaryDirectory() as place:
         given, out = work.write(Path(place) / "work.json"), Path(place) / "out.json"
         env = os.environ | {"OMP_NUM_THREADS": str(work.threads), "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
         env.pop("PYTHONPATH", None)
-        done = subprocess.run([AUTOML, HERE / "peers" / "automl.py", given, out], env=env, capture_output=True, text=True)
+        done = subprocess.run([python, HERE / "peers" / f"{script}.py", given, out], env=env, capture_output=True, text=True)
         if done.returncode:
-            raise RuntimeError(f"AutoGluon ended with {done.returncode}: {done.stderr.strip().splitlines()[-1:]}")
-        found = json.loads(out.read_text())
-        return Took(found["said"], found["seconds"], found["peak_mb"])
+            raise RuntimeError(f"{script} ended with {done.returncode}: {done.stderr.strip().splitlines()[-1:]}")
+        found: dict[str, Any] = json.loads(out.read_text())
+        return found
 
 
 PEERS: dict[str, Callable[[Work], Took]] = {
@@ -110,12 +120,15 @@ ONCE = ("features once, by hand",)
 
 def lacking(peer: str) -> str | None:
     """Why a peer cannot run here; None where it can."""
-    if peer != "AutoGluon":
-        return None
-    if not AUTOML.exists():
-        return "AutoGluon is not installed: `make bench-automl` installs it"
-    asked = [AUTOML, "-c", "import importlib.util as u, sys; sys.exit(u.find_spec('autogluon') is None)"]
-    return "the environment of AutoGluon lacks it: `make bench-automl`" if subprocess.run(asked, capture_output=True).returncode else None
+    return missing("AutoGluon", AUTOML, "autogluon", "bench-automl") if peer == "AutoGluon" else None
+
+
+def missing(peer: str, python: Path, module: str, target: str) -> str | None:
+    """Why a peer with an environment of its own cannot run; None where it can."""
+    if not python.exists():
+        return f"{peer} is not installed: `make {target}` installs it"
+    asked = [python, "-c", f"import importlib.util as u, sys; sys.exit(u.find_spec({module!r}) is None)"]
+    return f"the environment of {peer} lacks it: `make {target}`" if subprocess.run(asked, capture_output=True).returncode else None
 
 
 def alone(side: str, given: Path, threads: int) -> float:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from omnitune.commands.kinds import Setting, described, kinds, written
 from omnitune.modalities.behaviour import Items
+from omnitune.nn.control import Control
 from omnitune.recipe import Data, Recipe, Train
 
 PAGE = Path(__file__).with_name("reference.md")
@@ -25,6 +26,7 @@ def page() -> str:
             parts.append(f"## Kinds of {family}\n")
         parts.append(f"### {kind.name}\n\n{kind.about}\n\n{table(kind.settings)}\n" if kind.settings else f"### {kind.name}\n\n{kind.about}\n")
         parts += [f"Its `items`:\n\n{table(described(Items))}\n"] if kind.name == "behaviour" else []
+        parts += [f"Its `control`:\n\n{table(described(Control))}\n"] if kind.name == "generate" else []
     return "\n".join(parts)
 
 

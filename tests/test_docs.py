@@ -16,6 +16,8 @@ from runs import language_recipe, rows, table_recipe, write_csv
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TUTORIAL = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+GENERATE = (ROOT / "docs" / "how-to" / "generate.md").read_text(encoding="utf-8")
+AUGMENT = (ROOT / "docs" / "how-to" / "augment.md").read_text(encoding="utf-8")
 RETRIEVE = (ROOT / "docs" / "how-to" / "match-and-retrieve.md").read_text(encoding="utf-8")
 
 
@@ -57,7 +59,7 @@ def test_every_command_runs(text: str, workplace: Path) -> None:
         assert done.exit_code == 0, (words, done.output, done.stderr)
 
 
-@pytest.mark.parametrize("text", [README, TUTORIAL, RETRIEVE], ids=["README", "tutorial", "retrieve"])
+@pytest.mark.parametrize("text", [README, TUTORIAL, RETRIEVE, GENERATE, AUGMENT], ids=["README", "tutorial", "retrieve", "generate", "augment"])
 def test_python_blocks_use_names_that_exist(text: str) -> None:
     import omnitune
 
@@ -74,6 +76,23 @@ def test_commands_of_retrieval_have_the_options_that_are_shown() -> None:
     assert {words[0] for words in found} == {"index", "retrieve", "zero-shot"}
     for verb, *words in found:
         assert {word for word in words if word.startswith("-")} <= COMMANDS[verb]
+
+
+def test_commands_that_write_have_the_options_that_are_shown() -> None:
+    from test_public import COMMANDS
+
+    for verb, *words in commands(GENERATE):
+        shown = " ".join(words) + " --regex --json-schema --forbid --require --min-tokens --parses" * (verb == "predict")
+        assert {word for word in shown.split() if word.startswith("-")} <= COMMANDS[verb]
+
+
+def test_commands_that_augment_have_the_options_that_are_shown() -> None:
+    from test_public import COMMANDS
+
+    found = commands(AUGMENT)
+    assert {words[0] for words in found} == {"augment", "fit", "compare"}
+    for verb, *words in found:
+        assert {word for word in words if word.startswith("--")} <= COMMANDS[verb]
 
 
 def test_links_lead_somewhere() -> None:

@@ -13,7 +13,8 @@ from omnitune import Artifact, Extract, Mistake, compare, fit, load
 from omnitune.data.prepared import prepare
 from omnitune.modalities import _windows
 from omnitune.modalities.text import Text
-from omnitune.nn.quoted import SpanHead, span_metrics
+from omnitune.nn.quoted import SpanHead
+from omnitune.nn.span_metrics import span_metrics
 from omnitune.nn.tokens import Tokens, View
 from omnitune.recipe import Recipe, read
 from runs import ready

@@ -224,12 +224,12 @@ def test_another_task_reads_the_value_and_not_the_answer() -> None:
         ({"prompt": None}, r"tasks\.means\.target: is of use with a prompt only"),
         ({"target": None}, r"tasks\.means\.target: a prompt needs the column of its answers"),
         ({"prompt": "word " * 80}, r"tasks\.means\.prompt: its own text takes"),
-        ({"prompt": "{photo}:"}, r"tasks\.means\.prompt: 'photo' is an input of kind image, whose values cannot be written into a text"),
+        ({"prompt": "{photo}:"}, r"tasks\.means\.prompt: 'photo' is an input of kind series, whose values cannot be written into a text"),
         ({"of": "plaec"}, r"tasks\.means\.of: 'plaec' is no text input. Did you mean 'place'"),
     ],
 )
 def test_what_is_wrong_is_said(change: dict[str, Any], message: str, tmp_path: Path) -> None:
-    more = ["inputs.photo={kind: image}"] if "photo" in str(change) else []
+    more = ["inputs.photo={kind: series}"] if "photo" in str(change) else []
     with pytest.raises(Mistake, match=message):
         fit(instructions.recipe(None, *more, **change), tmp_path / "run")
 

@@ -107,6 +107,9 @@ def test_it_writes_the_same_with_one_prompt_and_with_several(trained: Artifact) 
     together = generate(trained, prompts, greedy)
     assert together == [generate(trained, prompt, greedy)[0] for prompt in prompts]
     assert len(set(together)) > 1
+    long = Sampling(max_new_tokens=10_000, temperature=0)
+    ends = ["item 7 is soft and tight and lovely", "", "item"]
+    assert generate(trained, ends, long) == [generate(trained, prompt, long)[0] for prompt in ends], "each has the room that its prompt leaves"
     drawn = [generate(trained, "item", Sampling(max_new_tokens=12, top_k=20, top_p=0.9, min_p=0.01, seed=seed))[0] for seed in (1, 1, 2)]
     assert drawn[0] == drawn[1] != drawn[2]
     said: list[str] = []

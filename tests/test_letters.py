@@ -11,7 +11,7 @@ from transformers import Wav2Vec2ForCTC
 
 import speech
 from checkpoints import tiny_speaker, tiny_speller
-from omnitune import Artifact, Mistake, Sampling, fit
+from omnitune import Artifact, Control, Mistake, Sampling, fit
 from omnitune.nn.ctc import collapsed, frames
 from omnitune.nn.letters import Letters, Path, aligned, searched
 from omnitune.nn.scribe import Window
@@ -62,6 +62,8 @@ def test_it_tells_when_each_word_is_said(trained: Artifact) -> None:
     assert beam["value"] == "low high" and [s["text"] for s in beam["segments"]] == ["low", "high"]
     with pytest.raises(Mistake, match="found, not drawn"):
         trained.predict({"sound": speech.said(["low"])}, sampling=Sampling(temperature=1.0))
+    with pytest.raises(Mistake, match="what is heard is written down as it is"):
+        trained.predict({"sound": speech.said(["low"])}, sampling=Sampling(temperature=0, control=Control(min_tokens=1)))
 
 
 def test_a_long_sound_is_read_in_windows_that_tell_what_is_their_own(trained: Artifact) -> None:

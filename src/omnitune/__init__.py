@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from omnitune.backbones.transformer_xl import TransformerXL
     from omnitune.backbones.vit import ViT
     from omnitune.commands.alone import alone
+    from omnitune.commands.augment import augment
     from omnitune.commands.check import check
     from omnitune.commands.compare import compare
     from omnitune.commands.fit import fit
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from omnitune.commands.infer import infer
     from omnitune.commands.retrieve import Retriever
     from omnitune.commands.search import search
+    from omnitune.commands.solve import solve
     from omnitune.commands.zero_shot import ZeroShot
     from omnitune.data.table import Table
     from omnitune.errors import Mistake
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from omnitune.modalities.series import Series
     from omnitune.modalities.set import Set
     from omnitune.modalities.text import Text
+    from omnitune.nn.control import Control
     from omnitune.nn.writing import Sampling
     from omnitune.recipe import Data, Recipe, Train
     from omnitune.tasks.choose import Choose
@@ -62,6 +65,7 @@ if TYPE_CHECKING:
     from omnitune.tasks.rank import Rank
     from omnitune.tasks.reconstruct import Reconstruct
     from omnitune.tasks.regress import Regress
+    from omnitune.tasks.tag import Tag
     from omnitune.tasks.transcribe import Transcribe
     from omnitune.tuning.auto import Auto
     from omnitune.tuning.bias import Bias
@@ -71,28 +75,33 @@ if TYPE_CHECKING:
     from omnitune.tuning.probe import Probe
 
 __all__ = [
-    "BERT", "GPT", "Artifact", "Attend", "Audio", "Auto", "Behaviour", "Bias", "Category", "Choose", "Classify", "Concat", "Contrast", "Cross",
-    "Data", "Date", "Denoise", "Extract", "Forecast", "Freeze", "Full", "Gated", "Generate", "Image", "Items", "Label", "Late", "LoRA",
+    "BERT", "GPT", "Artifact", "Attend", "Audio", "Auto", "Behaviour", "Bias", "Category", "Choose", "Classify", "Concat", "Contrast", "Control",
+    "Cross", "Data", "Date", "Denoise", "Extract", "Forecast", "Freeze", "Full", "Gated", "Generate", "Image", "Items", "Label", "Late", "LoRA",
     "MaskedImage", "MaskedText", "Match", "Mistake", "NextSentence", "Number", "Ordinal", "Prefer", "Pretrained", "Probe", "Quantile", "Rank",
-    "Recipe", "Reconstruct", "Regress", "Report", "Retriever", "Sampling", "Series", "Set", "Spectrogram", "Table", "Text", "Train", "Transcribe",
-    "TransformerXL", "ViT", "ZeroShot", "alone", "check", "compare", "fit", "generate", "index", "infer", "load", "search",
+    "Recipe", "Reconstruct", "Regress", "Report", "Retriever", "Sampling", "Series", "Set", "Spectrogram", "Table", "Tag", "Text", "Train",
+    "Transcribe", "TransformerXL", "ViT", "ZeroShot", "alone", "augment", "check", "compare", "fit", "generate", "index", "infer", "load", "search",
+    "solve",
 ]  # fmt: skip
 
 _HOMES = {
     "artifact": ("Artifact", "load"), "backbones.bert": ("BERT",), "backbones.gpt": ("GPT",), "backbones.pretrained": ("Pretrained",),
     "backbones.spectrogram": ("Spectrogram",), "backbones.transformer_xl": ("TransformerXL",), "backbones.vit": ("ViT",),
-    "commands.alone": ("alone",), "commands.check": ("check",), "commands.compare": ("compare",), "commands.fit": ("fit",),
+    "commands.alone": ("alone",), "commands.augment": ("augment",),
+    "commands.check": ("check",), "commands.compare": ("compare",), "commands.fit": ("fit",),
     "commands.generate": ("generate",), "commands.index": ("index",), "commands.infer": ("infer",), "commands.retrieve": ("Retriever",),
-    "commands.search": ("search",), "commands.zero_shot": ("ZeroShot",), "data.table": ("Table",), "errors": ("Mistake",),
+    "commands.search": ("search",), "commands.solve": ("solve",),
+    "commands.zero_shot": ("ZeroShot",), "data.table": ("Table",), "errors": ("Mistake",),
     "evaluation.report": ("Report",), "fusion.attend": ("Attend",), "fusion.concat": ("Concat",), "fusion.cross": ("Cross",),
     "fusion.gated": ("Gated",), "fusion.late": ("Late",), "modalities.audio": ("Audio",), "modalities.behaviour": ("Behaviour", "Items"),
     "modalities.category": ("Category",), "modalities.date": ("Date",), "modalities.image": ("Image",), "modalities.number": ("Number",),
-    "modalities.series": ("Series",), "modalities.set": ("Set",), "modalities.text": ("Text",), "nn.writing": ("Sampling",),
+    "modalities.series": ("Series",), "modalities.set": ("Set",), "modalities.text": ("Text",),
+    "nn.control": ("Control",), "nn.writing": ("Sampling",),
     "recipe": ("Data", "Recipe", "Train"), "tasks.choose": ("Choose",), "tasks.classify": ("Classify",), "tasks.contrast": ("Contrast",),
     "tasks.denoise": ("Denoise",), "tasks.extract": ("Extract",), "tasks.forecast": ("Forecast",), "tasks.generate": ("Generate",),
     "tasks.label": ("Label",), "tasks.masked_image": ("MaskedImage",), "tasks.masked_text": ("MaskedText",), "tasks.match": ("Match",),
     "tasks.next_sentence": ("NextSentence",), "tasks.ordinal": ("Ordinal",), "tasks.prefer": ("Prefer",), "tasks.quantile": ("Quantile",),
-    "tasks.rank": ("Rank",), "tasks.reconstruct": ("Reconstruct",), "tasks.regress": ("Regress",), "tasks.transcribe": ("Transcribe",),
+    "tasks.rank": ("Rank",), "tasks.reconstruct": ("Reconstruct",), "tasks.regress": ("Regress",), "tasks.tag": ("Tag",),
+    "tasks.transcribe": ("Transcribe",),
     "tuning.auto": ("Auto",),
     "tuning.bias": ("Bias",), "tuning.freeze": ("Freeze",), "tuning.full": ("Full",), "tuning.lora": ("LoRA",), "tuning.probe": ("Probe",),
 }  # fmt: skip

@@ -30,6 +30,14 @@ Changes = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Target = Annotated[list[str] | None, typer.Option("--target", "-t", help="Column to predict; may be given several times.")]
 Run = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
+Choices = Annotated[list[str] | None, typer.Option("--choice", help="Of texts: write one of these; to be given several times.")]
+Regex = Annotated[str | None, typer.Option(help="Of texts: a regular expression that the whole text matches.")]
+Schema = Annotated[Path | None, typer.Option("--json-schema", help="Of texts: write JSON of the schema in this file.")]
+Forbid = Annotated[list[str] | None, typer.Option(help="Of texts: no word begins with this word or phrase; may be given several times.")]
+Require = Annotated[list[str] | None, typer.Option(help="Of texts: write this word or phrase; may be given several times.")]
+Least = Annotated[int, typer.Option("--min-tokens", help="Of texts: do not end before.")]
+Parses = Annotated[Literal["python"] | None, typer.Option(help="Of texts: draw again what is not of this language.")]
+Tries = Annotated[int, typer.Option(help="Of texts: drawn at most for --parses.")]
 
 
 def verb(of: typer.Typer = app, name: str | None = None) -> Callable[[F], F]:
@@ -191,23 +199,40 @@ def predict(
     top_p: Annotated[float, typer.Option(help="Of texts: among the likeliest that hold this share of the probability.")] = 1.0,
     beams: Annotated[int, typer.Option(help="Of texts: so many are followed at once.")] = 1,
     seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    choice: Choices = None,
+    regex: Regex = None,
+    json_schema: Schema = None,
+    forbid: Forbid = None,
+    require: Require = None,
+    min_tokens: Least = 0,
+    parses: Parses = None,
+    tries: Tries = 4,
     as_json: Json = False,
 ) -> None:
     """Answer rows with a trained model, in their order."""
+    from omnitune.commands._control import control
     from omnitune.commands.predict import predict, unread
     from omnitune.nn.writing import Sampling
 
-    number = failed = 0
-    sampling = Sampling(tokens, temperature, top_k, top_p, num_beams=beams, seed=seed)
+    number = failed = missed = 0
+    held = control(choice, regex, json_schema, forbid, require, min_tokens, parses, tries)
+    sampling = Sampling(tokens, temperature, top_k, top_p, num_beams=beams, seed=seed, control=held)
     for answer in predict(run, rows, out, int8=int8, tell=lambda line: typer.echo(line, err=True), weights=weights, sampling=sampling):
         number += 1
         failed += unread(answer)
+        missed += 0 if unread(answer) else sum(one.get("meets") is False for one in answer.values())
         if as_json:
             typer.echo(json.dumps(answer, ensure_ascii=False))
         elif not out:
             typer.echo(_line(answer))
+    _tell_missed(missed)
     if out or failed:
         typer.echo(f"{number:,} rows" + (f" in {out}" if out else "") + (f", {failed:,} of them could not be read" if failed else ""), err=True)
+
+
+def _tell_missed(number: int) -> None:
+    if number:
+        typer.echo(f"{number:,} texts are not what they were to be: they were cut off by the number of tokens, or no try parsed", err=True)
 
 
 def _line(answer: dict[str, Any]) -> str:
@@ -339,20 +364,97 @@ def generate(
     beams: Annotated[int, typer.Option(help="Texts that are followed at once.")] = 1,
     stop: Annotated[list[str] | None, typer.Option(help="Text at which to stop; may be given several times.")] = None,
     seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    choice: Choices = None,
+    regex: Regex = None,
+    json_schema: Schema = None,
+    forbid: Forbid = None,
+    require: Require = None,
+    min_tokens: Least = 0,
+    parses: Parses = None,
+    tries: Tries = 4,
     as_json: Json = False,
 ) -> None:
     """Write texts with a trained language model; one prompt is answered as it is written."""
-    from omnitune.commands.generate import generate
+    from omnitune.commands._control import control
+    from omnitune.commands.generate import written
     from omnitune.nn.writing import Sampling
 
     prompts = prompt or [""]
     told = (lambda text: typer.echo(text, nl=False)) if len(prompts) == 1 and beams == 1 and not as_json else None
-    sampling = Sampling(tokens, temperature, top_k, top_p, min_p, repetition_penalty, beams, tuple(stop or ()), seed)
-    written = generate(run, prompts, sampling, told)
+    held = control(choice, regex, json_schema, forbid, require, min_tokens, parses, tries)
+    sampling = Sampling(tokens, temperature, top_k, top_p, min_p, repetition_penalty, beams, tuple(stop or ()), seed, held)
+    made = written(run, prompts, sampling, told)
     if as_json:
-        show([{"prompt": asked, "text": text} for asked, text in zip(prompts, written, strict=True)])
+        said = [{"text": one.text} | ({} if one.meets is None else {"meets": one.meets}) for one in made]
+        show([{"prompt": asked} | one for asked, one in zip(prompts, said, strict=True)])
     else:
-        typer.echo("" if told else "\n".join(written))
+        typer.echo("" if told else "\n".join(one.text for one in made))
+    _tell_missed(sum(one.meets is False for one in made))
+
+
+@verb()
+def augment(
+    run: Run,
+    writer: Annotated[str, typer.Option(help="Folder of a run that writes, or a checkpoint: a directory, a hub name, sample:NAME.")],
+    way: Annotated[Literal["back_generate", "paraphrase", "mask_fill"], typer.Option(help="From other columns, the text, or with words hidden.")],
+    out: Annotated[Path, typer.Option(help="New file for the rows: .parquet or .jsonl.")],
+    rows: Annotated[int | None, typer.Option(help="Texts to write; one for each training row where it is left out.")] = None,
+    keep: Annotated[float, typer.Option(help="Keep a text where the run takes the answer of its row as likely as this.")] = 0.5,
+    prompt: Annotated[str | None, typer.Option("--prompt", "-p", help="What the writer is asked, with columns in braces.")] = None,
+    share: Annotated[float | None, typer.Option(help="Of words that mask_fill hides; 0.3 where it is left out.")] = None,
+    of: Annotated[str | None, typer.Option("--of", help="The text input, where the run has several.")] = None,
+    tokens: Annotated[int, typer.Option(help="Of prompts: written at most for a text.")] = 100_000,
+    temperature: Annotated[float, typer.Option(help="Divides the logits; 0 takes the likeliest token always.")] = 1.0,
+    top_k: Annotated[int, typer.Option(help="Choose among so many of the likeliest; 0: among all.")] = 0,
+    top_p: Annotated[float, typer.Option(help="Among the likeliest that hold this share of the probability.")] = 0.95,
+    seed: Annotated[int, typer.Option(help="Of the rows and the draws.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Write rows like the training rows of a run, and keep those whose answers the run sees in them, for data.synthetic of a recipe."""
+    from omnitune.commands.augment import augment
+    from omnitune.nn.writing import Sampling
+
+    found = augment(
+        run, writer, out, way, rows=rows, keep=keep, prompt=prompt, share=share, of=of,
+        sampling=Sampling(tokens, temperature, top_k, top_p, seed=seed), tell=lambda line: typer.echo(line, err=True),
+    )  # fmt: skip
+    show(found.to_dict()) if as_json else typer.echo(str(found))
+
+
+@verb()
+def solve(
+    run: Run,
+    rows: Annotated[str, typer.Argument(help="A table, as for fit, with a column of tests.")],
+    tests: Annotated[str, typer.Option(help="The column of code that fails where the answer is wrong, such as lines of assert.")],
+    run_code: Annotated[
+        bool, typer.Option("--run-code", help="Run what the model writes, which nobody has read; without it nothing is done.")
+    ] = False,
+    before: Annotated[str | None, typer.Option(help="A column of code that stands before the text.")] = None,
+    task: Annotated[str | None, typer.Option(help="The task that writes, where several do.")] = None,
+    tries: Annotated[int, typer.Option(help="Texts a row.")] = 1,
+    k: Annotated[list[int] | None, typer.Option("-k", help="Tell pass@k; may be given several times. 1 where it is left out.")] = None,
+    tokens: Annotated[int, typer.Option(help="Written at most, and never more than training kept free for an answer.")] = 100_000,
+    temperature: Annotated[float, typer.Option(help="Divides the logits; 0 takes the likeliest token always.")] = 0.0,
+    top_p: Annotated[float, typer.Option(help="Among the likeliest that hold this share of the probability.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    parses: Parses = None,
+    seconds: Annotated[float, typer.Option(help="Of each program.")] = 10.0,
+    megabytes: Annotated[int, typer.Option(help="Of memory, of each process of a program.")] = 1024,
+    workers: Annotated[int, typer.Option(help="Programs at once.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Tell how often code that a model writes passes its tests (pass@k). Runs that code."""
+    from omnitune.commands.solve import solve, text
+    from omnitune.evaluation.sandbox import Limits
+    from omnitune.nn.control import Control
+    from omnitune.nn.writing import Sampling
+
+    sampling = Sampling(tokens, temperature, top_p=top_p, seed=seed, control=Control(parses=parses) if parses else None)
+    limits = Limits(seconds, megabytes)
+    found = solve(
+        run, rows, tests, run_code=run_code, before=before, task=task, tries=tries, k=k or [1], sampling=sampling, limits=limits, workers=workers
+    )
+    show(found) if as_json else typer.echo(text(found))
 
 
 @verb()

@@ -42,7 +42,7 @@ class Predictor:
         self, model: Model, recipe: Recipe, schema: Schema, precision: str, batch: int = 32, weights: bool = False, sampling: Sampling = GREEDY
     ) -> None:
         self.model, self.recipe, self.schema, self.precision = model.eval(), recipe, schema, precision
-        self.reader = Reader(recipe, schema, list(recipe.inputs), batch, recipe.columns)
+        self.reader = Reader(recipe, schema, [name for name in recipe.inputs if name != recipe.unread], batch, recipe.columns)
         self.tasks = {name: task for name, task in recipe.tasks.items() if task.answers}
         self.asked = [name for name, task in self.tasks.items() if task.prompts]
         self.weights, self.sampling = weights, sampling
@@ -130,6 +130,8 @@ class Predictor:
 
 
 def _told(written: Written) -> Row:
-    """A text as an answer, with its tokens and how likely each was, and of speech when what was said where that was asked for."""
-    told = {"value": written.text, "tokens": [list(pair) for pair in zip(written.tokens, written.probabilities, strict=False)]}
+    """A text as an answer, with its tokens and how likely each was; where it was held to something, whether it `meets` that; and of speech when
+    what was said, where that was asked for."""
+    told: Row = {"value": written.text, "tokens": [list(pair) for pair in zip(written.tokens, written.probabilities, strict=False)]}
+    told |= {} if written.meets is None else {"meets": written.meets}
     return told | ({} if written.segments is None else {"segments": [{"start": a, "end": b, "text": text} for a, b, text in written.segments]})

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from omnitune.data.synthetic import rows_of
 from omnitune.data.table import read
 from omnitune.errors import Mistake
 from omnitune.evaluation import stored
@@ -66,7 +67,7 @@ def on_test(whole: Predictor, rounded: Predictor, run: Path, fingerprint: str) -
     found = {name: task for name, task in stored.read(run).items() if name in whole.tasks}
     if whole.recipe.tables:
         raise Mistake(str(run), "its test rows are of several tables", "Give rows to compare on")
-    table = read(whole.recipe.data.source)
+    table = rows_of(whole.recipe)
     if table.fingerprint != fingerprint:
         raise Mistake(table.name, "is no longer the table of the training", "Bring it back, or give rows to compare on")
     numbers = _some(np.unique(np.concatenate([task.predictions.rows for task in found.values()] or [np.arange(0)])))

@@ -3,6 +3,7 @@
 import base64
 import datetime
 import io
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,24 @@ def test_targets(values: list[Any], kind: str) -> None:
 
 def test_a_set_of_texts_is_parted_where_they_are(inferred: Inferred) -> None:
     assert inferred.values["inputs"]["parted"] == {"kind": "set", "separator": ";"} and inferred.values["inputs"]["likes"] == "set"
+
+
+STEPS = [[{"item": f"film {j % 5}", "time": 60 * j} for j in range(i % 4)] for i in range(60)]
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind", "why"),
+    [(STEPS, "behaviour", "each with its item"), ([json.dumps(steps) for steps in STEPS], "behaviour", "each with its item"),
+     ([["a", "b", "a"][: 1 + i % 3] for i in range(60)], "behaviour", "some of them twice"),
+     ([["a", "b", "c"][: 1 + i % 3] for i in range(60)], "set", "lists of names"),
+     ([str(["a", "b", "a"][: 1 + i % 3]) for i in range(60)], "set", "lists of names"),
+     ([[1.0, 1.0, 2.0][: 2 + i % 2] for i in range(60)], "series", "numbers")],
+)  # fmt: skip
+def test_lists_of_items_are_what_was_taken(cells: list[Any], kind: str, why: str) -> None:
+    found = infer({"seen": cells, "y": ["a", "b"] * 30}, "y")
+    assert found.recipe.inputs["seen"].kind == kind and why in found.reasons["inputs.seen"]
+    whole = found.recipe.replace(data=found.recipe.data.replace(split=(1.0, 0.0, 0.0)))
+    assert prepare(whole).schema.inputs["seen"], "the cells are what that kind reads"
 
 
 def test_what_is_shown_is_the_recipe(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from checkpoints import tiny_llama
 from omnitune import Mistake
-from omnitune.modalities._prompts import Prompts
+from omnitune.modalities._prompts import Prompts, Shown, line
 from omnitune.modalities.text import Text
 from omnitune.nn.template import Prompt, Template
 
@@ -130,3 +130,25 @@ def test_what_cannot_be_asked_is_said(talker: Path, tmp_path: Path) -> None:
     (strict / "chat_template.jinja").write_text(refusing, encoding="utf-8")
     with pytest.raises(Mistake, match="refuses: no system"):
         prompts("{a}", folder=strict, chat=True, system="x")
+
+
+def test_a_picture_keeps_a_place_between_words_and_room_for_its_tokens() -> None:
+    made, facts, tokenizer = text(tiny_llama(), 48)
+    reads = made.prompts(Prompt(Template("See {photo}, {a} and {photo}!")), 12, facts, (Shown("photo", 3, 6),))
+    assert reads.names == ["a"]
+    short, long = reads.read([{"a": "soft"}, {"a": "a soft jumper " * 30}], ["x", None])
+    assert not short.cut and long.cut and len(long.ids) + 2 * 5 + 12 in (47, 48)
+    (first, number), (second, _) = short.slots
+    assert number == 3 and line(short.slots, len(short.ids) + 1) == [3 if i in (first, second) else -1 for i in range(len(short.ids) + 1)]
+    parts = [tokenizer.decode(short.ids[a:b]) for a, b in ((len(reads.before), first), (first + 1, second), (second + 1, None))]
+    assert parts == ["See ", ", soft and ", "!"]
+    with pytest.raises(Mistake, match=r"with the pictures and sounds in it takes 5\d tokens"):
+        made.prompts(Prompt(Template("See {photo} and {photo}!")), 12, facts, (Shown("photo", 3, 24),))
+
+
+def test_a_picture_stands_in_a_message_of_a_chat(talker: Path) -> None:
+    made, facts, tokenizer = text(talker)
+    reads = made.prompts(Prompt(Template("{photo} What?"), chat=True), 12, facts, (Shown("photo", 0, 4),))
+    (asked,) = reads.read([{}], [None])
+    ((place, _),) = asked.slots
+    assert asked.ids[:place] == reads.before and tokenizer.decode(asked.ids[place + 1 :]).startswith(" What?<|im_end|>")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from omnitune.nn import ngrams
-from omnitune.nn.text_metrics import counts, text_metrics
+from omnitune.nn.text_metrics import counts, held_metrics, text_metrics
 
 SAID = [
     "the cat sat on the mat", "a tool to convert images, e.g. PNG 2.5 to JPEG-2000", "hello world", "", "The library for reading files, quickly!",
@@ -48,6 +48,14 @@ def test_distinct_counts_each_word_once_over_all_texts() -> None:
     found = measured(["a b a", "b c"], ["x", "y"])
     assert (found["distinct1"], found["distinct2"]) == (3 / 5, 1.0)
     assert not text_metrics()["distinct1"].resampled
+
+
+def test_how_sure_texts_were_is_held_against_exact_matches() -> None:
+    made = counts(["a", "b", "x", "y"], ["a", "b", "c", "d"])
+    sure = {name: metric.compute(np.zeros(4), np.column_stack([made, [0.9, 0.9, 0.9, 0.1], [1, 1, 1, 0]])) for name, metric in held_metrics().items()}
+    assert sure["calibration_error"] == pytest.approx(3 / 4 * (0.9 - 2 / 3) + 1 / 4 * 0.1) and sure["meets"] == 0.75
+    unknown = np.column_stack([made, np.full((4, 2), np.nan)])
+    assert np.isnan(held_metrics()["calibration_error"].compute(np.zeros(4), unknown))
 
 
 def test_words_of_any_script_count() -> None:

@@ -373,6 +373,22 @@ def test_movielens_tells_of_no_later_rating_and_of_none_that_is_tested() -> None
 
 
 @pytest.mark.slow
+def test_published_folds_are_those_of_the_authors() -> None:
+    """The test ratings of all five together are all of them; people and films of the first, and how u1.test begins, are known."""
+    import pyarrow.parquet as pq
+
+    parts = [{part: pq.read_table(samples.path(f"movielens-100k-u{i}") / f"{part}.parquet") for part in ("train", "test")} for i in range(1, 6)]
+    assert {(len(of["train"]), len(of["test"])) for of in parts} == {(80_000, 20_000)}
+    tested = [set(zip(*(of["test"][name].to_pylist() for name in ("user", "film")), strict=True)) for of in parts]
+    assert len(set.union(*tested)) == 100_000
+    assert [len(set(column)) for column in zip(*tested[0], strict=True)] == [459, 1_410]
+    assert sorted(int(film) for user, film in tested[0] if user == "1")[:10] == [6, 10, 12, 14, 17, 20, 23, 24, 27, 31]
+    for row in parts[4]["test"].to_pylist():
+        assert len(row["history"]) <= 50
+        assert all(step["time"] <= row["time"] and (row["user"], step["item"]) not in tested[4] for step in row["history"])
+
+
+@pytest.mark.slow
 def test_the_manual_has_every_page_with_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import pyarrow.parquet as pq
 

@@ -73,6 +73,9 @@ def test_nothing_else_changes() -> None:
 def test_values_follow_those_that_are_given() -> None:
     train, _ = auto.resolve(recipe("train.batch=64"), 500, CPU)
     assert train.micro_batch == 64
+    large = recipe("train.batch=512", backbone=str(tiny_vit()), kind="image")
+    assert [auto.resolve(large, 2000, torch.device(device))[0].micro_batch for device in ("cpu", "cuda")] == [128, 512]
+    assert auto.resolve(table_recipe("rows.csv", "train.batch=512"), 2000, CPU)[0].micro_batch == 512
     few, many = (auto.resolve(recipe("train.batch=16"), rows, CPU)[0].epochs for rows in (100, 100_000))
     assert few > many
 

@@ -6,12 +6,13 @@ import datetime
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
+from omnitune.modalities.behaviour import Behaviour
 from omnitune.modalities.date import Date
 from omnitune.modalities.series import Series
 from omnitune.modalities.set import Set
@@ -161,14 +162,26 @@ def _media(look: Look) -> tuple[str | None, str] | None:
     return None
 
 
-def _lists(look: Look) -> tuple[str | None, str] | None:
-    """Of a column of lists; None of any other, and of lists that nothing reads."""
-    for kind, modality, holds in (("series", Series(), "numbers"), ("set", Set(), "names")):
-        if look.all_are(list, tuple) and all(modality.check(value) is None for value in look.present):
+def _lists(look: Look, texts: Sequence[Any] = ()) -> tuple[str | None, str] | None:
+    """Of a column of lists, or of the texts that write them; None of any other, and of lists that nothing reads."""
+    if not look.all_are(list, tuple):
+        return None
+    histories = [("behaviour", Behaviour(), f"lists of items, {ordered}")] if (ordered := _ordered(look)) else []
+    for kind, modality, holds in [("series", Series(), "lists of numbers"), *histories, ("set", Set(), "lists of names")]:
+        if all(modality.check(value) is None for value in texts or look.present):
             first = look.present[0]
             same = all(value == first for value in look.present)
-            return (None, f"always {first!r}: nothing to learn from") if same else (kind, f"lists of {holds}")
+            return (None, f"always {first!r}: nothing to learn from") if same else (kind, holds)
     return None
+
+
+def _ordered(look: Look) -> str:
+    """Why lists are no sets, in words; empty where they may be."""
+    members = [member for value in look.present for member in value]
+    if members and all(isinstance(member, Mapping) and "item" in member for member in members):
+        return "each with its item: what was taken, from old to new"
+    named = [[cells.name(member) for member in value if cells.problem(member) is None] for value in look.present]
+    return "some of them twice: what was taken, from old to new" if any(len(set(names)) < len(names) for names in named) else ""
 
 
 def _numbers(look: Look) -> tuple[str | None, str]:
@@ -184,7 +197,7 @@ def _numbers(look: Look) -> tuple[str | None, str]:
 def _texts(look: Look) -> tuple[str | None, str]:
     if look.mostly(DAYS) and all(Date().check(value) is None for value in look.present):
         return "date", f"dates as texts, such as {look.present[0]}"
-    if (written := look.written) and (lists := _lists(written)):
+    if (written := look.written) and (lists := _lists(written, look.present)):
         return lists
     if sign := separator(look):
         return "set", f"texts of names with {sign!r} between them"

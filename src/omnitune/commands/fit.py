@@ -20,6 +20,7 @@ from omnitune.errors import Mistake
 from omnitune.evaluation import assess
 from omnitune.evaluation.rivals import Rivals, rivals
 from omnitune.evaluation.sharing import sharing
+from omnitune.evaluation.synthetic import compared
 from omnitune.evaluation.validate import Validate
 from omnitune.recipe import Recipe
 from omnitune.training import auto, balance, checkpoint, session
@@ -161,8 +162,9 @@ def _finish(folder: Path, start: Start, loop: Training, validate: Validate, beat
     facts = start.frozen.facts() | start.model.paths() | loop.facts()
     together = sharing(start.model, prepared)
     facts |= {"sharing": together} if together else {}
-    assess.report(assessment, loop, folder, facts, start.reasons, artifacts.versions()).write(folder)
+    report = assess.report(assessment, loop, folder, facts, start.reasons, artifacts.versions())
     assessment.write_predictions(folder)
+    compared(report, folder).write(folder)
     rung = {"rung": loop.climb.winner} if isinstance(loop, Ladder) else {}
     artifacts.save(folder, recipe, prepared.schema, start.model, _lineage(start) | rung)
     shutil.rmtree(folder / session.RUNGS, ignore_errors=True)

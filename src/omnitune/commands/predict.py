@@ -72,8 +72,8 @@ def unread(answer: Answer) -> bool:
 
 def flat(answer: Answer, error: str = "error") -> Answer:
     """An answer as columns: `task`, `task:class` for each probability, `task:level` for each quantile, `task:items` and `task:scores` of a list,
-    `task@input` for each weight, `task:probability` of a text, the product over its tokens, empty of several beams; `error`, or as it is called,
-    where the row could not be read."""
+    `task@input` for each weight, `task:probability` of a text, the product over its tokens, empty of several beams, and
+    `task:meets` where it was held to something; `error`, or as it is called, where the row could not be read."""
     if unread(answer):
         return {error: answer["error"]}
     columns: Answer = {}
@@ -83,6 +83,7 @@ def flat(answer: Answer, error: str = "error") -> Answer:
         columns |= {f"{task}:{name}": p for part in ("probabilities", "quantiles") for name, p in said.get(part, {}).items()}
         likely = [p for _, p in said.get("tokens", ())]  # none of several beams
         columns |= {f"{task}:probability": math.prod(likely) if likely else None} if "tokens" in said else {}
+        columns |= {f"{task}:meets": said["meets"]} if "meets" in said else {}
         columns |= {f"{task}@{name}": weight for name, weight in said.get("weights", {}).items()}
         columns |= {f"{task}:{part}s": "|".join(str(one[part]) for one in said["items"]) for part in ("item", "score") if "items" in said}
     return columns | {error: ""}

@@ -30,19 +30,23 @@ class BadRow:
 
 def columns_exist(recipe: Recipe, table: Table) -> None:
     """Raises one `Mistake` naming every column the recipe reads and the table lacks."""
-    wanted = {f"inputs.{name}": [recipe.column(name)] for name in recipe.inputs}
-    wanted |= {f"tasks.{name}": [*task.columns(), *task.beside()] for name, task in recipe.tasks.items()} | {"data.by": list(recipe.data.by)}
-    wanted |= {f"tasks.{name}.options": [*task.needs()] for name, task in recipe.tasks.items()}
-    wanted |= {f"tasks.{name}.prompt": [*recipe.read_by(name).values()] for name in recipe.tasks}
-    wanted |= histories.columns(recipe)
     missing = [
         Mistake(where, f"{table.name} has no column {column!r}", did_you_mean(column, table.columns))
-        for where, columns in wanted.items()
+        for where, columns in wanted(recipe).items()
         for column in columns
         if column not in table.columns
     ]
     if missing:
         raise Mistake.together(missing)
+
+
+def wanted(recipe: Recipe) -> dict[str, list[str]]:
+    """By place in the recipe, the columns that it reads."""
+    found = {f"inputs.{name}": [recipe.column(name)] for name in recipe.inputs if name != recipe.unread}
+    found |= {f"tasks.{name}": [*task.columns(), *task.beside()] for name, task in recipe.tasks.items()} | {"data.by": list(recipe.data.by)}
+    found |= {f"tasks.{name}.options": [*task.needs()] for name, task in recipe.tasks.items()}
+    found |= {f"tasks.{name}.prompt": [*recipe.read_by(name).values()] for name in recipe.tasks}
+    return found | histories.columns(recipe)
 
 
 def readable(recipe: Recipe, table: Table, decoded: Mapping[str, Decoded] | None = None) -> tuple[np.ndarray[Any, np.dtype[np.int64]], list[BadRow]]:
@@ -70,6 +74,8 @@ def _bad_rows(recipe: Recipe, table: Table, decoded: Mapping[str, Decoded]) -> I
     every = np.arange(len(table))
     for name, modality in recipe.inputs.items():
         column = recipe.column(name)
+        if name == recipe.unread:
+            continue
         yield from (BadRow(r, column, p) for r, p in Column(table, column, every, modality.media).problems(modality.check, decoded.get(name)))
     for name, task in recipe.tasks.items():
         for column in {*recipe.read_by(name).values()} - {recipe.column(of) for of in recipe.inputs}:

@@ -12,12 +12,14 @@ from omnitune.data.batches import Batches, Given, Known
 from omnitune.data.columns import Column
 from omnitune.data.decoded import Decoded
 from omnitune.data.deduplicate import different
+from omnitune.data.identity import content
 from omnitune.data.pieced import Pieced
 from omnitune.data.remembered import Remembered
 from omnitune.data.schema import Schema, learn
 from omnitune.data.split import digests, leaks, split
 from omnitune.data.store import GIB, Room
-from omnitune.data.table import Rowed, Table, read
+from omnitune.data.synthetic import Augmented, rows_of, unheld
+from omnitune.data.table import Rowed, Table
 from omnitune.data.together import Own, Together, owned
 from omnitune.errors import Mistake
 from omnitune.modalities import Modality
@@ -45,6 +47,7 @@ class Prepared:
         room: on disk, for what is kept for later runs.
         augment: whether values are augmented where a seed is given.
         given: see `Batches`.
+        copies: synthetic rows left out because they say what a validation or test row says.
     """
 
     recipe: Recipe
@@ -59,6 +62,7 @@ class Prepared:
     room: Room = field(default_factory=lambda: Room(0))
     augment: bool = True
     given: Given = field(default_factory=dict)
+    copies: int = 0
 
     def close(self) -> None:
         """Makes what was decoded known to later runs."""
@@ -104,6 +108,13 @@ class Prepared:
         """The same with those rows alone that a task is asked of."""
         own = next((own for own in self.owns if task in own.recipe.tasks), None)
         return self if own is None else replace(self, parts={part: self.rows_of(own, part) for part in self.parts})
+
+    def real(self) -> "Prepared":
+        """The same without the training rows that a model wrote."""
+        if not isinstance(self.source, Augmented):
+            return self
+        train = self.parts["train"]
+        return replace(self, parts=self.parts | {"train": train[self.table.origin(train) < len(self.source.own)]})
 
     def _kept(self) -> dict[str, Decoded]:
         return {name: decoded for name, decoded in self.decoded.items() if decoded.keeps}
@@ -160,7 +171,7 @@ def prepare(recipe: Recipe) -> Prepared:
     room = Room(int(recipe.train.cache * GIB))
     if recipe.tables:
         return _prepare_together(recipe, owned(recipe), room)
-    table = read(recipe.data.source)
+    table = rows_of(recipe)
     columns_exist(recipe, table)
     decoded = _decoded(recipe, table, room)
     try:
@@ -177,11 +188,12 @@ def _decoded(recipe: Recipe, table: Table, room: Room) -> dict[str, Decoded]:
 
 @dataclass(frozen=True)
 class _Parted:
-    """A table that was looked at: its readable rows by part, the others, and how many were left out as equal."""
+    """A table that was looked at: its readable rows by part, the others, and how many were left out as equal, and as copies of held out rows."""
 
     parts: dict[str, Rows]
     bad: list[BadRow]
     equal: int
+    copies: int = 0
 
 
 def _parted(recipe: Recipe, table: Table, decoded: dict[str, Decoded]) -> _Parted:
@@ -189,7 +201,13 @@ def _parted(recipe: Recipe, table: Table, decoded: dict[str, Decoded]) -> _Parte
     _texts_there(recipe, table, readable_rows)
     rows = different(recipe, table, readable_rows)
     by, files, fallback = content(recipe)
-    return _Parted(split(table, recipe.data.split, by, files, rows, fallback), bad, len(readable_rows) - len(rows))
+    if not isinstance(table, Augmented):
+        return _Parted(split(table, recipe.data.split, by, files, rows, fallback), bad, len(readable_rows) - len(rows))
+    own, written = rows[rows < len(table.own)], rows[rows >= len(table.own)]
+    parts = split(table.own, recipe.data.split, by, files, own, fallback)
+    kept = unheld(recipe, table, written, np.concatenate([parts["validation"], parts["test"]]))
+    parts |= {"train": np.concatenate([parts["train"], kept])}
+    return _Parted(parts, bad, len(readable_rows) - len(rows), len(written) - len(kept))
 
 
 def _prepare_together(recipe: Recipe, owns: list[Own], room: Room) -> Prepared:
@@ -212,11 +230,11 @@ def _prepare(recipe: Recipe, table: Table, room: Room, decoded: dict[str, Decode
     parts, bad, equal = found.parts, found.bad, found.equal
     schema = learn(recipe, table, parts)
     if recipe.pieced is None:
-        return Prepared(recipe, table, table, parts, bad, schema, equal, {}, decoded, room)
+        return Prepared(recipe, table, table, parts, bad, schema, equal, {}, decoded, room, copies=found.copies)
     pieced = _pieced(recipe, recipe.pieced, table, np.sort(np.concatenate(list(parts.values()))), schema)
     parts = pieced.parts(parts)
     schema = replace(schema, rows={part: len(pieces) for part, pieces in parts.items()})
-    return Prepared(recipe, table, pieced, parts, bad, schema, equal, {}, decoded, room)
+    return Prepared(recipe, table, pieced, parts, bad, schema, equal, {}, decoded, room, copies=found.copies)
 
 
 def _pieced(recipe: Recipe, name: str, table: Table, rows: Rows, schema: Schema) -> Pieced:
@@ -228,24 +246,8 @@ def _pieced(recipe: Recipe, name: str, table: Table, rows: Rows, schema: Schema)
 def _texts_there(recipe: Recipe, table: Table, rows: Rows) -> None:
     """Raises `Mistake` where a task asks about words and no row has any."""
     for name, task in recipe.tasks.items():
-        if isinstance(task, SelfSupervised) and all(missing(value) for value in Column(table, recipe.column(task.of), rows)):
+        if not isinstance(task, SelfSupervised) or task.of == recipe.unread:
+            continue
+        if all(missing(value) for value in Column(table, recipe.column(task.of), rows)):
             where = f"{table.name}, column {recipe.column(task.of)}"
             raise Mistake(where, f"no row has a value, so tasks.{name} has nothing to ask", "Give values that are not empty")
-
-
-def identity(recipe: Recipe) -> list[str]:
-    """Columns whose values make two rows the same: as the recipe says, else texts and pictures, else every input."""
-    if recipe.data.by:
-        return list(recipe.data.by)
-    inputs = {recipe.column(name): modality for name, modality in recipe.inputs.items()}
-    return [column for column, modality in inputs.items() if modality.content] or list(inputs)
-
-
-def content(recipe: Recipe) -> tuple[list[str], set[str], list[str]]:
-    """What `digests` must know of a recipe's columns: those that decide, those that hold files, and those that decide where the first say nothing."""
-    return identity(recipe), media(recipe), [recipe.column(name) for name in recipe.inputs]
-
-
-def media(recipe: Recipe) -> set[str]:
-    """Columns that hold files."""
-    return {recipe.column(name) for name, modality in recipe.inputs.items() if modality.media}

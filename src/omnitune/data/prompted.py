@@ -10,6 +10,7 @@ from torch import Tensor
 from omnitune.data.columns import Column
 from omnitune.data.table import Rowed
 from omnitune.errors import Mistake
+from omnitune.modalities._prompts import Shown
 from omnitune.nn import values as cells
 from omnitune.nn.tokens import Batch
 from omnitune.recipe import Recipe
@@ -36,7 +37,7 @@ def learn(recipe: Recipe, name: str, read: Facts, table: Rowed, train: Array) ->
     Raises:
         Mistake: the prompt cannot be read by the backbone, or no training row has an answer.
     """
-    task, modality = recipe.tasks[name], recipe.inputs[recipe.tasks[name].of]
+    task, modality, stands = recipe.tasks[name], recipe.inputs[recipe.tasks[name].of], shown(recipe, name)
     limit, wanted = modality.language(read)["limit"], task.answer_tokens
     some = train[:: -(-len(train) // COUNTED) or 1]
     columns = {column: Column(table, column, some)[:] for column in (*task.columns(), *task.needs())}
@@ -45,14 +46,20 @@ def learn(recipe: Recipe, name: str, read: Facts, table: Rowed, train: Array) ->
         longest = max(modality.tokens(texts, read), default=1) if wanted is None else wanted
         return {FREE: int(longest), LONG: 0.0}
     try:
-        lengths = modality.prompts(task.prompts, 1, read).lengths(texts)
+        lengths = modality.prompts(task.prompts, 1, read, stands).lengths(texts)
         if not len(lengths):
             raise Mistake("target", "no training row has an answer", f"Fill column {task.columns()[0]!r}")
         free = min(lengths.max(), limit // 2) if wanted is None else wanted
-        modality.prompts(task.prompts, int(free), read)
+        modality.prompts(task.prompts, int(free), read, stands)
     except Mistake as mistake:
         raise mistake.under(f"tasks.{name}") from None
     return {FREE: int(free), LONG: float((lengths > free).mean())}
+
+
+def shown(recipe: Recipe, name: str) -> tuple[Shown, ...]:
+    """The inputs that stand in the prompt of task `name` as what their backbones make of them."""
+    numbers = {of: number for number, of in enumerate(recipe.inputs)}
+    return tuple(Shown(of, numbers[of], recipe.inputs[of].shows) for of in recipe.shown(name))
 
 
 def alone(recipe: Recipe) -> str | None:
@@ -62,9 +69,10 @@ def alone(recipe: Recipe) -> str | None:
 
 
 def kept(recipe: Recipe) -> str | None:
-    """The same, where what frozen blocks make of prompt and answer may be kept: not of several texts behind one prompt."""
+    """The same, where what frozen blocks make of prompt and answer may be kept: not of several texts behind one prompt, nor where pictures or sounds
+    stand in it, since what they are there learns."""
     name = alone(recipe)
-    return None if name is None or recipe.tasks[name].forks or recipe.tasks[name].windows else name
+    return None if name is None or recipe.tasks[name].forks or recipe.tasks[name].windows or recipe.shown(name) else name
 
 
 def read_by(recipe: Recipe, name: str) -> list[str]:
@@ -74,7 +82,7 @@ def read_by(recipe: Recipe, name: str) -> list[str]:
 
 def sizes(recipe: Recipe, name: str, table: Rowed, rows: Array) -> Array:
     """About how many tokens the prompt of task `name` and what lies behind it have in each row, (n,) int64."""
-    task, total = recipe.tasks[name], np.zeros(len(rows), np.int64)
+    task, total = recipe.tasks[name], np.full(len(rows), sum(of.most for of in shown(recipe, name)), np.int64)
     size = recipe.inputs[task.of].size
     if task.windows:  # all of a text is read
         size = lambda value: len(cells.text(value)) // 4  # noqa: E731
@@ -84,7 +92,9 @@ def sizes(recipe: Recipe, name: str, table: Rowed, rows: Array) -> Array:
     return total + np.fromiter((sum(map(size, texts)) for texts in task.behind(columns, len(rows))), np.int64, len(rows))
 
 
-def encoded(recipe: Recipe, inputs: Mapping[str, Facts], name: str, facts: Facts, columns: Values) -> dict[str, Tensor]:
+def encoded(
+    recipe: Recipe, inputs: Mapping[str, Facts], name: str, facts: Facts, columns: Values, there: Mapping[str, Sequence[bool]]
+) -> dict[str, Tensor]:
     """What the input of task `name` reads, by its prompt, with the answers behind it, as tensors.
 
     Args:
@@ -93,21 +103,23 @@ def encoded(recipe: Recipe, inputs: Mapping[str, Facts], name: str, facts: Facts
         name: of a task with a prompt.
         facts: what it learned.
         columns: values by column, one a row: those of names in the prompt, those that the task `needs`, and where there are answers its own.
+        there: of inputs that stand in the prompt as what their backbones make of them, the rows that have one.
     """
     task = recipe.tasks[name]
     values = {named: columns[column] for named, column in recipe.read_by(name).items()}
-    texts = task.behind(columns, len(next(iter(columns.values()))))
+    texts = task.behind(columns, len(next(iter((*columns.values(), *there.values())))))
     asked, free, facts_of = task.prompts, facts[FREE], inputs[task.of]
     if task.windows:
         contexts = [cells.text(value) for value in columns[recipe.column(task.of)]]
         spans = task.located(contexts, columns)
         read: dict[str, Tensor] = recipe.inputs[task.of].windowed(asked, free, values, contexts, spans, task.overlap, facts_of)
         return read
+    stands = {of: there[of.name] for of in shown(recipe, name)}
     if task.forks:
-        forked: dict[str, Tensor] = recipe.inputs[task.of].forked(asked, free, values, texts, task.ends, facts_of)
+        forked: dict[str, Tensor] = recipe.inputs[task.of].forked(asked, free, values, texts, task.ends, facts_of, stands)
         return forked
     answers = [next(iter(some), None) for some in texts]
-    made: dict[str, Tensor] = recipe.inputs[task.of].prompted(asked, free, values, answers, facts_of)
+    made: dict[str, Tensor] = recipe.inputs[task.of].prompted(asked, free, values, answers, facts_of, stands)
     return made
 
 
@@ -132,9 +144,11 @@ def spelled(recipe: Recipe, name: str, facts: Facts, columns: Values) -> Values:
 def prompted(
     recipe: Recipe, inputs: Mapping[str, Facts], name: str, facts: Facts, batch: Batch, columns: Values, known: Known | None = None
 ) -> Batch:
-    """`batch` itself, or where task `name` has a prompt one whose input reads it; arguments as of `encoded`, `known` as of `Batches`."""
+    """`batch` itself, or where task `name` has a prompt one whose input reads it; arguments as of `encoded`, `known` as of `Batches`. Of inputs that
+    stand in the prompt the batch tells which rows have one."""
     task = recipe.tasks[name]
     if task.prompts is None:
         return batch
-    there = known[task.of](batch.rows, None) if known and task.of in known and kept(recipe) else None
-    return replace(batch, inputs={**batch.inputs, task.of: (there or {}) | encoded(recipe, inputs, name, facts, columns)})
+    found = known[task.of](batch.rows, None) if known and task.of in known and kept(recipe) else None
+    there = {of: batch.inputs[of]["present"].tolist() for of in recipe.shown(name)}
+    return replace(batch, inputs={**batch.inputs, task.of: (found or {}) | encoded(recipe, inputs, name, facts, columns, there)})

@@ -42,6 +42,10 @@ class Answers:
     loss: float
 
 
+Answered = Mapping[str, Answers]
+"""By task."""
+
+
 @torch.inference_mode()
 def answer(model: Model, batches: Batches | Held, precision: str, remembers: bool = True) -> dict[str, Answers]:
     """The answers of every task; `batches` are unshuffled. No graph is built. Without `remembers` no piece of a text is told of those before."""

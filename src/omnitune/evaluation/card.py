@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omnitune import yaml_files
-from omnitune.evaluation import document
+from omnitune.evaluation import document, synthetic
 from omnitune.evaluation.tables import escape
 from omnitune.nn.template import Template
 
@@ -22,7 +22,7 @@ def card(report: "Report") -> str:
     parts += ["## Use", f"```python\n{_example(report)}\n```", "## Results", document.METHOD]
     for name, task in report.tasks.items():
         parts += [f"### {escape(name)}", *document.results(task)]
-    parts += ["## Training data", *document.data(report)]
+    parts += ["## Training data", *map(escape, synthetic.made(report)), *document.data(report)]
     limits = document.cautions(report) or ["No warning was raised. The figures hold for rows like the test rows, and for no others."]
     return "\n\n".join([*parts, "## Limits", *limits, "`report.html` shows calibration, confusions and the course of training."]) + "\n"
 
@@ -57,10 +57,18 @@ def _purpose(report: "Report") -> str:
 
 
 def _example(report: "Report") -> str:
-    row = {settings.get("column") or name: None for name, settings in report.recipe.get("inputs", {}).items()}
+    inputs = {name: settings for name, settings in report.recipe.get("inputs", {}).items() if name != _unread(report)}
+    row = {settings.get("column") or name: None for name, settings in inputs.items()}
     row |= dict.fromkeys(name for task in report.recipe.get("tasks", {}).values() for name in _named(report, task))
     filled = ", ".join(f"{name!r}: ..." for name in row)
     return f'from omnitune import load\n\nmodel = load("path/of/this/folder")\nmodel.predict([{{{filled}}}])'
+
+
+def _unread(report: "Report") -> str | None:
+    """See `Recipe.unread`."""
+    tasks = [*report.recipe.get("tasks", {}).values()]
+    names = Template(tasks[0].get("prompt") or "").names if len(tasks) == 1 else ()
+    return tasks[0]["of"] if names and tasks[0]["of"] not in names else None
 
 
 def _named(report: "Report", task: dict[str, Any]) -> list[str]:
@@ -74,6 +82,8 @@ def _question(report: "Report", form: str) -> str:
         return "text-generation" if "generate" in asked else "text2text-generation" if "denoise" in asked else "fill-mask"
     if form == "spans":
         return "question-answering"
+    if form == "tags":
+        return "token-classification"
     if form == "preferences":
         return "text-generation"
     if form == "choices":

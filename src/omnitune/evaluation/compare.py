@@ -84,7 +84,7 @@ def _answer(run: Stored, y: Any) -> Any:
         return int(y)  # the options of a row are its own
     if run.form == "ranks":
         return run.names[int(y[0])]
-    if run.form in ("series", "rebuilt", "preferences", "spans"):
+    if run.form in ("series", "rebuilt", "preferences", "spans", "tags"):
         return tuple(y.tolist())
     form = like(run.form)
     return run.names[int(y)] if form == "classes" else float(y) if form == "value" else _given(run.names, y)

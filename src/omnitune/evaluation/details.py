@@ -29,11 +29,14 @@ def details(form: Form, names: Sequence[str], test: Predictions, validation: Pre
         `calibration.calibration`). For classes also `confusion` (rows are true classes; None above 30 classes) and `confused`
         [{true, said, rows}], the ten most frequent mistakes. For values `residuals` {mean, std, quantiles} (predicted minus true) and
         `points` [[true, predicted]], at most 500; for quantiles those of the median, and `levels` [{level, below}], the share of rows that
-        lie below each number. Always `worst` [{row, loss, true, said}], the ten rows of highest loss;
-        nothing at all for what an input was asked about itself.
+        lie below each number. For tags `classes` and `averages` of their parts. Else always `worst` [{row, loss, true, said}], the ten rows of
+        highest loss; nothing at all for what an input was asked about itself.
     """
     if not len(test.rows) or form in ("ranks", "tokens", "pixels", "pairs", "neighbours", "series", "rebuilt", "preferences", "spans"):
         return {}
+    if form == "tags":
+        right, said_K, true = np.split(np.concatenate([test.p[:, : 2 * len(names)], test.y[:, : len(names)]], 1).sum(0), 3)
+        return scores(names, right, said_K, true)
     if like(form) == "classes":
         calibrated = calibration(test, validation)
         as_saved = Predictions(test.y, apply_temperature(test.p, calibrated["temperature"]), test.rows) if calibrated["after"] else test

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from omnitune import yaml_files
-from omnitune.evaluation import tables
+from omnitune.evaluation import synthetic, tables
 from omnitune.evaluation.tables import escape, markdown
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ def document(report: "Report") -> str:
     parts = [f"# {escape(report.name)}", METHOD, *cautions(report)]
     for name, task in report.tasks.items():
         parts += [f"## {escape(name)}", *results(task), *_alone(task), *_inputs(task), *_written(task), *_details(task["details"])]
+    parts += _synthetic(report)
     parts += ["## Data", *data(report), "## Cost", markdown(tables.facts_table(report.cost, "cost") or [["cost"]])]
     if rungs := tables.rungs_table(report.cost):
         parts += ["## Rungs", markdown(rungs)]
@@ -48,6 +49,13 @@ SHARING = (
     "Measured after training on a few batches of training rows. A cosine below 0 means that two tasks pull the weights that they share against "
     "each other; `n/a` that none of these learns."
 )
+
+
+def _synthetic(report: "Report") -> list[str]:
+    if not (words := synthetic.words(report)):
+        return []
+    shown = [part for name, table in tables.synthetic_tables(report).items() for part in (f"### {escape(name)}, with and without", markdown(table))]
+    return ["## Synthetic rows", *map(escape, words), *shown]
 
 
 def _alone(task: dict[str, Any]) -> list[str]:

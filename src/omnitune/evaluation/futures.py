@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from omnitune.data.prepared import Prepared
-from omnitune.evaluation.answers import answer, places
+from omnitune.evaluation.answers import Answered, places
 from omnitune.evaluation.before import sample
 from omnitune.tasks.forecast import Forecast
 from omnitune.training.model import Model
@@ -37,12 +37,8 @@ class Seen:
     spread: Array
 
 
-def rivals(model: Model, prepared: Prepared, tasks: list[str]) -> dict[str, tuple[dict[str, Array], dict[str, str]]]:
+def rivals(model: Model, prepared: Prepared, tasks: list[str], as_it_is: Answered) -> dict[str, tuple[dict[str, Array], dict[str, str]]]:
     """Of each of these tasks the errors on the test rows, (n, 2) as `series_metrics` wants them, and what they are of, by name of the rival."""
-    test, train = prepared.parts["test"], prepared.recipe.train
-    if not tasks or not len(test):
-        return {name: ({}, {}) for name in tasks}
-    as_it_is = answer(model, prepared.batches("test", int(train.micro_batch)), train.precision)
     made = {}
     for name in tasks:
         p, words = _of_task(prepared, name)

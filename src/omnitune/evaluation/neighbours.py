@@ -5,19 +5,16 @@ from typing import Any
 import numpy as np
 
 from omnitune.data.prepared import Prepared
-from omnitune.evaluation.answers import answer
+from omnitune.evaluation.answers import Answered
 from omnitune.nn.neighbours import MOST, chance
 from omnitune.training.model import Model
 
 Array = np.ndarray[Any, Any]
 
 
-def rivals(model: Model, prepared: Prepared, tasks: list[str]) -> dict[str, tuple[dict[str, Array], dict[str, str]]]:
+def rivals(model: Model, prepared: Prepared, tasks: list[str], as_it_is: Answered) -> dict[str, tuple[dict[str, Array], dict[str, str]]]:
     """Of each of these tasks the answers on the test rows, (n, 3) as `neighbours.found` gives them, and what they are of, by name of the rival."""
-    train = prepared.recipe.train
-    if not tasks or not len(prepared.parts["test"]):
-        return {name: ({}, {}) for name in tasks}
-    as_it_is, made = answer(model, prepared.batches("test", int(train.micro_batch)), train.precision), {}
+    made = {}
     for name in tasks:
         found = as_it_is[name]
         group = -(-int(found.known.sum()) // max(1, -(-int(found.known.sum()) // MOST)))

@@ -8,7 +8,7 @@ import torch
 from omnitune.data.columns import Column
 from omnitune.data.prepared import Prepared
 from omnitune.evaluation import baselines
-from omnitune.evaluation.answers import answer
+from omnitune.evaluation.answers import Answered
 from omnitune.evaluation.before import sample
 from omnitune.nn import values as cells
 from omnitune.nn.tokens import Batch
@@ -17,12 +17,8 @@ from omnitune.training.model import Model
 Array = np.ndarray[Any, Any]
 
 
-def rivals(model: Model, prepared: Prepared, tasks: list[str]) -> dict[str, tuple[dict[str, Array], dict[str, str]]]:
+def rivals(model: Model, prepared: Prepared, tasks: list[str], as_it_is: Answered) -> dict[str, tuple[dict[str, Array], dict[str, str]]]:
     """Of each of these tasks probabilities (n, K) on the test rows with an answer, and what they are of, by name of the rival."""
-    train = prepared.recipe.train
-    if not tasks or not len(prepared.parts["test"]):
-        return {name: ({}, {}) for name in tasks}
-    as_it_is = answer(model, prepared.batches("test", int(train.micro_batch)), train.precision)
     found = {}
     for name in tasks:
         p, known = as_it_is[name].p[as_it_is[name].known], as_it_is[name].rows[as_it_is[name].known]
@@ -62,7 +58,7 @@ def _right(prepared: Prepared, name: str, rows: Array) -> tuple[Array, Array]:
 
 
 def _filled(prepared: Prepared, name: str, rows: Array) -> dict[str, list[Any]]:
-    """What the prompt says of each row."""
+    """What the prompt says of each row, in words."""
     read = {named: Column(prepared.table, column, rows)[:] for named, column in prepared.recipe.read_by(name).items()}
-    body = prepared.recipe.tasks[name].prompts.body
-    return {"prompt": [body.filled({named: cells.text(values[i]) for named, values in read.items()})[0] for i in range(len(rows))]}
+    body, blank = prepared.recipe.tasks[name].prompts.body, dict.fromkeys(prepared.recipe.shown(name), "")
+    return {"prompt": [body.filled({named: cells.text(values[i]) for named, values in read.items()} | blank)[0] for i in range(len(rows))]}

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omnitune import yaml_files
-from omnitune.evaluation import document, plots, tables
+from omnitune.evaluation import document, plots, synthetic, tables
 from omnitune.evaluation.measure import verdict
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def page(report: "Report") -> str:
         alone=document.ALONE.replace("`", ""),
         rungs=tables.rungs_table(report.cost),
         sharing=_sharing(report),
+        synthetic={"words": synthetic.words(report), "tables": tables.synthetic_tables(report)},
         data=[table for table in (rows, tables.facts_table(report.data, "data"), *classes) if table],
         cost=tables.facts_table(report.cost, "cost"),
         recipe=yaml_files.write(report.recipe),

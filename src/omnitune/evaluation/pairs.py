@@ -9,7 +9,7 @@ import torch
 
 from omnitune.data.columns import Column
 from omnitune.data.prepared import Prepared
-from omnitune.evaluation.answers import places
+from omnitune.evaluation.answers import Answered, places
 from omnitune.evaluation.before import ROWS, sample
 from omnitune.evaluation.columns import unspaced, word
 from omnitune.nn.pairs import PairHead
@@ -41,9 +41,9 @@ class Vectors:
     projected: tuple[Array, Array]
 
 
-def rivals(model: Model, prepared: Prepared, tasks: list[str]) -> dict[str, tuple[dict[str, Array], dict[str, str]]]:
+def rivals(model: Model, prepared: Prepared, tasks: list[str], as_it_is: Answered) -> dict[str, tuple[dict[str, Array], dict[str, str]]]:
     """Of each of these tasks the answers on the test rows, (n, 8) as `found` gives them, and what they are of, by name of the rival."""
-    return {name: _of_task(model, prepared, name) if len(prepared.parts["test"]) else ({}, {}) for name in tasks}
+    return {name: _of_task(model, prepared, name) for name in tasks}
 
 
 def _of_task(model: Model, prepared: Prepared, name: str) -> tuple[dict[str, Array], dict[str, str]]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from omnitune.data.prepared import Prepared
-from omnitune.evaluation.answers import Answers, answer
+from omnitune.evaluation.answers import Answered, Answers
 from omnitune.evaluation.before import sample
 from omnitune.nn import patches
 from omnitune.nn.pixels import PixelHead, costs
@@ -20,13 +20,9 @@ ROWS = 2000
 """Training pictures whose mean is taken."""
 
 
-def rivals(model: Model, prepared: Prepared, tasks: list[str]) -> dict[str, tuple[dict[str, Array], dict[str, str]]]:
+def rivals(model: Model, prepared: Prepared, tasks: list[str], as_it_is: Answered) -> dict[str, tuple[dict[str, Array], dict[str, str]]]:
     """Of each of these tasks the answers on the test rows, (n, 2) as `pixel_metrics` wants them, and what they are of, by name of the rival."""
-    test, train = prepared.parts["test"], prepared.recipe.train
-    if not tasks or not len(test):
-        return {name: ({}, {}) for name in tasks}
-    as_it_is = answer(model, prepared.batches("test", int(train.micro_batch)), train.precision)
-    seen = sample(prepared.parts["train"], ROWS, train.seed)
+    seen = sample(prepared.parts["train"], ROWS, prepared.recipe.train.seed)
     return {name: _of_task(model, prepared, name, seen, as_it_is[name]) for name in tasks}
 
 

@@ -6,19 +6,15 @@ import numpy as np
 
 from omnitune.data.columns import Column
 from omnitune.data.prepared import Prepared
-from omnitune.evaluation.answers import answer
+from omnitune.evaluation.answers import Answered
 from omnitune.nn import values as cells
 from omnitune.training.model import Model
 
 Array = np.ndarray[Any, Any]
 
 
-def rivals(model: Model, prepared: Prepared, tasks: list[str]) -> dict[str, tuple[dict[str, Array], dict[str, str]]]:
+def rivals(model: Model, prepared: Prepared, tasks: list[str], as_it_is: Answered) -> dict[str, tuple[dict[str, Array], dict[str, str]]]:
     """Of each of these tasks, what `PreferHead.measure` gives of the test rows with both answers, and what it is of, by name of the rival."""
-    train = prepared.recipe.train
-    if not tasks or not len(prepared.parts["test"]):
-        return {name: ({}, {}) for name in tasks}
-    as_it_is = answer(model, prepared.batches("test", int(train.micro_batch)), train.precision)
     found = {}
     for name in tasks:
         seen, asked = _longer(prepared, name, prepared.answered), _longer(prepared, name, as_it_is[name].rows[as_it_is[name].known])

@@ -5,18 +5,14 @@ from typing import Any
 import numpy as np
 
 from omnitune.data.prepared import Prepared
-from omnitune.evaluation.answers import answer
+from omnitune.evaluation.answers import Answered
 from omnitune.training.model import Model
 
 Array = np.ndarray[Any, Any]
 
 
-def rivals(model: Model, prepared: Prepared, tasks: list[str]) -> dict[str, tuple[dict[str, Array], dict[str, str]]]:
+def rivals(model: Model, prepared: Prepared, tasks: list[str], as_it_is: Answered) -> dict[str, tuple[dict[str, Array], dict[str, str]]]:
     """Of each of these tasks, what `SpanHead.predict` gives of the test rows whose answer is known, and what it is of, by name of the rival."""
-    train = prepared.recipe.train
-    if not tasks or not len(prepared.parts["test"]):
-        return {name: ({}, {}) for name in tasks}
-    as_it_is = answer(model, prepared.batches("test", int(train.micro_batch)), train.precision)
     found = {}
     for name in tasks:
         before = as_it_is[name].p[as_it_is[name].known]

@@ -24,12 +24,14 @@ class Report:
             after; `details`, from `details.details`; `baselines` {model: description}; of several inputs `inputs`: `metrics` with some inputs
             only, from `inputs.worth`, or a `note` why not, and `weights` {input: mean} where the fusion weighs them; of a task that writes texts
             `written`, from `written.told`; `alone`, where it was asked for: `metrics` (models alone and together), rows `shared`, `only_a`,
-            `only_b`, and `seconds` of training alone.
+            `only_b`, and `seconds` of training alone; `synthetic`, where the run that filtered synthetic rows is there: `metrics` (models without
+            and with them), and rows as of `alone`.
         curves: a dictionary a step (or a selection of steps): `step`, `epoch`, `seconds`, `losses` {task: mean}, `lr`, and `validation`
             {loss and task.metric: value} or None.
         cost: `seconds`, `rows_per_second`, `peak_memory_bytes`, `parameters_total`, `parameters_trainable`, `device`; of several tasks `sharing`, see
             `sharing.sharing`; more may follow.
-        data: `rows` {part: rows}, `classes` {task: {part: {class: rows}}}, and counts such as `duplicates`, `dropped`, `truncated`.
+        data: `rows` {part: rows}, `classes` {task: {part: {class: rows}}}, and counts such as `duplicates`, `dropped`, `truncated`; where a model
+            wrote training rows `synthetic`, from `synthetic.facts`.
         warnings: cautions, each `name`, `where` and `text`.
         recipe: as trained, plain values.
         reasons: why a value that was `auto` is what it is, by its dotted path.

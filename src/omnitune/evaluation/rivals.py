@@ -8,8 +8,23 @@ import numpy as np
 
 from omnitune.data.columns import Column
 from omnitune.data.prepared import Prepared
-from omnitune.evaluation import baselines, before, futures, neighbours, options, pairs, pixels, preferences, quotes, ranks, rebuilt, texts, written
-from omnitune.evaluation.answers import known
+from omnitune.evaluation import (
+    baselines,
+    before,
+    futures,
+    neighbours,
+    options,
+    pairs,
+    parts,
+    pixels,
+    preferences,
+    quotes,
+    ranks,
+    rebuilt,
+    texts,
+    written,
+)
+from omnitune.evaluation.answers import answer, known
 from omnitune.nn.metrics import like
 from omnitune.nn.tokens import Batch
 from omnitune.training.model import Model
@@ -20,7 +35,7 @@ Array = np.ndarray[Any, Any]
 OF_INPUTS = {
     "tokens": texts.rivals, "classes": texts.rivals, "pixels": pixels.rivals, "pairs": pairs.rivals, "series": futures.rivals,
     "rebuilt": rebuilt.rivals, "neighbours": neighbours.rivals, "choices": options.rivals,
-    "preferences": preferences.rivals, "spans": quotes.rivals,
+    "preferences": preferences.rivals, "spans": quotes.rivals, "tags": parts.rivals,
 }  # fmt: skip
 """By form, what tasks without labels have to beat."""
 
@@ -71,25 +86,37 @@ def truth(prepared: Prepared, task: str, rows: Array) -> Truth:
 
 
 def rivals(model: Model, prepared: Prepared) -> dict[str, Rivals]:
-    """The rivals of every task. `model` stands as it was before training."""
+    """The rivals of every task, which learn from real rows alone. `model` stands as it was before training."""
+    prepared = prepared.real()
     supervised = {name: task.supervised for name, task in prepared.recipe.tasks.items()}
     probed = _probed(prepared) if any(supervised.values()) else {}
     frozen = _features(model, prepared, probed) if probed and model.backbones and len(prepared.parts["test"]) else None
-    of_inputs: dict[str, Any] = {}
-    for form, made in OF_INPUTS.items():
-        of_form = [name for name, answers in supervised.items() if not answers and prepared.recipe.tasks[name].form == form]
-        for names in _by_table(prepared, of_form):
-            of_inputs |= made(model, prepared.of(names[0]) if names else prepared, names)
+    of_inputs = _of_inputs(model, prepared, [name for name, answers in supervised.items() if not answers])
     of_rows = {name: _of_task(name, prepared.of(name), probed, frozen) for name, answers in supervised.items() if answers}
     said = {name: written.before(model, prepared, name) for name, task in prepared.recipe.tasks.items() if task.writes}
     said |= {name: written.quoted(model, prepared, name) for name, task in prepared.recipe.tasks.items() if task.quotes}
     return {name: of_rows[name] if answers else replace(Rivals(*of_inputs[name]), texts=said.get(name)) for name, answers in supervised.items()}
 
 
+def _of_inputs(model: Model, prepared: Prepared, tasks: list[str]) -> dict[str, tuple[dict[str, Array], dict[str, str]]]:
+    """The rivals of tasks without labels; what the model says before training is read once, whatever their forms."""
+    found: dict[str, Any] = {name: ({}, {}) for name in tasks}
+    for names in _by_table(prepared, tasks):
+        own, train = prepared.of(names[0]), prepared.recipe.train
+        if not len(own.parts["test"]):
+            continue
+        forms = {name: prepared.recipe.tasks[name].form for name in names}
+        alike = set(forms.values()) == {"pairs"}  # which compares vectors, and reads these by itself
+        as_it_is = {} if alike else answer(model, own.batches("test", int(train.micro_batch)), train.precision)
+        for form in dict.fromkeys(forms.values()):
+            found |= OF_INPUTS[form](model, own, [name for name in names if forms[name] == form], as_it_is)
+    return found
+
+
 def _by_table(prepared: Prepared, tasks: list[str]) -> list[list[str]]:
     """Tasks that are asked of the same rows."""
     if not prepared.owns:
-        return [tasks]
+        return [tasks] if tasks else []
     return [of for own in prepared.owns if (of := [name for name in tasks if name in own.recipe.tasks])]
 
 

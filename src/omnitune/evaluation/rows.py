@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import torch
 
 from omnitune.data.columns import Column
 from omnitune.data.pieced import Pieced
 from omnitune.data.prepared import Prepared
 from omnitune.data.prompted import alone, prompted
+from omnitune.evaluation import synthetic
 from omnitune.evaluation.before import sample
 from omnitune.evaluation.cautions import LEAK_ROWS, Caution, caution, few_rows, leaks, missing_classes
 from omnitune.evaluation.rivals import truth
@@ -25,13 +27,15 @@ TEXTS, CHUNK = 5000, 256
 
 
 def facts(prepared: Prepared) -> dict[str, Any]:
-    """`rows` by part, `classes` by task, part and class; how many rows are `duplicates`, were `equal_documents_left_out` or `dropped`; the share
-    `truncated` by input; and of `documents` that are read in pieces, how many there are and their `tokens`, by part."""
+    """`rows` by part, and where a model wrote some what `synthetic.facts` says; `classes` by task, part and class; how many rows are `duplicates`,
+    were `equal_documents_left_out` or `dropped`; the share `truncated` by input; and of `documents` that are read in pieces, how many there are and
+    their `tokens`, by part."""
     keys = prepared.keys(np.concatenate(list(prepared.sources().values())))
     return {
         "rows": prepared.schema.rows,
         **_of_pieces(prepared),
         **_of_tables(prepared),
+        **synthetic.facts(prepared),
         "classes": {name: _classes(prepared.of(name), name) for name, task in prepared.recipe.tasks.items() if _counted(task)},
         "duplicates": len(keys) - len(set(keys)),
         "equal_documents_left_out": prepared.equal,
@@ -92,6 +96,7 @@ def doubts(prepared: Prepared, data: dict[str, Any]) -> list[Caution]:
     for part, rows in prepared.straddling().items():
         if rows:
             found.append(caution("straddling", f"data.{part}", f"{rows:,} {part} rows also stand in training: figures are too good."))
+    found += synthetic.doubts(data)
     if equal := data["equal_documents_left_out"]:
         text = f"{equal:,} documents say letter by letter what one before them says; they neither teach nor measure."
         found.append(caution("equal", "data", text))
@@ -157,12 +162,21 @@ def _reasons(prepared: Prepared, name: str, rows: Any) -> Iterator[Caution]:
             yield caution("unasked", f"tasks.{name}", f"Of {len(rows):,} rows {count:,} {task.reasons[code]}")
 
 
+def _there(prepared: Prepared, name: str, rows: Any) -> dict[str, dict[str, torch.Tensor]]:
+    """Of pictures and sounds in the prompt of task `name`, which rows have one; no file is opened."""
+    recipe, found = prepared.recipe, {}
+    for of in recipe.shown(name):
+        values = Column(prepared.table, recipe.column(of), rows)[:]
+        found[of] = {"present": torch.tensor([value is not None for value in values], dtype=torch.bool)}
+    return found
+
+
 def _question(prepared: Prepared, name: str, rows: Any) -> tuple[Batch, Target]:
     """What task `name` asks a text about itself, or by its prompt, of some rows as they are."""
     task, columns = prepared.recipe.tasks[name], {}
     for column in (*task.columns(), *task.needs(), *prepared.recipe.read_by(name).values()):
         columns[column] = Column(prepared.table, column, rows)[:]
-    batch = Batch({}, rows)
+    batch = Batch(_there(prepared, name, rows), rows)
     if task.prompts is None:
         of, learned = prepared.recipe.inputs[task.of], prepared.schema.inputs[task.of]
         batch = Batch({task.of: of.encode(Column(prepared.table, prepared.recipe.column(task.of), rows)[:], learned)}, rows)

@@ -3,9 +3,12 @@
 import re
 import unicodedata
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omnitune.evaluation.measure import Figure, verdict
+
+if TYPE_CHECKING:
+    from omnitune.evaluation.report import Report
 
 Table = list[list[str]]
 """Rows of cells, the header first."""
@@ -206,6 +209,11 @@ def alone_table(task: Mapping[str, Any]) -> Table:
     return task_table(task["alone"]["metrics"], "alone") if "alone" in task else []
 
 
+def synthetic_tables(report: "Report") -> dict[str, Table]:
+    """By task, training with synthetic rows against the run that filtered them; empty where that was not measured."""
+    return {name: task_table(task["synthetic"]["metrics"], "without") for name, task in report.tasks.items() if "synthetic" in task}
+
+
 def _main(validation: Mapping[str, Any]) -> list[str]:
     """Loss, and the first metric of every task."""
     first: dict[str, str] = {}
@@ -222,9 +230,10 @@ def counts_table(counts: Mapping[str, Mapping[str, int]], title: str) -> Table:
 
 
 def rows_table(data: Mapping[str, Any]) -> Table:
-    """Rows of each part; of pieces also their documents and tokens, of several tables those of each."""
+    """Rows of each part; of pieces also their documents and tokens, of several tables those of each, and how many a model wrote."""
     counts = {name: data[name] for name in ("documents", "tokens", "rows") if name in data}
     counts |= {f"rows of {name}": of for name, of in data.get("tables", {}).items()}
+    counts |= {"synthetic rows": data["synthetic"]["rows"]} if "synthetic" in data else {}
     return counts_table({part: {name: of[part] for name, of in counts.items()} for part in data["rows"]}, "part")
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from omnitune.data.prepared import Prepared
-from omnitune.evaluation.answers import answer
+from omnitune.evaluation.answers import Answered
 from omnitune.evaluation.baselines import constant
 from omnitune.evaluation.before import sample
 from omnitune.training.model import Model
@@ -15,14 +15,10 @@ ROWS = 5000
 """Training texts whose words are counted."""
 
 
-def rivals(model: Model, prepared: Prepared, tasks: list[str]) -> dict[str, tuple[dict[str, Array], dict[str, str]]]:
+def rivals(model: Model, prepared: Prepared, tasks: list[str], as_it_is: Answered) -> dict[str, tuple[dict[str, Array], dict[str, str]]]:
     """Of each of these tasks, which ask texts about themselves: answers on the test rows in the form of the task, and what they are of, by name of
     the rival."""
-    test, train = prepared.parts["test"], prepared.recipe.train
-    if not tasks or not len(test):
-        return {name: ({}, {}) for name in tasks}
-    as_it_is = answer(model, prepared.batches("test", int(train.micro_batch)), train.precision)
-    seen = sample(prepared.parts["train"], ROWS, train.seed)
+    test, seen = prepared.parts["test"], sample(prepared.parts["train"], ROWS, prepared.recipe.train.seed)
     counted, asked = _answers(prepared, seen, tasks), _answers(prepared, test, tasks)
     found = {}
     for name in tasks:

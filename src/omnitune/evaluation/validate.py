@@ -38,7 +38,7 @@ class Validate:
         found: Validation = {}
         for name, rows in self.live.items():
             judge, true = self.recipe.tasks[name].judge(), written.true(self.prepared, name, rows)
-            counts = judge.counts(written.write(self.model, self.prepared, name, rows), true)
+            counts = judge.counts(written.write(self.model, self.prepared, name, rows)[0], true)
             found |= {f"{name}.{metric}": m.compute(counts[:, 0], counts) for metric, m in judge.metrics().items()}
         return found
 

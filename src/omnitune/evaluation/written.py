@@ -1,19 +1,23 @@
 """Written: the texts that a model writes for test rows, before and after training, beside those that are true."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from omnitune.data.columns import Column
 from omnitune.data.prepared import Prepared
+from omnitune.evaluation import nearest
 from omnitune.evaluation.answers import answer
 from omnitune.evaluation.before import sample
 from omnitune.evaluation.measure import Predictions, measure
 from omnitune.nn import ngrams
 from omnitune.nn import values as cells
+from omnitune.nn.text_metrics import Judge
+from omnitune.nn.writing import Written
 from omnitune.training.listening import writer
 from omnitune.training.model import Model
 
@@ -39,11 +43,15 @@ class Texts:
         rows: their numbers.
         true: the answers, one at least a row.
         said: by model, what it writes.
+        known: by model, how likely it took each text and whether that is what it was to be, (n, 2); models without are not there.
+        words: what the models are.
     """
 
     rows: Array
     true: list[list[str]]
     said: dict[str, list[str]]
+    known: dict[str, Array] = field(default_factory=dict)
+    words: dict[str, str] = field(default_factory=lambda: WORDS)
 
 
 def before(model: Model, prepared: Prepared, name: str) -> Texts | None:
@@ -52,8 +60,14 @@ def before(model: Model, prepared: Prepared, name: str) -> Texts | None:
     rows = some(prepared, name, prepared.parts["test"], task.samples)
     if not len(rows):
         return None
-    rival = {"simple": _firsts(prepared, name, rows)} if task.prompts else {"constant": _commonest(prepared, name, len(rows))}
-    return Texts(rows, [[text] for text in true(prepared, name, rows)], rival | {"before": write(model, prepared, name, rows)})
+    rival, words = {"constant": _commonest(prepared, name, len(rows))}, WORDS
+    if prepared.recipe.shown(name):
+        alike, told = nearest.answers(model, prepared, name, rows)
+        rival, words = {"simple": alike}, WORDS | {"simple": told}
+    elif task.prompts:
+        rival = {"simple": _firsts(prepared, name, rows)}
+    said, known = write(model, prepared, name, rows)
+    return Texts(rows, [[text] for text in true(prepared, name, rows)], rival | {"before": said}, {"before": known}, words)
 
 
 def some(prepared: Prepared, name: str, rows: Array, most: int) -> Array:
@@ -92,24 +106,36 @@ def quote(model: Model, prepared: Prepared, name: str, rows: Array) -> list[str]
     return [recipe.tasks[name].in_words(one, [context])["value"] or "" for one, context in zip(said, contexts, strict=True)]
 
 
-def write(model: Model, prepared: Prepared, name: str, rows: Array) -> list[str]:
-    """What the model writes for these rows, the likeliest token always."""
+def write(model: Model, prepared: Prepared, name: str, rows: Array) -> tuple[list[str], Array]:
+    """What the model writes for these rows, the likeliest token always; and of each text how likely it is, and whether it is what it was to be,
+    (n, 2)."""
     model.eval()
-    write, said = writer(model, prepared.recipe, prepared.schema, name), list[str]()
+    write, made = writer(model, prepared.recipe, prepared.schema, name), list[Written]()
     for some in np.array_split(rows, -(-len(rows) // AT_ONCE) or 1):  # so that no more files are open
         values = _values(prepared, name, some)
-        said += [written.text for written in write([{column: of[i] for column, of in values.items()} for i in range(len(some))])]
-    return said
+        made += write([{column: of[i] for column, of in values.items()} for i in range(len(some))])
+    known = [[math.prod(one.probabilities) if one.probabilities else math.nan, math.nan if one.meets is None else one.meets] for one in made]
+    return [one.text for one in made], np.array(known, np.float64).reshape(len(made), 2)
 
 
 def told(model: Model, prepared: Prepared, name: str, texts: Texts) -> dict[str, Any]:
     """For the report: `metrics` of the texts, `examples` of them, and what the models are as `baselines`."""
     task = prepared.recipe.tasks[name]
-    said, judge = texts.said | {"after": (quote if task.quotes else write)(model, prepared, name, texts.rows)}, task.judge()
-    given = {model: Predictions(np.zeros(len(texts.rows)), judge.counts(of, _nearest(of, texts.true)), texts.rows) for model, of in said.items()}
+    after, known = (quote(model, prepared, name, texts.rows), None) if task.quotes else write(model, prepared, name, texts.rows)
+    said, sure = texts.said | {"after": after}, texts.known | ({} if known is None else {"after": known})
+    given = {
+        model: Predictions(np.zeros(len(texts.rows)), _counted(task.judge(), of, texts.true, sure.get(model)), texts.rows)
+        for model, of in said.items()
+    }
     shown = [{"true": texts.true[i][0]} | {model: of[i] for model, of in said.items()} for i in range(min(SHOWN, len(texts.rows)))]
-    words = {model: what for model, what in WORDS.items() if model in said}
-    return {"metrics": measure(judge.metrics(), given, prepared.recipe.train.seed), "examples": shown, "baselines": words}
+    words = {model: what for model, what in texts.words.items() if model in said}
+    return {"metrics": measure(task.judge().metrics(), given, prepared.recipe.train.seed), "examples": shown, "baselines": words}
+
+
+def _counted(judge: Judge, said: list[str], true: list[list[str]], known: Array | None) -> Array:
+    """The counts of texts, and behind them what is known of each."""
+    counts = judge.counts(said, _nearest(said, true))
+    return np.concatenate([counts, np.full((len(said), 2), np.nan) if known is None else known], 1)
 
 
 def _nearest(said: list[str], true: list[list[str]]) -> list[str]:
@@ -140,4 +166,5 @@ def _values(prepared: Prepared, name: str, rows: Array) -> Mapping[str, list[Any
     if task.prompts is None:
         column = recipe.column(task.of)
         return {column: Column(prepared.table, column, rows, recipe.inputs[task.of].media)[:]}
-    return {column: Column(prepared.table, column, rows)[:] for column in recipe.read_by(name).values()}
+    columns = dict.fromkeys(recipe.read_by(name).values(), False) | {recipe.column(of): recipe.inputs[of].media for of in recipe.shown(name)}
+    return {column: Column(prepared.table, column, rows, media)[:] for column, media in columns.items()}

@@ -63,6 +63,16 @@ class Modality(Component, ABC):
         return bool(getattr(self, "most", 1) > 1)
 
     @property
+    def shows(self) -> int:
+        """Tokens at most that what its backbone makes of a value takes in a prompt; 0 of kinds whose values are written there, if anything."""
+        return int(getattr(self, "prompt_tokens", 0))
+
+    @property
+    def aspect(self) -> float | None:
+        """Of pictures, height over width as their backbone sees them; None where tokens follow one another."""
+        return None
+
+    @property
     def augments(self) -> bool:
         """Whether `encode` gives other tensors with a generator than without one."""
         return False

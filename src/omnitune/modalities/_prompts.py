@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,15 +16,41 @@ PLACE = "\ue000"
 
 
 @dataclass(frozen=True)
+class Shown:
+    """An input that stands in a prompt as what its backbone makes of it.
+
+    Args:
+        name: in the template.
+        number: of the input, by which it is told apart.
+        most: tokens that it takes at most.
+    """
+
+    name: str
+    number: int
+    most: int
+
+
+Slot = tuple[int, int]
+"""The place of a token that keeps room for what stands there, and the number of that."""
+
+
+def line(slots: Iterable[Slot], length: int) -> list[int]:
+    """Of each of so many tokens of a row the number of what stands there, -1 of words."""
+    numbers = dict(slots)
+    return [numbers.get(place, -1) for place in range(length)]
+
+
+@dataclass(frozen=True)
 class Asked:
     """One prompt.
 
     Args:
-        ids: its tokens.
+        ids: its tokens, one for each slot.
         cut: whether a value was cut.
         answer: tokens of the answer with its end; none where there is no answer.
         bytes: of UTF-8, that these stand for.
         long: whether the answer was cut.
+        slots: where pictures and sounds stand.
     """
 
     ids: list[int]
@@ -32,6 +58,7 @@ class Asked:
     answer: list[int]
     bytes: int = 0
     long: bool = False
+    slots: tuple[Slot, ...] = ()
 
     def row(self, apart: bool) -> Row:
         """What the backbone reads: the prompt, and the answer behind it where it is not written by a decoder `apart`."""
@@ -49,6 +76,7 @@ class Fork:
         texts: of each text its tokens.
         bytes: of UTF-8, that these stand for.
         long: whether a text was cut.
+        slots: where pictures and sounds stand.
     """
 
     ids: list[int]
@@ -56,6 +84,7 @@ class Fork:
     texts: list[list[int]]
     bytes: list[int]
     long: bool
+    slots: tuple[Slot, ...] = ()
 
     def row(self, apart: bool) -> Row:
         """What the backbone reads: the prompt, and the texts behind it where they are not read by a decoder `apart`."""
@@ -80,35 +109,47 @@ class Prompts:
         prompt: what is asked.
         answer: tokens that are kept free for an answer, its end included.
         apart: whether it is written by a decoder apart from what reads the prompt (T5, BART).
+        shown: inputs that stand in it as what their backbones make of them.
 
     Raises:
         Mistake: the checkpoint has no chat template or none that takes such messages, its tokenizer has no token that ends a text, or there is no
             room for the template itself.
     """
 
-    def __init__(self, words: Words, tokenizer: Any, prompt: Prompt, answer: int, apart: bool = False) -> None:
+    def __init__(self, words: Words, tokenizer: Any, prompt: Prompt, answer: int, apart: bool = False, shown: Collection[Shown] = ()) -> None:
         self.words, self.prompt, self.answer, self.apart = words, prompt, answer, apart
+        self.shown = {one.name: one for one in shown}
+        self.names = [name for name in prompt.body.names if name not in self.shown]
         self.lead = "" if apart else prompt.lead
         self.before, self.after, self.end = self._chat(tokenizer) if prompt.chat else self._plain(tokenizer)
-        self.room = words.limit - (0 if apart else answer) - len(self.before) - len(self.after)
-        least = len(self._ids(prompt.body.filled(dict.fromkeys(prompt.body.names, ""))[0]))
-        if least > self.room:
-            around = len(self.before) + len(self.after)
-            wrong = f"its own text takes {least + around} tokens, and beside {answer} of an answer there is room for {max(0, self.room + around)}"
-            raise Mistake("prompt", wrong, "Shorten it, raise max_tokens of the input, or lower answer_tokens")
+        stand = sum(self.shown[text].most - 1 for named, text in prompt.body.pieces if named and text in self.shown)
+        self.room = words.limit - (0 if apart else answer) - len(self.before) - len(self.after) - stand
+        self._fits(stand)
+
+    def _fits(self, stand: int) -> None:
+        """Whether there is room for the template; what stands in it takes so many tokens besides one each."""
+        least = len(_encoded(self, *self.prompt.body.filled(dict.fromkeys(self.prompt.body.names, ""))).ids)
+        if least <= self.room:
+            return
+        around = len(self.before) + len(self.after) + stand
+        what = "its own text with the pictures and sounds in it" if self.shown else "its own text"
+        wrong = f"{what} takes {least + around} tokens, and beside {self.answer} of an answer there is room for {max(0, self.room + around)}"
+        fewer = ", lower prompt_tokens of what stands in it" if self.shown else ""
+        raise Mistake("prompt", wrong, f"Shorten it{fewer}, raise max_tokens of the input, or lower answer_tokens")
 
     def read(self, rows: Sequence[Mapping[str, str]], answers: Sequence[str | None]) -> list[Asked]:
         """The prompts of some rows, each with its answer behind it where there is one.
 
         Args:
-            rows: texts by name of the template.
+            rows: texts by name of the template, those of `names`.
             answers: one a row; None where there is none.
         """
         found = []
         for texts, answer in zip(rows, answers, strict=True):
-            ids, cut = self._fitted({name: texts[name] for name in self.prompt.body.names})
+            made, cut = self._fitted({name: texts[name] for name in self.names})
             told = ([], 0, False) if answer is None else self.answered(answer)
-            found.append(Asked([*self.before, *ids, *self.after], cut, *told))
+            slots = tuple((len(self.before) + place, number) for place, number in made.slots)
+            found.append(Asked([*self.before, *made.ids, *self.after], cut, *told, slots))
         return found
 
     def fork(self, rows: Sequence[Mapping[str, str]], texts: Sequence[Sequence[str]], ends: bool) -> list[Fork]:
@@ -118,7 +159,7 @@ class Prompts:
             told = [self.answered(one) for one in some]
             kept = [ids if ends or long else ids[:-1] for ids, _, long in told]
             ids = asked.ids or [self.words.empty]
-            found.append(Fork(ids, asked.cut, kept, [size for _, size, _ in told], any(long for *_, long in told)))
+            found.append(Fork(ids, asked.cut, kept, [size for _, size, _ in told], any(long for *_, long in told), asked.slots))
         return found
 
     def lengths(self, answers: Iterable[Any]) -> Any:
@@ -137,21 +178,17 @@ class Prompts:
         stop = made.offsets[len(kept) - 1][1] - len(self.lead)
         return kept, len(sound(answer)[: max(0, stop)].encode()), True
 
-    def _fitted(self, texts: dict[str, str]) -> tuple[list[int], bool]:
+    def _fitted(self, texts: dict[str, str]) -> tuple[_Filled, bool]:
         """The tokens of the filled template, and whether values were cut to make it fit: at their ends, the longest ones, to one length."""
-        whole = {name: sound(value) for name, value in texts.items()}
+        whole, blank = {name: sound(value) for name, value in texts.items()}, dict.fromkeys(self.shown, "")
         texts = {name: self.words.start(value) for name, value in whole.items()}
         while True:
-            filled, spans = self.prompt.body.filled(texts)
-            made = self.words.plain.encode(filled, add_special_tokens=False)
+            filled, spans = self.prompt.body.filled(texts | blank)
+            made = _encoded(self, filled, spans)
             over = len(made.ids) - self.room
             if over <= 0:
-                return made.ids, texts != whole
-            texts = _shortened(texts, spans, made.offsets, over)
-
-    def _ids(self, plain: str) -> list[int]:
-        ids: list[int] = self.words.plain.encode(plain, add_special_tokens=False).ids
-        return ids
+                return made, texts != whole
+            texts = _shortened(texts, [span for span in spans if span[0] not in self.shown], made.offsets, over)
 
     def _plain(self, tokenizer: Any) -> tuple[list[int], list[int], int]:
         """What the checkpoint begins a text with; before a decoder apart also what it ends one with; and the token that ends an answer."""
@@ -180,6 +217,31 @@ class Prompts:
         if end is None:
             raise Mistake("chat", "the chat template ends an answer by no special token", "Leave chat out")
         return before, after, int(end)
+
+
+@dataclass(frozen=True)
+class _Filled:
+    """A filled template: its tokens, where each lies in the text, and slots among them, which lie nowhere."""
+
+    ids: list[int]
+    offsets: list[tuple[int, int]]
+    slots: list[Slot]
+
+
+def _encoded(prompts: Prompts, filled: str, spans: Sequence[Span]) -> _Filled:
+    """Tokens of a filled template, text on both sides of a slot apart."""
+    ids, offsets, slots, last = list[int](), list[tuple[int, int]](), list[Slot](), 0
+    ends = [(start, prompts.shown[name].number) for name, start, _ in spans if name in prompts.shown]
+    for stop, number in [*ends, (len(filled), -1)]:
+        made = prompts.words.plain.encode(filled[last:stop], add_special_tokens=False)
+        ids += made.ids
+        offsets += [(last + start, last + end) for start, end in made.offsets]
+        if number >= 0:
+            slots.append((len(ids), number))
+            ids.append(prompts.words.empty)
+            offsets.append((stop, stop))
+        last = stop
+    return _Filled(ids, offsets, slots)
 
 
 def _shortened(texts: dict[str, str], spans: Sequence[Span], offsets: Sequence[tuple[int, int]], over: int) -> dict[str, str]:

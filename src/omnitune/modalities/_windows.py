@@ -1,4 +1,4 @@
-"""Windows: a question beside a long text, which is read in overlapping parts."""
+"""Windows: a long text, which is read in overlapping parts, each beside a question if there is one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Window:
 
     Args:
         ids: tokens.
-        types: of each, 1 from the text on.
+        types: of each, 1 from the text on behind a question.
         spans: of each, where it stands in the text; (-1, -1) of all others.
     """
 
@@ -37,7 +37,8 @@ class Window:
 
 
 def windows(words: Words, questions: Sequence[str], texts: Sequence[str], overlap: int) -> tuple[list[list[Window]], list[bool]]:
-    """The windows of each text, one at least, and whether a question or a text was cut. A question takes at most half of a window.
+    """The windows of each text, one at least, and whether a question or a text was cut. A question takes at most half of a window; an empty
+    one leaves its text by itself.
 
     Args:
         words: reads them.
@@ -51,16 +52,18 @@ def windows(words: Words, questions: Sequence[str], texts: Sequence[str], overla
     room = words.limit - sum(map(len, pair.values()))
     if room < 2 * LEAST:
         raise Mistake("question", f"a window of {words.limit} tokens has no room for a question and a text", "Raise max_tokens of the input")
+    alone = pair | {"between": []}
     found, cut = [], []
     for question, text in zip(questions, texts, strict=True):
         asked = words.plain.encode(words.start(sound(question)), add_special_tokens=False).ids
         made = words.plain.encode(sound(text), add_special_tokens=False)
         offsets = [_bare(text, span) for span in made.offsets]
         kept = asked[: room // 2]
-        size = room - len(kept)
+        frame = pair if kept else alone
+        size = words.limit - sum(map(len, frame.values())) - len(kept)
         step = size - min(overlap, size // 2)
         starts = [0, *range(step, max(1, len(made.ids) - size + step), step)] if len(made.ids) > size else [0]
-        found.append([_window(pair, kept, made.ids[start : start + size], offsets[start : start + size]) for start in starts[:MOST]])
+        found.append([_window(frame, kept, made.ids[start : start + size], offsets[start : start + size]) for start in starts[:MOST]])
         cut.append(len(kept) < len(asked) or len(starts) > MOST)
     return found, cut
 
@@ -74,11 +77,11 @@ def _bare(text: str, span: Span) -> Span:
     return first, first + len(bare)
 
 
-def _window(pair: dict[str, list[int]], question: list[int], ids: list[int], offsets: list[Span]) -> Window:
-    first = [*pair["start"], *question, *pair["between"]]
+def _window(frame: dict[str, list[int]], question: list[int], ids: list[int], offsets: list[Span]) -> Window:
+    first = [*frame["start"], *question, *frame["between"]]
     nowhere = (-1, -1)
-    whole = [*first, *ids, *pair["end"]] or [0]
-    types = [0] * len(first) + [1] * (len(whole) - len(first))
+    whole = [*first, *ids, *frame["end"]] or [0]
+    types = [0] * len(first) + [int(bool(question))] * (len(whole) - len(first))
     return Window(
         whole, types, [nowhere] * len(first) + [(start, stop) for start, stop in offsets] + [nowhere] * (len(whole) - len(first) - len(ids))
     )

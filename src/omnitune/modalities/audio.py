@@ -52,6 +52,7 @@ class Audio(Modality):
         full_length: fill every clip up with silence to the length that Whisper or AST was trained on, at its cost.
         most: clips that are read of one cell, the first ones of a list (in files without lists a text such as `["a", "b"]`); with 1 a
             cell holds one. Each is read by itself, and stands as one token in the fusion; their mean is the input's vector.
+        prompt_tokens: that it takes in a prompt at most; where its backbone makes more, those that follow one another are averaged.
         time_masks: stretches of time hidden in training (SpecAugment, Park et al. 2019, https://arxiv.org/abs/1904.08779), each up to a fifth of
             the clip.
         time_mask: the widest of them, in seconds.
@@ -72,6 +73,7 @@ class Audio(Modality):
     silence: Annotated[float, Field(ge=0, le=3600)] | None = None
     full_length: bool = False
     most: Annotated[int, Field(ge=1, le=64)] = 1
+    prompt_tokens: Annotated[int, Field(ge=1, le=4096)] = 64
     time_masks: Annotated[int, Field(ge=0, le=100)] = 0
     time_mask: Annotated[float, Field(gt=0, le=3600)] = 0.5
     band_masks: Annotated[int, Field(ge=0, le=100)] = 0

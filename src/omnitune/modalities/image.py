@@ -45,6 +45,7 @@ class Image(Modality):
             view instead of in every epoch; 0 draws new ones in every epoch, which learns better and costs the frozen part each time.
         most: pictures that are read of one cell, the first ones of a list (in files without lists a text such as `["a", "b"]`); with 1 a
             cell holds one. Each is read by itself, and stands as one token in the fusion; their mean is the input's vector.
+        prompt_tokens: that it takes in a prompt at most; neighbouring patches are averaged to a coarser grid where there are more.
         fit: how prediction fills the checkpoint's size: `crop` keeps proportions and the centre, `squash` keeps the whole picture.
     """
 
@@ -58,6 +59,7 @@ class Image(Modality):
     flip: bool = True
     views: Annotated[int, Field(ge=0)] = 0
     most: Annotated[int, Field(ge=1, le=64)] = 1
+    prompt_tokens: Annotated[int, Field(ge=1, le=4096)] = 64
     fit: Literal["crop", "squash"] = "crop"
 
     @pydantic.field_validator("crop_scale", "crop_ratio")
@@ -90,6 +92,12 @@ class Image(Modality):
         except Mistake as mistake:
             return f"{mistake.what}. {mistake.fix}"
         return None
+
+    @property
+    def aspect(self) -> float:
+        """See `Modality.aspect`."""
+        height, width = self._wanted["size"]
+        return float(height / width)
 
     @property
     def one(self) -> Image:

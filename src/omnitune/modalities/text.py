@@ -136,13 +136,22 @@ class Text(Modality):
         told = {"words": places, "cut": cut, "bytes": read, "next": after} | place
         return {"input_ids": ids, "attention_mask": mask, "present": present} | told
 
-    def prompts(self, prompt: Prompt, answer: int, facts: Facts) -> _prompts.Prompts:
-        """What reads `prompt` in the place of texts, `answer` tokens kept free for what is written behind it."""
-        return _prompts_of(self.backbone, facts["max_tokens"], facts.get(TOKENIZER), self.backbone.stamp(), prompt, answer)
+    def prompts(self, prompt: Prompt, answer: int, facts: Facts, shown: tuple[_prompts.Shown, ...] = ()) -> _prompts.Prompts:
+        """What reads `prompt` in the place of texts, `answer` tokens kept free for what is written behind it; see `Prompts` for `shown`."""
+        return _prompts_of(self.backbone, facts["max_tokens"], facts.get(TOKENIZER), self.backbone.stamp(), prompt, answer, shown)
 
-    def prompted(self, prompt: Prompt, answer: int, values: Mapping[str, Sequence[Any]], answers: Sequence[Any], facts: Facts) -> dict[str, Tensor]:
+    def prompted(
+        self,
+        prompt: Prompt,
+        answer: int,
+        values: Mapping[str, Sequence[Any]],
+        answers: Sequence[Any],
+        facts: Facts,
+        shown: Mapping[_prompts.Shown, Sequence[bool]],
+    ) -> dict[str, Tensor]:
         """Prompts and the answers behind them, as `encode` gives texts, with `answer` (B,), tokens of the answer in each; of an encoder-decoder the
-        prompts alone, with `labels` (B, T), tokens of the answers, -1 behind them.
+        prompts alone, with `labels` (B, T), tokens of the answers, -1 behind them. Where pictures or sounds stand in it, with `slots` (B, L), the
+        number of each where it stands, -1 of words.
 
         Args:
             prompt: what is asked.
@@ -150,44 +159,68 @@ class Text(Modality):
             values: by name in the prompt, one a row; a missing one reads as an empty text, and where all are, the row is not present.
             answers: one a row; None where there is none.
             facts: what this input learned.
+            shown: pictures and sounds in the prompt, each with the rows that have one.
         """
         import torch
 
-        names = prompt.body.names
-        rows = [{name: cells.text(values[name][i]) for name in names} for i in range(len(answers))]
-        reader = self.prompts(prompt, answer, facts)
+        reader = self.prompts(prompt, answer, facts, tuple(shown))
+        rows = [{name: cells.text(values[name][i]) for name in reader.names} for i in range(len(answers))]
         asked = reader.read(rows, [None if cells.missing(said) else cells.text(said) for said in answers])
         made = self.encode([one.row(reader.apart) for one in asked], facts)
-        present = [not names or any(values[name][i] is not None for name in names) for i in range(len(answers))]
+        made |= self._standing(reader, asked, values, shown, made["input_ids"].shape)
         told = {"answer": torch.tensor([len(one.answer) for one in asked], dtype=torch.int64)}
         if reader.apart:
             longest = max(1, *(len(one.answer) for one in asked))
             told = {"labels": torch.tensor([one.answer + [-1] * (longest - len(one.answer)) for one in asked], dtype=torch.int64)}
-        return made | told | {"present": torch.tensor(present, dtype=torch.bool)}
+        return made | told
+
+    def _standing(
+        self,
+        reader: _prompts.Prompts,
+        asked: Sequence[_prompts.Asked | _prompts.Fork],
+        values: Mapping[str, Sequence[Any]],
+        shown: Mapping[_prompts.Shown, Sequence[bool]],
+        shape: Sequence[int],
+    ) -> dict[str, Tensor]:
+        """`present` (B,), and where pictures or sounds stand in prompts `slots` (B, L)."""
+        import torch
+
+        from omnitune.nn.inlay import SLOTS
+
+        there = [*([value is not None for value in values[name]] for name in reader.names), *shown.values()]
+        present = torch.tensor([not there or any(of[i] for of in there) for i in range(shape[0])], dtype=torch.bool)
+        lines = {SLOTS: torch.tensor([_prompts.line(one.slots, shape[1]) for one in asked], dtype=torch.int64)} if shown else {}
+        return {"present": present} | lines
 
     def forked(
-        self, prompt: Prompt, answer: int, values: Mapping[str, Sequence[Any]], texts: Sequence[Sequence[str]], ends: bool, facts: Facts
+        self,
+        prompt: Prompt,
+        answer: int,
+        values: Mapping[str, Sequence[Any]],
+        texts: Sequence[Sequence[str]],
+        ends: bool,
+        facts: Facts,
+        shown: Mapping[_prompts.Shown, Sequence[bool]],
     ) -> dict[str, Tensor]:
         """Prompts with several texts behind each: as `prompted` gives them, with `branch` (B, L), 0 in the prompt and from 1 on the number of a text;
         of each of their tokens `at`, `says` and `text` (B, M), see `Fork.told`, -1 behind the last; and `size` (B, K), the bytes of each text, 0
         where there is none. Of an encoder-decoder the prompts alone, with `labels` (B, K, T), tokens of the texts, -1 behind them.
 
         Args:
-            prompt, answer, values, facts: as for `prompted`.
+            prompt, answer, values, facts, shown: as for `prompted`.
             texts: of each row.
             ends: whether texts have their end token.
         """
         import torch
         from torch.nn.utils.rnn import pad_sequence
 
-        reader, names = self.prompts(prompt, answer, facts), prompt.body.names
-        rows = [{name: cells.text(values[name][i]) for name in names} for i in range(len(texts))]
+        reader = self.prompts(prompt, answer, facts, tuple(shown))
+        rows = [{name: cells.text(values[name][i]) for name in reader.names} for i in range(len(texts))]
         asked = reader.fork(rows, texts, ends)
         made = self.encode([one.row(reader.apart) for one in asked], facts)
-        present = [not names or any(values[name][i] is not None for name in names) for i in range(len(texts))]
         most = max(1, *(len(one.texts) for one in asked))
         size = torch.tensor([one.bytes + [0] * (most - len(one.bytes)) for one in asked], dtype=torch.int64)
-        made |= {"size": size, "present": torch.tensor(present, dtype=torch.bool)}
+        made |= {"size": size} | self._standing(reader, asked, values, shown, made["input_ids"].shape)
         if reader.apart:
             longest = max(1, *(len(text) for one in asked for text in one.texts)) if any(one.texts for one in asked) else 1
             padded = [[text + [-1] * (longest - len(text)) for text in one.texts] + [[-1] * longest] * (most - len(one.texts)) for one in asked]
@@ -293,7 +326,9 @@ def _words_of(backbone: Backbone, max_tokens: int, learned: str | None, stamp: t
 
 
 @cache
-def _prompts_of(backbone: Backbone, max_tokens: int, learned: str | None, stamp: tuple[Any, ...], prompt: Prompt, answer: int) -> _prompts.Prompts:
+def _prompts_of(
+    backbone: Backbone, max_tokens: int, learned: str | None, stamp: tuple[Any, ...], prompt: Prompt, answer: int, shown: tuple[_prompts.Shown, ...]
+) -> _prompts.Prompts:
     """The same for a prompt."""
     tokenizer = backbone.tokenizer(None if learned is None else {TOKENIZER: learned})
-    return _prompts.Prompts(_words_of(backbone, max_tokens, learned, stamp), tokenizer, prompt, answer, backbone.architecture().decodes)
+    return _prompts.Prompts(_words_of(backbone, max_tokens, learned, stamp), tokenizer, prompt, answer, backbone.architecture().decodes, shown)

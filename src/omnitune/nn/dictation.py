@@ -15,11 +15,12 @@ from transformers.generation import GenerationConfig, GenerationMixin
 from transformers.modeling_outputs import BaseModelOutput
 
 from omnitune.nn import checkpoints
+from omnitune.nn.chances import drawing, likely
 from omnitune.nn.edits import normalised
 from omnitune.nn.encoder import Encoder
 from omnitune.nn.scribe import Scribe, Window
 from omnitune.nn.tokens import Tokens
-from omnitune.nn.writing import Sampling, Written, drawing, likely
+from omnitune.nn.writing import Sampling, Written
 
 TICK = 0.02
 """Seconds between the times that a token of Whisper can tell."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from omnitune.errors import Mistake
-from omnitune.nn import adapters, branches, checkpoints, dropout, flat, kernels, lowrank, masked_words, narrow, patches, weights
+from omnitune.nn import adapters, branches, checkpoints, dropout, flat, inlay, kernels, lowrank, masked_words, narrow, patches, weights
 from omnitune.nn.adaptive_head import AdaptiveHead
 from omnitune.nn.blocks import find_blocks, inside, outside, unread
 from omnitune.nn.compiled import Compiled
@@ -312,6 +312,10 @@ class Encoder(nn.Module):
         if self.shown is None or (self.filled and not self.shown.proved(lambda **inputs: self(**inputs).x_BLD, size)):
             fix = "Choose a ViT, or one built like it (DeiT, DINOv2, CLIP, SigLIP)"
             raise Mistake(f"backbone {type(self.model).__name__}", "it cannot read a picture of which patches are left out", fix)
+
+    def takes_vectors(self) -> bool:
+        """Whether it reads vectors in the place of words, see `inlay`. Nothing is taken on trust: those of two words must give the same tokens."""
+        return inlay.proved(self.model, lambda ids_BL, mask_BL: self._run(None, input_ids=ids_BL, attention_mask=mask_BL))
 
     def _stem(self) -> nn.Module | None:
         return next((m for name, m in self.model.named_modules() if name.rpartition(".")[2] in STEMS), None)

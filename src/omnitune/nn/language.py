@@ -132,6 +132,13 @@ class LanguageHead(WordsHead):
         x_ND = before(x_ND) if before else x_ND
         return linear_cross_entropy(x_ND, self.table.float(), bias_V, y_N, scale_N, own.cap if own else None)
 
+    def logits(self, x_ND: Tensor) -> Tensor:
+        """Of each of some tokens how likely every word is there, (N, V); where all of them are wanted, as in writing."""
+        (own,) = self._own
+        assert own is None, "words that are said by hidden ones are said by the table"
+        said_NV = (self.words(x_ND) if self.words else x_ND) @ self.table.float().T
+        return said_NV if self.words is None or self.words.bias is None else said_NV + self.words.bias
+
 
 class NextSentenceHead(Head):
     """Whether the second of two texts follows the first, from the first token of both, through a layer and tanh (Devlin et al. 2019).

@@ -14,7 +14,7 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 Form = Literal[
     "classes", "ordinal", "labels", "value", "quantiles", "ranks", "tokens", "pixels", "pairs", "neighbours", "series", "rebuilt", "choices",
-    "preferences", "spans",
+    "preferences", "spans", "tags",
 ]  # fmt: skip
 LIKE: dict[str, Form] = {"ordinal": "classes", "quantiles": "value", "choices": "classes"}
 """Forms whose answers, though not their predictions or metrics, are those of another."""
@@ -58,9 +58,13 @@ def of_form(form: Form, names: Sequence[str]) -> dict[str, Metric]:
     if form == "preferences":
         return preference_metrics()
     if form == "spans":
-        from omnitune.nn.quoted import span_metrics
+        from omnitune.nn.span_metrics import span_metrics
 
         return span_metrics()
+    if form == "tags":
+        from omnitune.nn.tag_metrics import tag_metrics
+
+        return tag_metrics(outputs)
     if form == "choices":
         return choice_metrics()
     if form == "quantiles":

@@ -1,22 +1,33 @@
-"""Writing: texts that the language model inside an encoder writes, by the `generate` of transformers.
+"""Writing: texts that the language model inside an encoder writes, by `refill`, or by the `generate` of transformers.
 
 Shape letters: B rows, L tokens of the longest prompt, V vocabulary.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from omnitune.errors import Mistake
-from omnitune.nn import checkpoints
+from omnitune.nn import checkpoints, inlay
+from omnitune.nn.chances import drawing, likely
+from omnitune.nn.choosing import Choosing, Over
+from omnitune.nn.control import Control
 from omnitune.nn.decoder import Decoder
 from omnitune.nn.encoder import Encoder
+from omnitune.nn.parsing import parsed, python
+from omnitune.nn.refill import Refill, Text, fits
+from omnitune.nn.streaming import Tell, streamed, streamer
 
-Tell = Callable[[str], None]
+if TYPE_CHECKING:
+    from omnitune.nn.guide import Guide
+
+WARM, APART = 0.8, 7919
+"""How texts are drawn again that do not parse: the temperature where the likeliest token was taken, and how far seeds lie apart."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +43,8 @@ class Sampling:
         repetition_penalty: divides the logits of tokens that are there already (Keskar et al. 2019); 1 changes nothing.
         num_beams: texts that are followed at once.
         stop_strings: texts at which to stop.
-        seed: of the draws.
+        seed: of the draws; a text's are its own, whatever is written beside it, but where `generate` of transformers writes all at once.
+        control: what texts must be; what the recipe says of the task where it is left out.
     """
 
     max_new_tokens: int = 100
@@ -44,11 +56,12 @@ class Sampling:
     num_beams: int = 1
     stop_strings: tuple[str, ...] = ()
     seed: int = 0
+    control: Control | None = None
 
     def options(self, tokenizer: Any) -> dict[str, Any]:
         """For `generate` of transformers. Raises one `Mistake` for all values that cannot be meant."""
         self._check()
-        chosen = {k: v for k, v in asdict(self).items() if k not in ("seed", "stop_strings", "temperature")}
+        chosen = {k: v for k, v in asdict(self).items() if k not in ("seed", "stop_strings", "temperature", "control")}
         stops = {"stop_strings": list(self.stop_strings), "tokenizer": tokenizer} if self.stop_strings else {}
         if not self.temperature:
             chosen = {k: v for k, v in chosen.items() if k not in ("top_k", "top_p", "min_p")} | {"do_sample": False}
@@ -77,12 +90,14 @@ class Written:
         tokens: each as the tokenizer spells it, the end too where there is one.
         probabilities: of each, by the model as it is: before temperature and all that narrows the choice. Empty of several beams.
         segments: of speech, the first and last second of each stretch and its text; None where no times are told.
+        meets: whether it is what a `Control` says; None where there is none.
     """
 
     text: str
     tokens: tuple[str, ...]
     probabilities: tuple[float, ...]
     segments: tuple[tuple[float, float, str], ...] | None = None
+    meets: bool | None = None
 
 
 class Writer:
@@ -102,34 +117,94 @@ class Writer:
         self.caches = getattr(self.model.config, "remembers", True)  # a Transformer-XL without a memory reads the whole text for each token
         self.unknown = sorted(set(range(self.model.config.vocab_size)) - set(tokenizer.get_vocab().values()))
         """Rows of the table that are no word, there to make its size a round number."""
+        self.refills = not self.apart and self.limit is not None and self.caches and fits(self.model)
+        """Whether prompts take the places of texts that are done; of several beams they never do."""
+
+    def write(
+        self,
+        rows: Sequence[Sequence[int]],
+        sampling: Sampling,
+        tell: Tell | None = None,
+        vectors: Tensor | None = None,
+        numbers: Sequence[int] | None = None,
+    ) -> list[Written]:
+        """What follows each of these rows of tokens, each of one at least; `tell` is given a single text as it is written, or once it is kept.
+        Numbers beyond words stand for `vectors` (K, D), see `inlay`. Their draws are told apart by `numbers`, from 0 on
+        where they are left out."""
+        control, numbered = sampling.control, list(zip(range(len(rows)) if numbers is None else numbers, rows, strict=True))
+        if control is None or control.parses is None:
+            return self._once(numbered, sampling, tell, vectors)
+        warm = replace(sampling, temperature=sampling.temperature or WARM, num_beams=1)
+        tries = [sampling, *(replace(warm, seed=sampling.seed + number * APART) for number in range(1, control.tries))]
+        made = parsed(lambda some, number: self._once(some, tries[number], None, vectors), numbered, control.tries, lambda one: one.meets is True)
+        if tell and len(made) == 1:
+            tell(made[0].text)
+        return made
 
     @torch.inference_mode()
-    def write(self, rows: Sequence[Sequence[int]], sampling: Sampling, tell: Tell | None = None) -> list[Written]:
-        """What follows each of these rows of tokens, each of one at least; `tell` is given a single text as it is written."""
-        options = sampling.options(self.tokenizer)
+    def _once(self, rows: Sequence[tuple[int, Sequence[int]]], sampling: Sampling, tell: Tell | None, vectors: Tensor | None) -> list[Written]:
+        sampling.options(self.tokenizer)
         if not rows:
             return []
+        numbers, prompts = [number for number, _ in rows], [row for _, row in rows]
+        if self.refills and sampling.num_beams == 1:
+            return self._refilled(prompts, numbers, sampling, tell, vectors)
+        return self._generated(prompts, replace(sampling, seed=sampling.seed + numbers[0]), tell, vectors)
+
+    def _refilled(
+        self, rows: Sequence[Sequence[int]], numbers: Sequence[int], sampling: Sampling, tell: Tell | None, vectors: Tensor | None
+    ) -> list[Written]:
+        """Each as long as its own prompt leaves room for."""
+        assert self.limit is not None
+        texts = [Text(i, row, min(sampling.max_new_tokens, self.limit - len(row))) for i, row in enumerate(rows)]
+        guide = self._guide(sampling, 0, [text.room for text in texts])
+        over = Over(self._ends(), sampling.stop_strings, self.tokenizer)
+        stream = streamed(self.tokenizer, tell, over) if tell and len(rows) == 1 else over
+        with self._alone(sampling.seed), inlay.reading(self.encoder.model, vectors):
+            Refill(self.model, Choosing(sampling, numbers, self.unknown, guide), stream, self.tokenizer.pad_token_id)(texts)
+        return [self._written(text.written, text.chances, guide, sampling.control) for text in texts]
+
+    def _generated(self, rows: Sequence[Sequence[int]], sampling: Sampling, tell: Tell | None, vectors: Tensor | None) -> list[Written]:
+        """All as long as the longest prompt leaves room for, by transformers."""
+        options = sampling.options(self.tokenizer)
         longest, device = max(map(len, rows)), self.encoder.model.device
         ids_BL, mask_BL = (torch.tensor(padded, device=device) for padded in _padded(rows, longest, self.tokenizer.pad_token_id, self.apart))
-        read = 0 if self.apart else longest
+        start, read = (1, 0) if self.apart else (longest, longest)
         room = sampling.max_new_tokens if self.limit is None else min(sampling.max_new_tokens, self.limit - read)
         options |= {"use_cache": self.caches, "suppress_tokens": self.unknown or None, "max_new_tokens": room}
         options |= {} if self.end is None else {"eos_token_id": self.end}
-        streamer = _Told(self.tokenizer, tell) if tell and len(rows) == 1 and sampling.num_beams == 1 else None
-        with self._alone(sampling.seed), likely(self.model) as chances:
-            made_BL = self.model.generate(ids_BL, attention_mask=mask_BL, pad_token_id=self.tokenizer.pad_token_id, streamer=streamer, **options)[
-                :, 1 if self.apart else longest :
-            ]
-        chances_BL = chances(made_BL) if sampling.num_beams == 1 else None
-        return [self._written(row, None if chances_BL is None else chances_BL[i]) for i, row in enumerate(made_BL.tolist())]
+        options |= {"streamer": streamer(self.tokenizer, tell)} if tell and len(rows) == 1 and sampling.num_beams == 1 else {}
+        guide = self._guide(sampling, start, [room] * len(rows))
+        penalty = None if vectors is None else inlay.Repetition(options.pop("repetition_penalty"))
+        options |= {"logits_processor": [one for one in (penalty, guide) if one is not None]}
+        with self._alone(sampling.seed), likely(self.model) as chances, inlay.reading(self.encoder.model, vectors):
+            made_BL = self.model.generate(ids_BL, attention_mask=mask_BL, pad_token_id=self.tokenizer.pad_token_id, **options)[:, start:]
+        chances_BL = chances(made_BL) if sampling.num_beams == 1 else [[]] * len(rows)
+        return [self._written(row, some, guide, sampling.control) for row, some in zip(made_BL.tolist(), chances_BL, strict=True)]
 
-    def _written(self, ids: list[int], likely: list[float] | None) -> Written:
+    def _guide(self, sampling: Sampling, start: int, rooms: Sequence[int]) -> "Guide | None":
+        """What holds texts to their `Control`; None where there is nothing to hold to."""
+        control = sampling.control
+        if control is None or not (control.grammar or control.min_tokens):
+            return None
+        from omnitune.nn.guide import Guide
+
+        return Guide(control, self._signs, sorted(self._ends()), start, rooms, sampling.num_beams)
+
+    @cached_property
+    def _signs(self) -> Any:
+        from omnitune.nn.signs import signs
+
+        return signs(self.tokenizer, self.model.config.vocab_size, sorted(self._ends()))
+
+    def _written(self, ids: list[int], likely: list[float], guide: "Guide | None", control: Control | None) -> Written:
         """The text of one row, up to its end."""
         ends = self._ends()
         stop = next((place + 1 for place, number in enumerate(ids) if number in ends), len(ids))
         text: str = self.tokenizer.decode(ids[:stop], skip_special_tokens=True)
         tokens = tuple(self.tokenizer.convert_ids_to_tokens(ids[:stop]))
-        return Written(text, tokens, () if likely is None else tuple(likely[:stop]))
+        meets = None if control is None else (guide is None or guide.meets(ids[:stop])) and (control.parses is None or python(text))
+        return Written(text, tokens, tuple(likely[:stop]), meets=meets)
 
     def _ends(self) -> set[int]:
         found = self.model.generation_config.eos_token_id if self.end is None else self.end
@@ -153,41 +228,6 @@ class Writer:
         """Meanwhile, `model` is one that `generate` of transformers takes."""
         head = self.encoder.lm_head
         return head.around(self.encoder.model) if isinstance(head, Decoder) else nullcontext()
-
-
-@contextmanager
-def drawing(seed: int, device: torch.device) -> Iterator[None]:
-    """Draws from `seed` meanwhile; then the generator is as it was."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
-
-
-@contextmanager
-def likely(model: Any) -> Iterator[Callable[[Tensor], list[list[float]]]]:
-    """Gives what tells how likely each token was that `model` wrote meanwhile, (B, L). The logits of one place at a time are kept."""
-    last: list[Tensor] = []
-    found: list[Tensor] = []
-
-    def note(ids_B: Tensor) -> None:
-        if last:
-            found.append(last.pop().gather(1, ids_B[:, None])[:, 0])
-
-    def look(_: Any, __: Any, options: dict[str, Any], out: Any) -> None:
-        ids_BL = next(options[name] for name in ("decoder_input_ids", "input_ids") if options.get(name) is not None)
-        note(ids_BL[:, -1])
-        last.append(out.logits[:, -1].float().softmax(1))
-
-    def chances(made_BL: Tensor) -> list[list[float]]:
-        note(made_BL[:, -1])
-        told: list[list[float]] = torch.stack(found, 1).tolist()
-        return told
-
-    hook = model.register_forward_hook(look, with_kwargs=True)
-    try:
-        yield chances
-    finally:
-        hook.remove()
 
 
 def _padded(rows: Sequence[Sequence[int]], longest: int, pad: int, right: bool) -> tuple[list[list[int]], list[list[int]]]:
@@ -214,24 +254,3 @@ def _speaking(encoder: Encoder) -> Any:
     if made.get_output_embeddings() is not None:  # a Transformer-XL has none, and says words by its table itself
         made.get_output_embeddings().weight = base.get_input_embeddings().weight
     return made.eval()
-
-
-class _Told:
-    """Hands over text as it becomes certain, in the form that transformers wants of a streamer."""
-
-    def __init__(self, tokenizer: Any, tell: Tell) -> None:
-        from transformers import TextStreamer
-
-        class Streamer(TextStreamer):  # type: ignore[misc]
-            def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
-                tell(text)
-
-        self.streamer = Streamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
-
-    def put(self, value: Any) -> None:
-        """Takes new tokens."""
-        self.streamer.put(value)
-
-    def end(self) -> None:
-        """Hands over the rest."""
-        self.streamer.end()

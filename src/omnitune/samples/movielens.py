@@ -11,7 +11,7 @@ from omnitune.samples.tables import widedeep, write
 
 PLAIN = ("movie_id", "movie_title", "release_date", "video_release_date", "IMDb_URL", "unknown")
 FOLDS, BEFORE = 5, 50
-"""Folds of the ratings, of which the first is for testing, and ratings that a row is told of those before it."""
+"""Folds of the ratings, of which one is for testing, and ratings that a row is told of those before it."""
 Rows = list[dict[str, Any]]
 
 
@@ -40,19 +40,33 @@ def following(wheel: Path, folder: Path) -> None:
 def ratings(wheel: Path, folder: Path) -> None:
     """A row a rating: who, which film, and the last `BEFORE` ratings of that user before it, none of test rows. Test: a fifth, drawn at random."""
     import numpy as np
+
+    found = _rows(wheel, "data")
+    folds = np.random.RandomState(0).permutation(len(found)) % FOLDS
+    _parted(wheel, folder, found, (folds == 0).tolist())
+
+
+def published(wheel: Path, folder: Path, fold: int) -> None:
+    """As `ratings`, parted as the authors did. Test: the ratings of their u1.test to u5.test, which are the fifths of the file in its order, as the
+    script `mku.sh` beside it cuts them."""
+    found = _rows(wheel, "data")
+    size = len(found) // FOLDS
+    _parted(wheel, folder, found, [i // size == fold - 1 for i in range(len(found))])
+
+
+def _parted(wheel: Path, folder: Path, found: Rows, tested: list[bool]) -> None:
     import pyarrow as pa
 
-    found, known = _rows(wheel, "data"), _films(wheel)
-    people = {r["user_id"]: _person(r) for r in _rows(wheel, "users")}
-    folds = np.random.RandomState(0).permutation(len(found)) % FOLDS
+    people, known = {r["user_id"]: _person(r) for r in _rows(wheel, "users")}, _films(wheel)
     parts: dict[str, Rows] = {"train": [], "test": []}
-    for rated in _by_user([row | {"fold": int(fold)} for row, fold in zip(found, folds, strict=True)]).values():
+    for rated in _by_user([row | {"tested": test} for row, test in zip(found, tested, strict=True)]).values():
         before: Rows = []
         for row in rated:
             film = known[str(row["movie_id"])]
             told = {"user": str(row["user_id"]), **people[row["user_id"]], **film, "history": before[-BEFORE:], "rating": row["rating"]}
-            parts["train" if row["fold"] else "test"].append(told | {"time": row["timestamp"]})
-            before = [*before, {"item": film["film"], "time": row["timestamp"], "action": str(row["rating"])}] if row["fold"] else before
+            parts["test" if row["tested"] else "train"].append(told | {"time": row["timestamp"]})
+            step = {"item": film["film"], "time": row["timestamp"], "action": str(row["rating"])}
+            before = before if row["tested"] else [*before, step]
     for part, rows in parts.items():
         write(pa.Table.from_pylist(rows), folder, name=part)
 

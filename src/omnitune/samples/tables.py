@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,13 +75,46 @@ def cmake_manual(wheel: Path, folder: Path) -> None:
     """A row a page: its path in the manual and its text. Pages that only name a module's file, where its text stands, are left out."""
     import pyarrow as pa
 
+    pages = _cmake_pages(wheel)
+    write(pa.table({"page": list(pages), "text": list(pages.values())}), folder)
+
+
+def _cmake_pages(wheel: Path) -> dict[str, str]:
     root, pages = "cmake/data/share/cmake-3.31/Help/", dict[str, str]()
     with zipfile.ZipFile(wheel) as archive:
         for name in sorted(archive.namelist()):
             if name.startswith(root) and name.endswith(".rst"):
                 text = archive.read(name).decode()
                 pages |= {} if text.startswith(".. cmake-module::") else {name.removeprefix(root): text}
-    write(pa.table({"page": list(pages), "text": list(pages.values())}), folder)
+    return pages
+
+
+ROLE = re.compile(r":([a-z_]+):`([^`<]+?)(?:\s*<[^`]*>)?`")
+NAMED = {"command": "command", "cref": "command", "variable": "variable", "envvar": "variable", "module": "module", "policy": "policy"}
+
+
+def cmake_names(wheel: Path, folder: Path) -> None:
+    """A row a paragraph of the same pages that has a mark-up for names: its text without it, and in `names` where its authors marked up a command, a
+    variable (of the environment, too), a property, a module or a policy; what refers to something else is text only."""
+    import pyarrow as pa
+
+    rows = []
+    for page, whole in _cmake_pages(wheel).items():
+        for part in re.split(r"\n\s*\n", whole):
+            if ROLE.search(part) and not part.lstrip().startswith(".."):
+                text, names = _unmarked(" ".join(part.split()))
+                rows.append({"page": page, "text": text, "names": names})
+    write(pa.Table.from_pylist(rows), folder)
+
+
+def _unmarked(marked: str) -> tuple[str, list[dict[str, Any]]]:
+    text, names, at = "", [], 0
+    for match in ROLE.finditer(marked):
+        text += marked[at : match.start()]
+        label = "property" if match[1].startswith("prop_") else NAMED.get(match[1])
+        names += [{"start": len(text), "stop": len(text) + len(match[2]), "label": label}] if label else []
+        text, at = text + match[2], match.end()
+    return text + marked[at:], names
 
 
 def emoji(archive: Path, folder: Path) -> None:

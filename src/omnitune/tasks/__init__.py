@@ -33,7 +33,7 @@ class Task(Component, ABC):
 
     form: ClassVar[
         Literal["classes", "ordinal", "labels", "value", "quantiles", "ranks", "tokens", "pixels", "pairs", "neighbours", "series", "rebuilt"]
-        | Literal["choices", "preferences", "spans"]
+        | Literal["choices", "preferences", "spans", "tags"]
     ]
     """What a prediction looks like: (B, C) probabilities of one class, in no order or rising, or of one option of those that the row has (0 for
     others), (B, K) probabilities of labels, (B,) numbers, (B, Q) numbers that the answer lies below with given probabilities, of items (B, 2 K) the
@@ -162,7 +162,7 @@ class SelfSupervised(Task, ABC):
         of: the input.
     """
 
-    form: ClassVar[Literal["classes", "tokens", "pixels", "series", "rebuilt", "choices", "preferences", "spans"]] = "tokens"
+    form: ClassVar[Literal["classes", "tokens", "pixels", "series", "rebuilt", "choices", "preferences", "spans", "tags"]] = "tokens"
     supervised: ClassVar[bool] = False
     answers: ClassVar[bool] = False
     asks: ClassVar[Literal["language", "patches", "series", "whole", "speech"]] = "language"
@@ -172,6 +172,8 @@ class SelfSupervised(Task, ABC):
     """Why a row may not be asked about, as a sentence about several, by the numbers of `why` (B,) in a target."""
     forks: ClassVar[bool] = False
     """Whether several texts are read behind each prompt, see `behind`."""
+    shows: ClassVar[bool] = False
+    """Whether pictures and sounds may stand in its prompt."""
     windows: ClassVar[bool] = False
     """Whether its prompt is a question that is read beside the input's own value, in overlapping windows of that."""
     ends: ClassVar[bool] = True

@@ -54,6 +54,7 @@ class Choose(Asked):
     form: ClassVar[Literal["choices"]] = "choices"
     answers: ClassVar[bool] = True
     ends: ClassVar[bool] = False
+    shows: ClassVar[bool] = True
 
     target: str
     choices: tuple[cells.Scalar, ...] | None = None

@@ -181,7 +181,7 @@ class Extract(SelfSupervised):
 
     def metrics(self, facts: Facts) -> dict[str, Metric]:
         """Of parts of a text."""
-        from omnitune.nn.quoted import span_metrics
+        from omnitune.nn.span_metrics import span_metrics
 
         return span_metrics()
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import pydantic
 from pydantic import Field
 
 from omnitune.component import component
 from omnitune.nn import values as cells
+from omnitune.nn.control import Controlled
 from omnitune.nn.template import Prompt, Template
+from omnitune.nn.text_metrics import Judge, counts, held_metrics, text_metrics
 from omnitune.tasks import Facts, SelfSupervised, Target
 from omnitune.tasks._asked import speaks
 
@@ -39,14 +41,19 @@ class Generate(SelfSupervised):
 
     Args:
         of: the text input that is continued, or whose backbone answers.
-        prompt: the question, with inputs or other columns in braces; `{{` stands for a brace. A missing value reads as nothing.
+        prompt: the question, with inputs or other columns in braces; `{{` stands for a brace. A missing value reads as nothing. In the place of a
+            picture or a sound stands what its backbone makes of it, through a projector that learns (Liu et al. 2023,
+            https://arxiv.org/abs/2304.08485); a missing one is a learned vector.
         target: the column of the answers.
         chat: whether the prompt is a user's message in the checkpoint's own chat template.
         system: a message before it, in a chat.
         answer_tokens: of an answer at most, its end included; longer ones are cut, in training too. The longest of the training rows, and at most
             half of what the backbone reads, where it is left out.
         samples: test rows whose answers are written before and after training, to be compared with the true ones; 0 for none.
+        control: what written answers must be, in measuring and in prediction; see `Control`.
     """
+
+    shows: ClassVar[bool] = True
 
     prompt: str | None = None
     target: Annotated[str | None, Field(validate_default=True)] = None
@@ -54,6 +61,7 @@ class Generate(SelfSupervised):
     system: Annotated[str | None, Field(validate_default=True)] = None
     answer_tokens: Annotated[int, Field(ge=2)] | None = None
     samples: Annotated[int, Field(ge=0)] = 100
+    control: Controlled = None
 
     @pydantic.field_validator("prompt")
     @classmethod
@@ -62,7 +70,7 @@ class Generate(SelfSupervised):
             raise ValueError(problem)
         return prompt
 
-    @pydantic.field_validator("target", "chat", "system")
+    @pydantic.field_validator("target", "chat", "system", "control")
     @classmethod
     def _fits(cls, value: Any, found: pydantic.ValidationInfo) -> Any:
         asks = found.data.get("prompt", "") is not None
@@ -83,6 +91,10 @@ class Generate(SelfSupervised):
     def writes(self) -> bool:
         """See `Task.writes`."""
         return self.prompt is not None
+
+    def judge(self) -> Judge:
+        """See `Task.judge`."""
+        return Judge(counts, text_metrics if self.control is None else held_metrics)
 
     def behind(self, columns: Mapping[str, Sequence[Any]], rows: int) -> list[list[str]]:
         """The answer, where there is one."""

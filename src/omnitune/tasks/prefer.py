@@ -10,6 +10,8 @@ from pydantic import Field
 
 from omnitune.component import component
 from omnitune.nn import values as cells
+from omnitune.nn.control import Controlled
+from omnitune.nn.text_metrics import Judge, counts, held_metrics, text_metrics
 from omnitune.tasks import Facts, Target
 from omnitune.tasks._asked import Asked
 
@@ -48,6 +50,7 @@ class Prefer(Asked):
         answer_tokens: of an answer at most, its end included; longer ones are cut, in training too. The longest of the training rows, and at most
             half of what the backbone reads, where it is left out.
         samples: test rows whose answers are written before and after training, to be compared with the chosen ones; 0 for none.
+        control: what written answers must be, in measuring and in prediction; see `Control`.
     """
 
     form: ClassVar[Literal["preferences"]] = "preferences"
@@ -58,6 +61,7 @@ class Prefer(Asked):
     beta: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     margin: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     samples: Annotated[int, Field(ge=0)] = 100
+    control: Controlled = None
 
     @pydantic.field_validator("rejected")
     @classmethod
@@ -102,6 +106,10 @@ class Prefer(Asked):
         if there and cells.name(better).strip() == cells.name(worse).strip():
             return self.rejected, f"equals {self.chosen!r}, so nothing is preferred"
         return None
+
+    def judge(self) -> Judge:
+        """See `Task.judge`."""
+        return Judge(counts, text_metrics if self.control is None else held_metrics)
 
     def behind(self, columns: Mapping[str, Sequence[Any]], rows: int) -> list[list[str]]:
         """The chosen and the rejected answer, where there are both."""

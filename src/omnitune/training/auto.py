@@ -33,6 +33,8 @@ PATIENCE = {"probe": 0, "freeze": 2, "lora": 2, "full": 2}
 """Rounds without progress after which a rung gives way to the next, where the recipe names none. Epochs of the probe cost next to nothing: with 2
 it ended after 4 of them on 268 rows, far below a probe that is fitted to the end (validation AUROC .60)."""
 CONVOLUTIONS = 2e-4
+PART = 128
+"""Rows of a backbone in memory at once on a CPU: 512 pictures of 224 x 224 in a small convolutional network take 8 GB."""
 COMPILED_STEPS = 1000
 """That a compiled run must have, at the least."""
 
@@ -60,6 +62,8 @@ def _batch(recipe: Recipe, rows: int, device: torch.device) -> tuple[int, str]:
 
 
 def _micro_batch(recipe: Recipe, rows: int, device: torch.device) -> tuple[int, str]:
+    if device.type == "cpu" and _shapes(recipe) and int(recipe.train.batch) > PART:
+        return PART, "a part of the batch: on a CPU a run that asks for too much memory is killed without a word"
     return int(recipe.train.batch), "the whole batch; halved when memory ends"
 
 
@@ -71,7 +75,7 @@ def _epochs(recipe: Recipe, rows: int, device: torch.device) -> tuple[float, str
 
 def _lr(recipe: Recipe, rows: int, device: torch.device) -> tuple[float, str]:
     """Smaller models bear larger steps: the rate falls with the square of the width (measured, docs/log.md 2026-11-23)."""
-    shapes = _shapes(recipe)
+    shapes = [shape for name, shape in _shaped(recipe).items() if not recipe.tuning.of or recipe.reader(name) in recipe.tuning.of]
     if recipe.tuning.kind not in FACTORS or not shapes:
         return HIGHEST, "no pretrained weight learns"
     factor, reason = FACTORS[recipe.tuning.kind]
@@ -92,6 +96,8 @@ def _lr(recipe: Recipe, rows: int, device: torch.device) -> tuple[float, str]:
 
 
 def _head_lr(recipe: Recipe, rows: int, device: torch.device) -> tuple[float, str]:
+    if any(recipe.shown(task) for task in recipe.tasks):
+        return HIGHEST, "a projector of pictures or sounds into prompts (Liu et al. 2023, section 4)"
     if recipe.fusion.deep:
         return 5e-4, "a Transformer from scratch does not bear the 3e-3 of a linear layer (measured, docs/log.md 2026-11-23)"
     if any(part.deep for part in (*recipe.tasks.values(), *recipe.inputs.values())):

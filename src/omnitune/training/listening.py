@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from omnitune.data.schema import Schema
+from omnitune.errors import Mistake
 from omnitune.nn.scribe import Window
 from omnitune.nn.writing import Sampling, Written
 from omnitune.recipe import Recipe
@@ -38,7 +39,13 @@ class Listening:
 
     def __call__(self, rows: Sequence[Mapping[str, Any]], sampling: Sampling = GREEDY) -> list[Written]:
         """The transcripts of rows, values by column, in their order; of a missing sound an empty one. Long sounds are heard in windows, a few at a
-        time, whatever their length."""
+        time, whatever their length.
+
+        Raises:
+            Mistake: texts are to be held to something.
+        """
+        if sampling.control is not None:
+            raise Mistake("control", "what is heard is written down as it is", "Leave it out")
         found: list[list[tuple[Window, Any]]] = [[] for _ in rows]
         windows = self._windows(rows)
         while some := list(islice(windows, WINDOWS)):

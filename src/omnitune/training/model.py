@@ -19,14 +19,17 @@ from omnitune.modalities import Modality
 from omnitune.nn import one_pass, several
 from omnitune.nn.encoder import Encoder
 from omnitune.nn.heads import Head, RowHead
+from omnitune.nn.inlay import SLOTS
 from omnitune.nn.language import LanguageHead
 from omnitune.nn.late import with_own
 from omnitune.nn.masked_words import MaskedWords
+from omnitune.nn.projector import Inlays, Shown
 from omnitune.nn.recall import Recall
 from omnitune.nn.tokens import Batch, Loss, Tokens, View, beside
 from omnitune.recipe import Recipe
 from omnitune.tasks import SelfSupervised
 from omnitune.training import auto
+from omnitune.tuning.probe import Probe
 
 if TYPE_CHECKING:
     from omnitune.training.features import Read
@@ -57,7 +60,9 @@ class Model(nn.Module):
         encoders: dict[str, Any] = {name: self._made(recipe.inputs[name], schema.inputs[name], name in skeletons) for name in recipe.readers}
         self.encoders = nn.ModuleDict({slug(name): encoder for name, encoder in encoders.items()})
         self.fusion = recipe.fusion.module({name: encoders[of].width for name, of in self.readers.items()})
+        self.shown = {of for task in recipe.tasks for of in recipe.shown(task)}
         asked = {self.readers[task.of] for task in recipe.tasks.values() if isinstance(task, SelfSupervised)}
+        asked |= {self.readers[of] for of in self.shown}
         for name, encoder in self.backbones.items():
             encoder.padding.flat = recipe.train.flat
             encoder.channels_last &= recipe.train.channels_last
@@ -67,6 +72,21 @@ class Model(nn.Module):
         makers = {name: encoders[of] for name, of in self.readers.items()} | self.pretrained
         heads = {slug(name): task.head(width, schema.tasks[name], makers) for name, task in recipe.tasks.items()}
         self.heads = nn.ModuleDict(heads)
+        self.inlays = nn.ModuleDict({slug(of): self._inlays(recipe, of) for of in self._showing(recipe)})
+
+    def _showing(self, recipe: Recipe) -> list[str]:
+        """Inputs that read prompts in which others stand."""
+        return list(dict.fromkeys(recipe.tasks[task].of for task in recipe.tasks if recipe.shown(task)))
+
+    def _inlays(self, recipe: Recipe, of: str) -> Inlays:
+        """What lays pictures and sounds into the prompts that input `of` reads; inputs that share a backbone share a projector."""
+        names = {name for task in recipe.tasks if getattr(recipe.tasks[task], "of", None) == of for name in recipe.shown(task)}
+        shown = {
+            number: Shown(slug(self.readers[name]), self.pretrained[name].width, recipe.inputs[name].shows, recipe.inputs[name].aspect)
+            for number, name in enumerate(self.inputs)
+            if name in names
+        }
+        return Inlays(self.encoder(of), self.pretrained[of], shown)
 
     @staticmethod
     def _made(modality: Modality, facts: dict[str, Any], skeleton: bool) -> nn.Module:
@@ -126,9 +146,21 @@ class Model(nn.Module):
         inputs = {name: several.flat(batch.inputs[name]) for name in names}
         there = {name: tensors for name, tensors in inputs.items() if tensors.keys() != {"present"}}
         made |= {name: self._nothing(name, batch.size) for name in inputs.keys() - there.keys()}
-        for group in one_pass.alike(there, self.readers, self._pads):
+        showing = [name for name in there if SLOTS in there[name]]
+        for group in one_pass.alike({name: of for name, of in there.items() if name not in showing}, self.readers, self._pads):
             made |= self._read({name: inputs[name] for name in group}, batch.rows)
+        made |= {name: self._read_prompts(name, batch, made) for name in showing}
         return {name: several.rowwise(made[name], batch.inputs[name]) for name in names}
+
+    def _read_prompts(self, name: str, batch: Batch, read: Mapping[str, Tokens]) -> Tokens:
+        """The tokens of prompts in which inputs stand, of those that are `read` already their tokens."""
+        inlays = self.inlays[slug(name)]
+        assert isinstance(inlays, Inlays)
+        shown = {number: self.inputs[number] for number in inlays.shown}
+        lacks = [of for of in shown.values() if of not in read]
+        read = {**read, **self.read(lacks, batch)} if lacks else read
+        tokens: Tokens = inlays(batch.inputs[name], {n: read[of].only(batch.inputs[of]["present"]) for n, of in shown.items()})
+        return tokens
 
     def _read(self, flat: Mapping[str, Inputs], rows: np.ndarray[Any, Any]) -> dict[str, Tokens]:
         names, parts = list(flat), list(flat.values())
@@ -267,15 +299,15 @@ def tune(model: Model, recipe: Recipe) -> None:
     if recipe.tuning.adapts and (fresh := auto.from_nothing(recipe)):
         wrong = f"adapters would stand beside weights that never learned: the backbone of {' and '.join(fresh)} starts from nothing"
         raise Mistake("tuning", wrong, "Choose full, or a backbone that was trained before")
-    for encoder in model.backbones.values():
+    for name, encoder in model.backbones.items():
         layers, attention = (None if isinstance(share, str) else share for share in (recipe.train.dropout, recipe.train.attention_dropout))
         encoder.set_dropout(layers, attention)  # before adapters come, which have a dropout of their own
-        recipe.tuning.apply(encoder)
+        (recipe.tuning if not recipe.tuning.of or name in recipe.tuning.of else Probe()).apply(encoder)
         if recipe.train.checkpointing:
             encoder.recompute()
         if recipe.train.compile is True:
             encoder.compile_blocks()
-    learns = (p.requires_grad for part in (*model.backbones.values(), model.heads) for p in part.parameters())
+    learns = (p.requires_grad for part in (*model.backbones.values(), model.heads, model.inlays) for p in part.parameters())
     if model.backbones and recipe.tuning.kind != "auto" and not any(learns):  # a ladder begins with a rung that learns
         wrong = f"{recipe.tuning.kind} leaves the backbone as it is, and no weight of {' and '.join(recipe.tasks)} is its own: nothing would learn"
         raise Mistake("tuning", wrong, "Choose full, freeze, bias or lora")

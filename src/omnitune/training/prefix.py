@@ -37,6 +37,8 @@ LARGEST = float(np.finfo(np.float16).max)
 BOUND = 1e-3
 """How far 16 bits may move a row's vector, as a share of the largest number in any; else rows are kept in 32."""
 WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx"}
+APART = ("column", "backbone", "shares", "views", "most", "prompt_tokens")
+"""Settings of an input that change nothing of what its backbone makes of one value, or are looked at by themselves."""
 
 
 class Prefix:
@@ -57,7 +59,7 @@ class Prefix:
         self.reader, self.depth = model.encoder(name), len(self.encoder.blocks)
         self.whole = self.encoder.still() > self.depth + 1
         self.blocks = self.depth if self.whole else self.encoder.still() - 1
-        self.pooled = self.whole and model.fusion.pools
+        self.pooled = self.whole and model.fusion.pools and name not in model.shown
         self.encoder.narrow &= not self.whole  # so that a row's vector does not depend, in its last digits, on the rows beside it
         self.most = getattr(self.modality, "most", 1)
         self.keys: dict[int, list[bytes]] = {}
@@ -157,7 +159,7 @@ class Prefix:
             inputs: Inputs = self.modality.encode(self._values(rows), self.facts)
             return inputs
         columns = {column: Column(self.table, column, rows)[:] for column in prompted.read_by(recipe, self.asked)}
-        return prompted.encoded(recipe, schema.inputs, self.asked, schema.tasks[self.asked], columns)
+        return prompted.encoded(recipe, schema.inputs, self.asked, schema.tasks[self.asked], columns, {})
 
     # Whether it can be, decided before the first step
 
@@ -257,7 +259,7 @@ class Prefix:
     def fingerprint(self) -> str:
         """SHA-256 of everything that decides what is kept: weights, tokenizer or picture settings, the place of the cut, versions."""
         facts = {"version": VERSION, "torch": torch.__version__, "blocks": self.blocks, "whole": self.whole, "pooled": self.pooled}
-        settings = {key: value for key, value in plain(self.modality).items() if key not in ("column", "backbone", "shares", "views", "most")}
+        settings = {key: value for key, value in plain(self.modality).items() if key not in APART}
         if decoder := self.modality.decoder(self.modality.augments):
             facts["decoder"] = decoder.settings
         facts |= {"modality": settings, "facts": self.facts, "pool": self.encoder.pool, "files": self._files()}

@@ -40,7 +40,8 @@ class Rungs:
         self.tuning: Auto = tuning
         self.encoders = list(model.backbones.values())
         blocks = min((len(encoder.blocks) for encoder in self.encoders), default=0)
-        alone = not self.encoders or any(True for _ in model.heads.parameters())  # heads of a language may have no weights of their own
+        own = (*model.heads.parameters(), *model.inlays.parameters())  # heads of a language may have no weights of their own
+        alone = not self.encoders or bool(own)
         self.names = [*(["probe"] if alone else []), *(["freeze"] if blocks > 1 else []), *(["top"] if self.encoders else [])]
         self.upper = min(tuning.blocks, max(1, blocks - 1))
         self.share = max((self.upper / len(encoder.blocks) for encoder in self.encoders if encoder.blocks), default=1.0)

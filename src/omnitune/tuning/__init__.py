@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
 
 from omnitune.component import Component
 
@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Tuning(Component, ABC):
     """Decides what learns inside a backbone. Heads, fusion and small encoders of our own always learn."""
+
+    apart: ClassVar[bool] = True
+    """Whether it may be asked of some backbones alone."""
+
+    of: tuple[str, ...] = field(default=(), kw_only=True)
+    """Inputs whose backbones it is for; the others stay as they are. All where it is left out."""
 
     @property
     def adapts(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -26,6 +26,8 @@ class Auto(Tuning):
         blocks: how many learn on the second rung, counted from the top; fewer where a backbone has no more than these.
         top: the last rung; `auto` chooses by size, rows and the rest of the time, and all where a backbone starts from nothing.
     """
+
+    apart: ClassVar[bool] = False
 
     blocks: int = Field(default=2, ge=1)
     top: Literal["auto", "full", "lora"] = "auto"

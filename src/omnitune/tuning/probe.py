@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from omnitune.component import component
 from omnitune.tuning import Tuning
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 @component
 class Probe(Tuning):
     """No weight of a backbone learns (Alain and Bengio 2017)."""
+
+    apart: ClassVar[bool] = False
 
     def apply(self, encoder: Encoder) -> None:
         """See `Tuning.apply`."""
