@@ -69,10 +69,20 @@ $(AUTOML)/installed: benchmarks/peers/automl.txt
 	$(AUTOML)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers/automl.txt
 	touch $(AUTOML)/installed
 
-WIDEDEEP := .venv-widedeep
-TRL := .trl
+# pytorch-widedeep, for bench-multimodal, in an environment of its own
+bench-widedeep: $(WIDEDEEP)/installed
 
-.PHONY: install demo test check format recipes reference bench bench-multimodal bench-automl bench-widedeep bench-trl history clean
+$(WIDEDEEP)/installed: benchmarks/peers/widedeep.txt
+	test -x $(WIDEDEEP)/bin/python || $(PYTHON) -m venv $(WIDEDEEP)
+	$(WIDEDEEP)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers/widedeep.txt
+	touch $(WIDEDEEP)/installed
+
+# TRL, for the race prefer of benchmarks/writing.py, in a folder of its own beside what omnitune has (1 MB)
+bench-trl: $(TRL)/installed
+
+$(TRL)/installed: benchmarks/peers/trl.txt $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(TRL) -r benchmarks/peers/trl.txt
+	touch $(TRL)/installed
 
 clean:
 	rm -rf build dist runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
