@@ -50,6 +50,7 @@ class Size:
 def race(size: Size) -> Race:
     """Sixteen texts at once on all sides."""
     tokenizer = AutoTokenizer.from_pretrained(size.folder)
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     rows = prompts(tokenizer, size.prompts)
     ends = sorted({tokenizer.eos_token_id} | {i for word, i in tokenizer.get_vocab().items() if word in (".", "!", "?", ".\u010a")})
     model = theirs(size, ends)

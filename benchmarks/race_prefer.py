@@ -121,9 +121,8 @@ def theirs(folder: str, pairs: Sequence[tuple[str, str, str]], size: Size, done:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     rows = [{"prompt": f"Review: {text} Title:", "chosen": f" {title}", "rejected": f" {other}"} for text, title, other in pairs]
     lora = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM")
-    model = get_peft_model(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), lora)
 
-    def run(before: bool) -> Done:
+    def run(model: Any, before: bool) -> Done:
         arguments = DPOConfig(
             tempfile.mkdtemp(), num_train_epochs=size.epochs, per_device_train_batch_size=size.batch, learning_rate=RATE,
             lr_scheduler_type="cosine", optim="adamw_torch_fused", seed=0, use_cpu=True, bf16=False, report_to=[], save_strategy="no",
@@ -132,4 +131,8 @@ def theirs(folder: str, pairs: Sequence[tuple[str, str, str]], size: Size, done:
         made = DPOTrainer(model, args=arguments, train_dataset=Dataset.from_list(rows), processing_class=tokenizer)
         return Done(done, 0, note=f"mean loss {made.train().training_loss:.3f}")
 
-    return {"DPOTrainer": lambda: timed(lambda: run(False)), "DPOTrainer, reference before": lambda: timed(lambda: run(True))}
+    def side(before: bool) -> Done:  # a DPOTrainer leaves an adapter behind, so each has a model of its own
+        model = get_peft_model(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), lora)
+        return timed(lambda: run(model, before))
+
+    return {"DPOTrainer": lambda: side(False), "DPOTrainer, reference before": lambda: side(True)}

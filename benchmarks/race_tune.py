@@ -123,8 +123,9 @@ def trainer(model: Any, rows: Sequence[Row], size: Size, tokens: int) -> Side:
     """As one writes it after reading the documentation of PEFT."""
     from peft import LoraConfig, get_peft_model
 
-    upper = None if size.blocks is None else list(range(model.config.num_hidden_layers))[-size.blocks :]
-    adapted = get_peft_model(model, LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", layers_to_transform=upper))
+    upper = {module for block in model.model.layers[-(size.blocks or len(model.model.layers)) :] for module in block.modules()}
+    names = [name for name, module in model.named_modules() if module in upper and isinstance(module, torch.nn.Linear)]
+    adapted = get_peft_model(model, LoraConfig(r=8, lora_alpha=16, target_modules=names))
     arguments = TrainingArguments(
         tempfile.mkdtemp(), num_train_epochs=size.epochs, per_device_train_batch_size=size.batch, learning_rate=RATE, lr_scheduler_type="cosine",
         optim="adamw_torch_fused", train_sampling_strategy="group_by_length", seed=0, use_cpu=True, report_to=[], save_strategy="no",

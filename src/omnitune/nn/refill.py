@@ -86,6 +86,7 @@ class Refill:
 
     def __call__(self, texts: Sequence[Text]) -> None:
         """Writes these to their ends; the longest prompts first, so that no text that is there has to make room for a longer one."""
+        assert all(text.prompt and text.room > 0 for text in texts), "each has a prompt, and room for more"
         self.waiting = deque(sorted(texts, key=lambda text: -len(text.prompt)))
         self.live: list[Text | None] = [None] * min(self.most, len(texts))
         self.slots = Slots(len(self.live), len(DynamicCache(config=self.model.config).layers))
