@@ -129,7 +129,7 @@ def test_what_cannot_be_spelled_is_said() -> None:
 def test_what_a_preferred_answer_must_be_is_said_in_its_task() -> None:
     rows = [row | {"worse": "no idea"} for row in ROWS]
     values = instructions.recipe(rows).to_dict() | {"data": {"from": rows}}
-    task = {"kind": "prefer", "of": "place", "prompt": "{light}:", "chosen": "means", "rejected": "worse", "loss": "simpo"}
+    task = {"kind": "prefer", "of": "place", "prompt": "{place} {light}:", "chosen": "means", "rejected": "worse", "loss": "simpo"}
     model, prepared = ready(read(values | {"tasks": {"better": task | {"control": {"choices": ["go on"]}}}}))
     (said,) = Writing(model.eval(), prepared.recipe, prepared.schema, "better")(rows[:1])
     assert said.text == "go on" and said.meets

@@ -4,22 +4,25 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omnitune import yaml_files
-from omnitune.data.prepared import Prepared
-from omnitune.data.synthetic import Augmented, about
 from omnitune.errors import Mistake
 from omnitune.evaluation.cautions import Caution, caution
 from omnitune.evaluation.compare import compare
 from omnitune.evaluation.report import Report
 
+if TYPE_CHECKING:
+    from omnitune.data.prepared import Prepared
+
 Facts = dict[str, Any]
 
 
-def facts(prepared: Prepared) -> Facts:
+def facts(prepared: "Prepared") -> Facts:
     """`synthetic`: `rows` by part, counted in the parts as they are; `left_out`, rows that say what a validation or test row says; `file`, its name;
     and what that says of itself (see `data.synthetic.about`). Empty where a model wrote no row."""
+    from omnitune.data.synthetic import Augmented, about
+
     source = prepared.source
     if not isinstance(source, Augmented):
         return {}
