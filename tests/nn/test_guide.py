@@ -97,6 +97,11 @@ def test_the_end_waits_for_enough_tokens(writing: Writing) -> None:
     assert {one.text for one in must} == {"go"} and not any(one.meets for one in must)
 
 
+def test_required_words_wait_for_the_least_number_of_tokens(writing: Writing) -> None:
+    said = write(writing, Control(require=("green",), min_tokens=30))
+    assert all(one.meets and len(one.tokens) >= 30 for one in said), said
+
+
 def test_code_is_drawn_again_until_it_parses(writing: Writing) -> None:
     once, often = (write(writing, Control(regex="[a(]{3,4}", parses="python", tries=tries), DRAWN, 20) for tries in (1, 8))
     assert sum(bool(one.meets) for one in once) < sum(bool(one.meets) for one in often)

@@ -107,13 +107,20 @@ class Guide(LogitsProcessor):  # type: ignore[misc]
         allowed = np.ones(words, bool) if state.matcher is None else _bits(state.matcher.compute_bitmask(), words)
         late = best in self.ends or len(written) >= self.rooms[item] - self.need - WITHIN
         if self.words and late and not state.forced and not allowed[self.ends[0]]:
+        short = len(written) < self.control.min_tokens
+        if self.words and not state.forced and not allowed[self.ends[0]] and self._late(len(written), best in self.ends and not short):
             state.forced = (*self._lacking(written), self.ends[0])
+        longer = allowed.copy()
+        longer[self.ends] = False
+        allowed = longer if short and longer.any() else allowed
         if state.forced and allowed[state.forced[0]]:
             return np.asarray(np.arange(words) == state.forced[0])
         state.forced = ()
-        longer = allowed.copy()
-        longer[self.ends] = False
-        return longer if len(written) < self.control.min_tokens and longer.any() else allowed
+        return allowed
+
+    def _late(self, written: int, ends: bool) -> bool:
+        """Whether the model would end, or there is just room for the required words."""
+        return ends or written + self.need >= max(self.room - WITHIN, self.control.min_tokens)
 
     def _lacking(self, written: tuple[int, ...]) -> tuple[int, ...]:
         """The tokens of required words that are not there yet."""
