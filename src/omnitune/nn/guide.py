@@ -105,10 +105,8 @@ class Guide(LogitsProcessor):  # type: ignore[misc]
         if state.over:
             return np.ones(words, bool)
         allowed = np.ones(words, bool) if state.matcher is None else _bits(state.matcher.compute_bitmask(), words)
-        late = best in self.ends or len(written) >= self.rooms[item] - self.need - WITHIN
-        if self.words and late and not state.forced and not allowed[self.ends[0]]:
         short = len(written) < self.control.min_tokens
-        if self.words and not state.forced and not allowed[self.ends[0]] and self._late(len(written), best in self.ends and not short):
+        if self.words and not state.forced and not allowed[self.ends[0]] and self._late(item, len(written), best in self.ends and not short):
             state.forced = (*self._lacking(written), self.ends[0])
         longer = allowed.copy()
         longer[self.ends] = False
@@ -118,9 +116,9 @@ class Guide(LogitsProcessor):  # type: ignore[misc]
         state.forced = ()
         return allowed
 
-    def _late(self, written: int, ends: bool) -> bool:
+    def _late(self, item: int, written: int, ends: bool) -> bool:
         """Whether the model would end, or there is just room for the required words."""
-        return ends or written + self.need >= max(self.room - WITHIN, self.control.min_tokens)
+        return ends or written + self.need >= max(self.rooms[item] - WITHIN, self.control.min_tokens)
 
     def _lacking(self, written: tuple[int, ...]) -> tuple[int, ...]:
         """The tokens of required words that are not there yet."""
